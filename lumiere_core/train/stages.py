@@ -1,0 +1,115 @@
+"""The three stages of the recipe, as rows: what is drawn, what is trained, what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import PRESETS, ModelSpec, replace
+from ..denoise import v_target
+from ..schedules import sigma_of, time_of
+from ..stunet import SpaceTimeUNet
+from ..text import TextEncoder
+from ..unet import UNet
+from .data import Draw, draw_windows
+from .scenes import World
+
+
+@dataclass(frozen=True)
+class Phase:
+    """So long with clips of this length, so many at a time."""
+
+    share: float  # of the stage's time
+    num_frames: int
+    batch: int
+    pool: int  # clips held
+    group: int  # clips drawn in one call
+    every: int  # steps between two such calls
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the recipe."""
+
+    name: str
+    minutes: float
+    lr: float
+    phases: tuple[Phase, ...]
+    needs: str = ""  # the stage whose result it starts from
+    ema: float = 0.999
+    empty_caption: float = 0.1  # share of clips trained without their caption
+    crop: float = 1.0
+
+
+STAGES: dict[str, Stage] = {
+    "t2i": Stage("t2i", 40, 1e-3, (Phase(1.0, 1, 32, 24576, 64, 4),)),
+    "temporal": Stage("temporal", 40, 1e-3, (Phase(0.4, 16, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8)), "t2i"),
+    "ssr": Stage("ssr", 25, 1e-3, (Phase(1.0, 16, 4, 1024, 8, 8),), "t2i", empty_caption=0.3, crop=0.5),
+}
+
+
+class Bundle(nn.Module):
+    """A network and its text encoder: what a weights file holds, under these two names."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.network = UNet(spec.unet) if spec.temporal is None else SpaceTimeUNet(spec.unet, spec.temporal)
+        self.text = TextEncoder(spec.text)
+
+
+def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
+    """The model a stage makes: the image model, the inflated one, or super-resolution."""
+    spec = PRESETS["mini-ssr"] if stage.name == "ssr" else PRESETS[preset]
+    spec = replace(spec, text=replace(spec.text, vocabulary=tuple(vocabulary)))
+    if stage.name == "t2i":
+        return replace(spec, kind="image", temporal=None, num_frames=1, diffusion=replace(spec.diffusion, shift=1.0))
+    return spec
+
+
+def freeze(stage: Stage, bundle: Bundle) -> list[nn.Parameter]:
+    """Leave only what the stage trains: the image stage everything, the temporal one `temporal.*` alone."""
+    for name, p in bundle.named_parameters():
+        p.requires_grad_({
+            "t2i": True,
+            "temporal": name.startswith("network.temporal."),
+            "ssr": name.startswith("network."),
+        }[stage.name])
+    return [p for p in bundle.parameters() if p.requires_grad]
+
+
+def draw_for(stage: Stage, phase: Phase, spec: ModelSpec, device: str) -> Draw:
+    return draw_windows(phase.num_frames, spec.size, device, stage.crop)
+
+
+def loss_of(stage: Stage, bundle: Bundle, clips: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean squared error of v. clips `(B, 3, T, H, W)` in [-1, 1], ids `(B, rows)`."""
+    b, spec = clips.shape[0], bundle.spec
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator).to(clips.device)
+
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(clips.device)
+
+    ids = torch.where(uniform(b, 1) < stage.empty_caption, torch.zeros_like(ids), ids)
+    context = bundle.text(ids)
+    t = time_of(sigma_of(uniform(b) * 0.9995, spec.diffusion.shift))
+    noisy, v = v_target(clips, normal(clips), t.view(-1, 1, 1, 1, 1))
+    if stage.name == "t2i":
+        return F.mse_loss(bundle.network(noisy[:, :, 0], t, context).float(), v[:, :, 0])
+    if stage.name == "temporal":
+        return F.mse_loss(bundle.network(noisy, t, context).float(), v)
+    low_res = F.avg_pool3d(clips, (1, spec.scale, spec.scale))
+    level = uniform(b) * 0.4
+    low_res, _ = v_target(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))
+    return F.mse_loss(bundle.network(noisy, t, context, low_res=low_res, noise_level=level).float(), v)
+
+
+Loss = Callable[[Stage, Bundle, Tensor, Tensor, torch.Generator], Tensor]
+__all__ = ["STAGES", "Bundle", "Phase", "Stage", "World", "draw_for", "freeze", "loss_of", "spec_for"]
