@@ -54,6 +54,7 @@ class Pool:
         self.clips: Tensor | None = None
         self.ids = torch.zeros(capacity, tokenizer.rows, dtype=torch.long)
         self.mirrored = torch.zeros_like(self.ids)
+        self.may_mirror = torch.zeros(capacity, dtype=torch.bool)
         self.filled = self.next = 0
 
     def refresh(self) -> None:
@@ -69,6 +70,8 @@ class Pool:
         self.clips[where.to(self.clips.device)] = clips
         self.ids[where] = self.tokenizer.batch([scene.caption for scene in scenes])
         self.mirrored[where] = self.tokenizer.batch([scene.flipped().caption for scene in scenes])
+        # A mirrored picture must not bring an excluded combination in by the back door.
+        self.may_mirror[where] = torch.tensor([scene.flipped().combination not in self.exclude for scene in scenes])
         self.next = (self.next + self.group) % self.capacity
         self.filled = min(self.capacity, self.filled + self.group)
 
@@ -80,9 +83,9 @@ class Pool:
                 progress(self.filled, self.capacity)
 
     def sample(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Clips `(batch, 3, T, H, W)` in [-1, 1] and word ids `(batch, rows)`; half of them mirrored, words too."""
+        """Clips `(batch, 3, T, H, W)` in [-1, 1] and word ids `(batch, rows)`; about half mirrored, words too."""
         which = torch.randint(self.filled, (batch,), generator=self.generator)
-        mirror = torch.rand(batch, generator=self.generator) < 0.5
+        mirror = (torch.rand(batch, generator=self.generator) < 0.5) & self.may_mirror[which]
         clips = self.clips[which.to(self.clips.device)].float() / 127.5 - 1
         clips = torch.where(mirror.to(clips.device)[:, None, None, None, None], clips.flip(-1), clips)
         ids = torch.where(mirror[:, None], self.mirrored[which], self.ids[which])
