@@ -19,10 +19,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..checkpoint import Lumiere
 from ..config import ModelSpec, from_dict, to_dict
 from .data import Pool, words_of
 from .scenes import WORLDS, Combination
-from .stages import STAGES, Bundle, Phase, Stage, draw_for, freeze, loss_of, spec_for
+from .stages import STAGES, Phase, Stage, draw_for, freeze, loss_of, spec_for
 
 SHARD_BYTES = 15 * 2**20
 SAVE_EVERY = 120.0  # seconds
@@ -94,11 +95,11 @@ class Trainer:
         self.exclude = held_out_list(world)
         self.spec = spec_for(stage, preset, words_of(self.world))
         torch.manual_seed(seed)
-        self.bundle = Bundle(self.spec).to(device, memory_format=torch.channels_last)
+        self.model = Lumiere(self.spec).to(device, memory_format=torch.channels_last)
         if stage.needs:
             self.start_from(runs / stage.needs)
-        self.trained = freeze(stage, self.bundle)
-        self.names = [name for name, p in self.bundle.named_parameters() if p.requires_grad]
+        self.trained = freeze(stage, self.model)
+        self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.ema = [p.detach().clone() for p in self.trained]
         self.optimizer = torch.optim.AdamW(self.trained, lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
         self.generator = torch.Generator().manual_seed(seed + 1)
@@ -111,7 +112,7 @@ class Trainer:
         _, weights = averaged(folder)
         if self.stage.name == "ssr":
             weights = {k: v for k, v in weights.items() if k.startswith("text.")}
-        missing, unexpected = self.bundle.load_state_dict(weights, strict=False)
+        missing, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
 
@@ -134,7 +135,7 @@ class Trainer:
 
     def save(self) -> None:
         tensors: dict[str, Tensor] = {}
-        kept = {name: p for name, p in self.bundle.named_parameters() if not p.requires_grad}
+        kept = {name: p for name, p in self.model.named_parameters() if not p.requires_grad}
         for name, p, ema in zip(self.names, self.trained, self.ema, strict=True):
             state = self.optimizer.state[p]
             tensors |= {f"raw.{name}": p, f"ema.{name}": ema, f"m.{name}": state["exp_avg"].bfloat16(),
@@ -162,7 +163,7 @@ class Trainer:
         if phase is not self.phase:
             self.phase = phase
             draw = draw_for(self.stage, phase, self.spec, self.device)
-            self.pool = Pool(self.world, draw, self.bundle.text.tokenizer, phase.pool, phase.group, self.exclude,
+            self.pool = Pool(self.world, draw, self.model.text.tokenizer, phase.pool, phase.group, self.exclude,
                              self.seed + self.step, self.device)
             # A quarter to begin with: the rest comes in while training runs.
             while self.pool.filled < phase.pool / 4:
@@ -173,7 +174,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            loss = loss_of(self.stage, self.bundle, clips, ids, self.generator)
+            loss = loss_of(self.stage, self.model, clips, ids, self.generator)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,14 +9,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checkpoint import Lumiere
 from ..config import PRESETS, ModelSpec, replace
 from ..denoise import v_target
 from ..schedules import sigma_of, time_of
-from ..stunet import SpaceTimeUNet
-from ..text import TextEncoder
-from ..unet import UNet
 from .data import Draw, draw_windows
-from .scenes import World
 
 
 @dataclass(frozen=True)
@@ -53,16 +49,6 @@ STAGES: dict[str, Stage] = {
 }
 
 
-class Bundle(nn.Module):
-    """A network and its text encoder: what a weights file holds, under these two names."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.network = UNet(spec.unet) if spec.temporal is None else SpaceTimeUNet(spec.unet, spec.temporal)
-        self.text = TextEncoder(spec.text)
-
-
 def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
     """The model a stage makes: the image model, the inflated one, or super-resolution."""
     spec = PRESETS["mini-ssr"] if stage.name == "ssr" else PRESETS[preset]
@@ -72,24 +58,24 @@ def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
     return spec
 
 
-def freeze(stage: Stage, bundle: Bundle) -> list[nn.Parameter]:
+def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
     """Leave only what the stage trains: the image stage everything, the temporal one `temporal.*` alone."""
-    for name, p in bundle.named_parameters():
+    for name, p in model.named_parameters():
         p.requires_grad_({
             "t2i": True,
             "temporal": name.startswith("network.temporal."),
             "ssr": name.startswith("network."),
         }[stage.name])
-    return [p for p in bundle.parameters() if p.requires_grad]
+    return [p for p in model.parameters() if p.requires_grad]
 
 
 def draw_for(stage: Stage, phase: Phase, spec: ModelSpec, device: str) -> Draw:
     return draw_windows(phase.num_frames, spec.size, device, stage.crop)
 
 
-def loss_of(stage: Stage, bundle: Bundle, clips: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
+def loss_of(stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
     """Mean squared error of v. clips `(B, 3, T, H, W)` in [-1, 1], ids `(B, rows)`."""
-    b, spec = clips.shape[0], bundle.spec
+    b, spec = clips.shape[0], model.spec
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator).to(clips.device)
@@ -98,18 +84,15 @@ def loss_of(stage: Stage, bundle: Bundle, clips: Tensor, ids: Tensor, generator:
         return torch.randn(like.shape, generator=generator).to(clips.device)
 
     ids = torch.where(uniform(b, 1) < stage.empty_caption, torch.zeros_like(ids), ids)
-    context = bundle.text(ids)
+    context = model.text(ids)
     t = time_of(sigma_of(uniform(b) * 0.9995, spec.diffusion.shift))
     noisy, v = v_target(clips, normal(clips), t.view(-1, 1, 1, 1, 1))
     if stage.name == "t2i":
-        return F.mse_loss(bundle.network(noisy[:, :, 0], t, context).float(), v[:, :, 0])
+        return F.mse_loss(model.network(noisy[:, :, 0], t, context).float(), v[:, :, 0])
     if stage.name == "temporal":
-        return F.mse_loss(bundle.network(noisy, t, context).float(), v)
+        return F.mse_loss(model.network(noisy, t, context).float(), v)
     low_res = F.avg_pool3d(clips, (1, spec.scale, spec.scale))
     level = uniform(b) * 0.4
     low_res, _ = v_target(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))
-    return F.mse_loss(bundle.network(noisy, t, context, low_res=low_res, noise_level=level).float(), v)
+    return F.mse_loss(model.network(noisy, t, context, low_res=low_res, noise_level=level).float(), v)
 
-
-Loss = Callable[[Stage, Bundle, Tensor, Tensor, torch.Generator], Tensor]
-__all__ = ["STAGES", "Bundle", "Phase", "Stage", "World", "draw_for", "freeze", "loss_of", "spec_for"]

@@ -1,0 +1,128 @@
+"""Weights files: safetensors that describe themselves. Foreign key layouts would be translated here, at the door.
+
+Files are read as bytes and not mapped: a mapped file cannot be replaced on Windows while ComfyUI runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from .config import ModelSpec, from_dict, to_dict
+from .stunet import SpaceTimeUNet
+from .text import TextEncoder
+from .unet import UNet
+
+FORMAT = "lumiere"
+FORMAT_VERSION = 1
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+BUNDLED = {"base": "lumiere-mini-base.safetensors", "ssr": "lumiere-mini-ssr.safetensors"}
+
+
+class Lumiere(nn.Module):
+    """A network and its text encoder: what a weights file holds, under the names `network.*` and `text.*`."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec, self.hash = spec, ""
+        self.network = UNet(spec.unet) if spec.temporal is None else SpaceTimeUNet(spec.unet, spec.temporal)
+        self.text = TextEncoder(spec.text)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file, read and checked: its description, its tensors, its place and the first digits of its SHA-256."""
+
+    spec: ModelSpec
+    tensors: dict[str, Tensor]
+    path: Path
+    hash: str
+
+
+def bundled(kind: str) -> Path:
+    """The weights that come with the pack: `base` or `ssr`."""
+    return WEIGHTS / BUNDLED[kind]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one piece: a full disk or Ctrl-C leaves what was there before. Raises ValueError, saying why."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}. Choose another folder.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], dtype: torch.dtype = torch.float16) -> None:
+    """Write a weights file. tensors: the state dict of a `Lumiere` of this spec."""
+    kept = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items()}
+    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "spec": json.dumps(to_dict(spec)),
+                "license": "Apache-2.0", "trained_on": "pictures drawn by the code of this project, nothing else"}
+    write_whole(path, to_bytes(kept, metadata))
+
+
+def header(data: bytes) -> dict[str, Any]:
+    """The JSON at the start of a safetensors file. Raises ValueError where there is none."""
+    try:
+        (length,) = struct.unpack("<Q", data[:8])
+        return json.loads(data[8:8 + length])
+    except (struct.error, ValueError, MemoryError) as error:
+        raise ValueError("no safetensors header") from error
+
+
+def read(path: str | Path) -> Weights:
+    """Read and check a weights file. Raises ValueError naming what is wrong with it and what to do."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"the weights file {path} cannot be read: {error.strerror or error}.") from error
+    try:
+        metadata = header(data).get("__metadata__", {})
+        tensors = from_bytes(data)
+    except Exception as error:  # safetensors raises its own kinds; each means that these bytes are no whole file
+        raise ValueError(f"{path.name} is not a whole safetensors file ({len(data)} bytes). It may be cut off: "
+                         "download or copy it again.") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path.name} is a safetensors file of another kind, not a Lumiere model. Files for this "
+                         "loader are made by `python -m lumiere_core train`.")
+    version = int(metadata.get("format_version", 0))
+    if version > FORMAT_VERSION:
+        raise ValueError(f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
+                         "Update the pack.")
+    return Weights(from_dict(json.loads(metadata["spec"])), tensors, path, hashlib.sha256(data).hexdigest()[:12])
+
+
+def check_keys(weights: Weights, wanted: set[str]) -> None:
+    """Raises ValueError with a list where keys are missing or unexpected."""
+    found = set(weights.tensors)
+    for what, names in (("lacks", wanted - found), ("has unexpected", found - wanted)):
+        if names:
+            some = ", ".join(sorted(names)[:4])
+            raise ValueError(f"{weights.path.name} {what} {len(names)} of its {len(wanted)} tensors ({some}"
+                             f"{', ...' if len(names) > 4 else ''}). Use a file made by this version of the pack.")
+
+
+def load(path: str | Path, device: Any = "cpu", dtype: torch.dtype = torch.float32) -> Lumiere:
+    """A model ready to run. Raises ValueError for any file that does not fit, see `read` and `check_keys`."""
+    weights = read(path)
+    model = Lumiere(weights.spec)
+    check_keys(weights, set(model.state_dict()))
+    model.load_state_dict(weights.tensors)
+    model.hash = weights.hash
+    return model.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -1,0 +1,150 @@
+"""One page that assembles the engine: a prompt becomes a clip, a clip becomes a larger one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .checkpoint import Lumiere
+from .denoise import Denoiser
+from .guidance import guided
+from .samplers import SAMPLERS
+from .schedules import uniform
+from .windows import windowed
+
+Progress = Callable[[int, int, str], None]  # (done, in all, what); raise in it to stop
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an artist turns. `None` takes what the weights were made for."""
+
+    num_frames: int | None = None
+    width: int | None = None  # pixels
+    height: int | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    rescale: float | None = None
+    sampler: str = "dpmpp_2m"
+    seed: int = 0
+    window: int | None = None  # frames a network call sees at most
+    overlap: int = 2
+
+
+def pick_device() -> tuple[torch.device, torch.dtype]:
+    """The fastest device here and the dtype it is fast in: bf16 on GPUs and on CPUs with instructions for it."""
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if torch.backends.mps.is_available():
+        return torch.device("mps"), torch.float32
+    has = (getattr(torch.cpu, name, lambda: False)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return torch.device("cpu"), torch.bfloat16 if any(has) else torch.float32
+
+
+def check_size(name: str, value: int, multiple: int) -> None:
+    """Raises ValueError with the two sizes next to one that does not fit."""
+    if value < multiple or value % multiple:
+        below, above = max(multiple, value // multiple * multiple), (value // multiple + 1) * multiple
+        near = f"{below} or {above}" if value > multiple else f"{multiple}"
+        raise ValueError(f"{name} is {value}, but this model takes multiples of {multiple}. Try {near}.")
+
+
+def check_frames(num_frames: int) -> None:
+    if num_frames < 1:
+        raise ValueError(f"frames is {num_frames}, but a clip has at least 1. Try 80, which is 5 seconds.")
+
+
+def noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Initial noise: one draw of the whole shape on the CPU, which is the host's own way."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def choose_sampler(name: str) -> Callable[..., Tensor]:
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler is {name!r}, but it has to be one of {', '.join(SAMPLERS)}.")
+    return SAMPLERS[name]
+
+
+@torch.inference_mode()
+def text_to_video(model: Lumiere, prompt: str, negative: str = "", settings: Settings | None = None,
+                  progress: Progress | None = None) -> Tensor:
+    """Sample the base model. Returns `(1, 3, T, H, W)` float32 on the CPU, about [-1, 1].
+
+    Runs on the device and in the dtype of the model. The same seed gives the same clip on the same machine. Any number
+    of frames runs; above `window` the clip is made by temporal MultiDiffusion. Raises ValueError for settings out of
+    range; the sentence holds the number and the remedy.
+    """
+    s, spec = settings or Settings(), model.spec
+    frames = spec.num_frames if s.num_frames is None else s.num_frames
+    width, height = (spec.size if v is None else v for v in (s.width, s.height))
+    check_frames(frames)
+    check_size("width", width, spec.unet.size_multiple)
+    check_size("height", height, spec.unet.size_multiple)
+    sample = choose_sampler(s.sampler)
+    sigmas = uniform(spec.diffusion.steps if s.steps is None else s.steps, spec.diffusion)
+    device, dtype = model.network.out[2].weight.device, model.network.dtype
+
+    def report(step: int, _: Tensor) -> None:
+        if progress:
+            progress(step + 1, len(sigmas) - 1, "base")
+
+    denoise = Denoiser(model.network, spec.diffusion, dtype)
+    denoise = windowed(denoise, max(spec.window, 1) if s.window is None else s.window, s.overlap)
+    positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
+    denoise = guided(denoise, positive, empty, spec.diffusion.cfg_scale if s.cfg_scale is None else s.cfg_scale,
+                     spec.diffusion.rescale if s.rescale is None else s.rescale)
+    x = noise((1, 3, frames, height, width), s.seed).to(device) * sigmas[0]
+    return sample(denoise, x, sigmas.to(device), report).cpu()
+
+
+@torch.inference_mode()
+def upscale(model: Lumiere, clip: Tensor, prompt: str = "", settings: Settings | None = None,
+            noise_level: float = 0.1, progress: Progress | None = None) -> Tensor:
+    """Super-resolution over overlapping windows, fused at every step. `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`.
+
+    The canvas stays in host memory; one window at a time is on the model's device. noise_level in [0, 0.4]: noise mixed
+    into the low-resolution clip, drawn once for the whole clip; more of it invents more. Raises ValueError.
+    """
+    s, spec = settings or Settings(), model.spec
+    if spec.kind != "ssr":
+        raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
+    if not 0 <= noise_level <= 0.4:
+        raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.1.")
+    scale, multiple = spec.scale, spec.unet.size_multiple // spec.scale
+    _, _, frames, height, width = clip.shape
+    check_size("width", width, multiple)
+    check_size("height", height, multiple)
+    sample = choose_sampler(s.sampler)
+    sigmas = uniform(spec.diffusion.steps if s.steps is None else s.steps, spec.diffusion)
+    device, dtype = model.network.out[2].weight.device, model.network.dtype
+    calls = 0
+
+    def report(done: int, windows: int) -> None:
+        nonlocal calls
+        calls += 1
+        if progress:
+            progress(calls, windows * (len(sigmas) - 1), "super-resolution")
+
+    x = noise((1, 3, frames, scale * height, scale * width), s.seed) * sigmas[0]
+    condition = {
+        "low_res": augmented(clip.float().cpu(), noise_level, s.seed),
+        "noise_level": torch.full((1,), noise_level),
+        "context": model.text.encode([prompt]),
+    }
+    network = Denoiser(model.network, spec.diffusion, dtype)
+    window = spec.window if s.window is None else s.window
+    denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), window, s.overlap, device, report)
+    return sample(partial(denoise, **condition), x, sigmas)
+
+
+def augmented(clip: Tensor, level: float, seed: int) -> Tensor:
+    """The low-resolution clip at diffusion time `level`, its noise drawn once for the whole clip (Imagen, section 2.5).
+
+    Drawn from seed + 1: the noise of the clip itself must not be repeated in its condition.
+    """
+    t = torch.tensor(level) * torch.pi / 2
+    return torch.cos(t) * clip + torch.sin(t) * noise(tuple(clip.shape), seed + 1)

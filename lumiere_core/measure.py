@@ -1,0 +1,49 @@
+"""What can be measured on a clip without any download. Clips are `(3, T, H, W)` in any range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def xt_slice(clip: Tensor, row: float = 0.5) -> Tensor:
+    """One image row over time: `(3, T, H, W) -> (3, T, W)`, time downwards. row in [0, 1], 0 is the top.
+
+    Smooth traces mean consistent motion, jagged ones flicker, straight ones a still picture.
+    """
+    if not 0 <= row <= 1:
+        raise ValueError(f"row is {row:g}, but it has to be between 0 (top) and 1 (bottom). Try 0.5.")
+    return clip[:, :, min(clip.shape[2] - 1, int(row * clip.shape[2]))]
+
+
+def frame_differences(clip: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring frames, `(T - 1,)`."""
+    return (clip[:, 1:] - clip[:, :-1]).abs().mean(dim=(0, 2, 3))
+
+
+def seam_score(clip: Tensor, borders: Sequence[int]) -> float:
+    """Mean frame difference at window borders over that elsewhere; 1 is ideal, above 1 the seams show.
+
+    borders: first frames of the windows after the first one, each from 1 to T - 1. Raises ValueError otherwise.
+    """
+    differences = frame_differences(clip)
+    if not borders or min(borders) < 1 or max(borders) > len(differences):
+        raise ValueError(f"borders are {list(borders)}, but a clip of {clip.shape[1]} frames can have them from 1 to "
+                         f"{len(differences)}.")
+    at = torch.zeros(len(differences), dtype=torch.bool)
+    at[torch.tensor(sorted(set(borders))) - 1] = True
+    if at.all():
+        raise ValueError("every frame is a border, so there is nothing to compare with. Use longer windows.")
+    return float(differences[at].mean() / differences[~at].mean().clamp(min=1e-8))
+
+
+def loop_seam_score(clip: Tensor) -> float:
+    """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a closed loop."""
+    return float((clip[:, -1] - clip[:, 0]).abs().mean() / frame_differences(clip).mean().clamp(min=1e-8))
+
+
+def psnr(a: Tensor, b: Tensor, span: float = 2.0) -> float:
+    """Peak signal-to-noise ratio in dB of clips whose values span `span` (2 for [-1, 1])."""
+    return float(10 * torch.log10(span**2 / (a - b).square().mean().clamp(min=1e-12)))

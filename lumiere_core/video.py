@@ -1,0 +1,184 @@
+"""Clips in and out of files: mp4, webm, gif or a folder of PNG pictures, with what made them in the metadata.
+
+In here a clip is `(3, T, H, W)` float32 in [-1, 1], the engine's sample range without its batch axis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# sRGB pictures as limited-range bt709, and said so: untagged files come out darker or lighter elsewhere.
+_BT709 = ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_primaries", "bt709",
+          "-color_trc", "bt709", "-color_range", "tv"]
+_PALETTE = ["-filter_complex", "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer", "-loop", "0"]
+FORMATS: dict[str, dict[str, Any]] = {
+    ".mp4": {"codec": "libx264", "pix_fmt_out": "yuv420p", "quality": None,
+             "output_params": ["-crf", "14", "-preset", "medium", *_BT709, "-movflags", "+faststart+use_metadata_tags"]},
+    ".webm": {"codec": "libvpx-vp9", "pix_fmt_out": "yuv420p", "quality": None,
+              "output_params": ["-crf", "20", "-b:v", "0", "-row-mt", "1", *_BT709]},
+    ".gif": {"codec": "gif", "pix_fmt_out": "pal8", "quality": None, "output_params": _PALETTE},
+}
+MARK = "AI-generated"
+
+
+def to_pixels(clip: Tensor) -> np.ndarray:
+    """`(3, T, H, W)` in [-1, 1] -> uint8 `(T, H, W, 3)`; values outside are clipped."""
+    return (clip.permute(1, 2, 3, 0).float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8).cpu().numpy()
+
+
+def from_pixels(pixels: np.ndarray) -> Tensor:
+    """The inverse of `to_pixels`."""
+    return torch.from_numpy(pixels).permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """What goes into a file's comment: the plain mark first, then the facts as JSON."""
+    return f"{MARK}. " + json.dumps({"software": "lumiere", **facts}, ensure_ascii=False)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place to write to, moved to `path` only when all went well. Raises ValueError where that cannot be."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).strip().splitlines()
+        raise ValueError(f"{path} cannot be written: {reason[-1] if reason else 'no reason given'}. Choose another "
+                         "folder, or make room on the disk.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any] | None = None) -> Path:
+    """Write `(3, T, H, W)` in [-1, 1] at `fps`; the suffix says how: .mp4, .webm, .gif, or none for a PNG folder.
+
+    facts (prompt, seed, settings, weights hash) go into the file's comment after a plain "AI-generated". Odd sizes are
+    padded by one pixel where the format wants even ones. Nothing half-written stays behind. Raises ValueError.
+    """
+    path, comment = Path(path), describe(facts or {})
+    if not path.suffix:
+        return _write_folder(path, to_pixels(clip), comment)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
+                         "folder of PNG pictures where the name has no ending.")
+    import imageio_ffmpeg
+
+    pixels = to_pixels(clip)
+    if path.suffix.lower() != ".gif":
+        pixels = np.pad(pixels, ((0, 0), (0, pixels.shape[1] % 2), (0, pixels.shape[2] % 2), (0, 0)), mode="edge")
+    options = dict(FORMATS[path.suffix.lower()])
+    options["output_params"] = [*options["output_params"], "-metadata", f"comment={comment}"]
+    with whole_file(path) as part:
+        height, width = pixels.shape[1:3]
+        writer = imageio_ffmpeg.write_frames(str(part), (width, height), fps=fps, macro_block_size=1,
+                                             ffmpeg_log_level="error", **options)
+        writer.send(None)
+        try:
+            for frame in pixels:
+                writer.send(np.ascontiguousarray(frame))
+        finally:
+            writer.close()
+        if part.stat().st_size == 0:
+            raise OSError("the encoder wrote nothing")
+        if path.suffix.lower() == ".gif":
+            part.write_bytes(_with_gif_comment(part.read_bytes(), comment))
+    return path
+
+
+def _with_gif_comment(data: bytes, comment: str) -> bytes:
+    """A GIF with a comment block before its trailer (ffmpeg writes none)."""
+    text = comment.encode("utf-8")
+    blocks = b"".join(bytes([len(text[i:i + 255])]) + text[i:i + 255] for i in range(0, len(text), 255))
+    return data[:-1] + b"\x21\xfe" + blocks + b"\x00" + data[-1:]
+
+
+def png_bytes(image: np.ndarray, comment: str = "") -> bytes:
+    """A uint8 `(H, W, 3)` picture as PNG, the comment in an iTXt chunk."""
+    import cv2
+
+    data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+    if not comment:
+        return data
+    body = b"iTXt" + b"Comment\x00\x00\x00\x00\x00" + comment.encode("utf-8")
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return data[:33] + chunk + data[33:]  # after the signature and the header chunk
+
+
+def write_image(path: str | Path, image: np.ndarray, comment: str = "") -> Path:
+    """Write one uint8 `(H, W, 3)` picture as PNG."""
+    path = Path(path)
+    with whole_file(path) as part:
+        part.write_bytes(png_bytes(image, comment))
+    return path
+
+
+def _write_folder(path: Path, pixels: np.ndarray, comment: str) -> Path:
+    """Frame pictures 00000.png, 00001.png, ... in a folder that must be new or empty."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten.")
+    part = path.with_name(f".part-{path.name}")
+    try:
+        part.mkdir(parents=True)
+        for i, frame in enumerate(pixels):
+            (part / f"{i:05d}.png").write_bytes(png_bytes(frame, comment))
+        if path.exists():
+            path.rmdir()
+        os.replace(part, path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}. Choose another folder.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return path
+
+
+def read_clip(path: str | Path, max_frames: int | None = None) -> tuple[Tensor, float]:
+    """Read a video file: `(3, T, H, W)` in [-1, 1] and its frames per second. Raises ValueError for anything else."""
+    import imageio_ffmpeg
+
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no video file {path}.")
+    frames: list[np.ndarray] = []
+    try:
+        reader = imageio_ffmpeg.read_frames(str(path))
+        meta = next(reader)
+        width, height = meta["size"]
+        for data in reader:
+            frames.append(np.frombuffer(data, np.uint8).reshape(height, width, 3))
+            if max_frames and len(frames) == max_frames:
+                reader.close()
+                break
+    except (OSError, RuntimeError, StopIteration, KeyError, ValueError) as error:
+        raise ValueError(f"{path.name} cannot be read as a video. Convert it to mp4 and try again.") from error
+    if not frames:
+        raise ValueError(f"{path.name} holds no frames.")
+    return from_pixels(np.stack(frames)), float(meta["fps"])
+
+
+def read_comment(path: str | Path) -> str:
+    """The comment of a video file, as `describe` wrote it; empty where there is none."""
+    import subprocess
+
+    import imageio_ffmpeg
+
+    run = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "ffmetadata", "-"],
+                         capture_output=True, check=False)
+    for line in run.stdout.decode("utf-8", "replace").splitlines():
+        if line.lower().startswith("comment="):
+            return line[len("comment="):].replace("\\=", "=").replace("\\;", ";").replace("\\#", "#")
+    return ""
