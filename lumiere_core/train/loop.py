@@ -196,7 +196,7 @@ class Trainer:
                 if self.step % self.phase.every == 0:
                     self.pool.refresh()
                 now = time.monotonic()
-                self.seconds += now - last
+                self.seconds += min(now - last, 5.0)  # a machine put to sleep has not trained
                 last = now
                 if now - saved > SAVE_EVERY:
                     self.save()

@@ -1,7 +1,8 @@
 """The drawn world: captioned clips with known truth, drawn as often and as large as one likes.
 
-A `Scene` is what a caption says plus a seed for everything it leaves open; a `World` is which words exist; `render`
-draws scenes in batches on any device. The drawing itself is in `drawing.py`.
+A `Scene` is what a caption says plus a seed for everything it leaves open; a `World` is which words exist;
+`render` draws scenes in batches on any device. `drawing.py` is the brush, `places.py` and `subjects.py` what
+is drawn with it.
 """
 
 import random
@@ -12,14 +13,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from . import drawing
+from .drawing import Canvas, Stage
+from .places import paint_moving, paint_still
+from .subjects import paint_subject, subject_centre
 
 Combination = tuple[str, str, str]  # subject, colour, motion
 Context = tuple[str, str, str]  # place, time, weather
 
 WAYS = {"left": (-1, 0), "right": (1, 0), "rising": (0, -1), "sinking": (0, 1), "falling": (0, 1)}
 MIRROR = {"left": "right", "right": "left"}
-PREPOSITIONS = {"balloon": "over", "bird": "over", "star": "over", "boat": "on"}  # the others stand in a place
+PREPOSITIONS = {
+    "balloon": "over",
+    "bird": "over",
+    "star": "over",
+    "boat": "on",
+}  # the others stand in a place
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Scene:
 
     @property
     def direction(self) -> tuple[int, int]:
-        """Sign of the subject's travel in image axes: (-1, 0) to the left, (0, -1) upwards, (0, 0) nowhere."""
+        """Sign of the subject's travel in image axes: (-1, 0) is left, (0, -1) is up, (0, 0) nowhere."""
         return WAYS.get(self.motion.split()[-1], (0, 0))
 
     def flipped(self) -> "Scene":
@@ -119,10 +127,15 @@ class World:
         Never an excluded combination. `subject` and `place` fix those; ValueError if nothing is left to draw.
         """
         if subject is None:
-            homes = [name for name, habits in self.subjects.items() if place is None or place in habits.places]
+            homes = [
+                name for name, habits in self.subjects.items() if place is None or place in habits.places
+            ]
             subject = generator.choice(homes) if homes else ""
         if subject not in self.subjects or place not in (None, *self.subjects[subject].places):
-            raise ValueError(f"no {subject or 'subject'} lives in {place}; the places are {', '.join(self.places)}.")
+            raise ValueError(
+                f"no {subject or 'subject'} lives in {place or 'this world'}; the subjects are"
+                f" {', '.join(self.subjects)}, the places {', '.join(self.places)}."
+            )
         pairs = [
             (colour, motion)
             for colour in self.colours
@@ -172,7 +185,8 @@ WORLDS = {
             "bird": Habits(("flying left", "flying right", "rising", "sinking"), ("sea", *HILLY)),
             "ball": Habits(("bouncing", "rolling left", "rolling right", "standing still"), HILLY),
             "star": Habits(
-                ("spinning", "rising", "falling", "drifting left", "drifting right", "standing still"), ("sea", *HILLY)
+                ("spinning", "rising", "falling", "drifting left", "drifting right", "standing still"),
+                ("sea", *HILLY),
             ),
             "flag": Habits(("waving slowly", "waving fast", "standing still"), HILLY),
             "fountain": Habits(("flowing slowly", "flowing fast"), HILLY),
@@ -185,7 +199,7 @@ WORLDS = {
 
 
 def vocabulary() -> list[str]:
-    """Every word that a caption of the full world can hold, sorted. The tokenizer of all bundled models uses it."""
+    """Every word that a caption of the full world can hold, sorted, for the tokenizer of every world."""
     world = WORLDS["full"]
     phrases = [*world.subjects, *world.colours, *world.places, *world.times, *world.weathers]
     phrases += [motion for habits in world.subjects.values() for motion in habits.motions]
@@ -196,8 +210,8 @@ def vocabulary() -> list[str]:
 def held_out(world: World, fraction: float = 0.35, seed: int = 0) -> list[Combination]:
     """Combinations to keep out of training: about `fraction` of each subject's.
 
-    Every (subject, colour) and every (subject, motion) still occurs in what remains. Drawn greedily from where most
-    remain, so no colour and no motion loses much more than the others.
+    Every (subject, colour) and every (subject, motion) still occurs in what remains. Drawn greedily from
+    where most remain, so no colour and no motion loses much more than the others.
     """
     chosen = []
     for subject in world.subjects:
@@ -215,7 +229,9 @@ def held_out(world: World, fraction: float = 0.35, seed: int = 0) -> list[Combin
     return chosen
 
 
-def _seconds(start: Tensor | float, count: int, num_frames: int, fps: float, device: torch.device | str) -> Tensor:
+def _seconds(
+    start: Tensor | float, count: int, num_frames: int, fps: float, device: torch.device | str
+) -> Tensor:
     """Absolute time of each frame: (B, 1, T, 1, 1)."""
     start = torch.as_tensor(start, dtype=torch.float32, device=device).expand(count).view(-1, 1, 1, 1, 1)
     return start + (torch.arange(num_frames, device=device) / fps).view(1, 1, -1, 1, 1)
@@ -223,10 +239,10 @@ def _seconds(start: Tensor | float, count: int, num_frames: int, fps: float, dev
 
 def _stage(
     scenes: Sequence[Scene], num_frames: int, fps: float, start: Tensor | float, device: torch.device | str
-) -> drawing.Stage:
+) -> Stage:
     kinds = {(scene.subject, scene.place) for scene in scenes}
     assert len(kinds) == 1, f"a batch shares one subject and one place, but this one has {sorted(kinds)}."
-    return drawing.Stage(scenes, _seconds(start, len(scenes), num_frames, fps, device), device)
+    return Stage(scenes, _seconds(start, len(scenes), num_frames, fps, device), device)
 
 
 def _grid(size: int, low: Tensor, high: Tensor) -> Tensor:
@@ -247,27 +263,26 @@ def render(
 ) -> Tensor:
     """Draw a batch of scenes that share their subject and place: float32 (B, 3, T, height, width) in [0, 1].
 
-    start: seconds into the 5 s clip of the first frame, one or (B,). crop: boxes (x0, y0, x1, y1) of the unit square
-    that the pixels cover, (B, 4), by default all of it. The same scene shows the same picture at every size, through
-    every crop, in every window of time and beside any other scenes.
+    start: seconds into the 5 s clip of the first frame, one or (B,). crop: boxes (x0, y0, x1, y1) of the unit
+    square that the pixels cover, (B, 4), by default all of it. The same scene shows the same picture at every
+    size, through every crop, in every window of time and beside any other scenes.
     """
     stage = _stage(scenes, num_frames, fps, start, device)
     box = torch.tensor((0.0, 0.0, 1.0, 1.0)) if crop is None else crop.to("cpu", torch.float32)
     x0, y0, x1, y1 = box.expand(len(scenes), 4).unbind(1)
     x, y = _grid(width, x0, x1), _grid(height, y0, y1)  # (B, W), (B, H)
     pixel = torch.maximum((x1 - x0) / width, (y1 - y0) / height)
-    canvas = drawing.Canvas(
+    canvas = Canvas(
         x.to(device).view(-1, 1, 1, 1, width),
         y.to(device).view(-1, 1, 1, height, 1),
         (1 / pixel).to(device).view(-1, 1, 1, 1, 1),
         torch.zeros(len(scenes), 3, 1, height, width, device=device),
         rows=(y.amin(0), y.amax(0)),
     )
-    still, moves = drawing.PLACES[scenes[0].place]
-    still(stage, canvas)
+    paint_still(stage, canvas)
     canvas = canvas.moving(num_frames)
-    moves(stage, canvas)
-    drawing.SUBJECTS[scenes[0].subject](stage, canvas, *drawing.subject_centre(stage))
+    paint_moving(stage, canvas)
+    paint_subject(stage, canvas)
     return canvas.image.clamp_(0, 1)
 
 
@@ -280,5 +295,5 @@ def subject_path(
 ) -> Tensor:
     """True centre (x, y) of the subject in the unit square, frame by frame: (B, T, 2)."""
     stage = _stage(scenes, num_frames, fps, start, device)
-    x, y = drawing.subject_centre(stage)
+    x, y = subject_centre(stage)
     return torch.stack([axis.expand(-1, -1, num_frames, -1, -1).flatten(1) for axis in (x, y)], dim=-1)

@@ -1,0 +1,78 @@
+"""Contact sheets: what a model makes of fixed prompts, to look at while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..checkpoint import Lumiere
+from ..config import replace
+from ..denoise import Denoiser
+from ..generate import Settings, noise, text_to_video, upscale
+from ..guidance import guided
+from ..samplers import dpmpp_2m
+from ..schedules import uniform
+from .scenes import Scene, render
+
+PROMPTS = (
+    Scene("balloon", "red", "rising", "sea", "at sunset", seed=1),
+    Scene("boat", "blue", "sailing left", "sea", "by day", seed=2),
+    Scene("fish", "orange", "swimming right", "underwater", "by day", seed=3),
+    Scene("windmill", "green", "turning fast", "meadow", "by day", seed=4),
+    Scene("campfire", "purple", "burning slowly", "desert", "at night", seed=5),
+    Scene("balloon", "yellow", "drifting left", "desert", "at night", seed=6),
+    Scene("fish", "blue", "sinking", "underwater", "at sunset", seed=7),
+    Scene("windmill", "orange", "standing still", "desert", "at sunset", seed=8),
+)
+
+
+@torch.inference_mode()
+def sample_pictures(model: Lumiere, prompts: Sequence[str], seed: int = 0, steps: int = 20,
+                    cfg_scale: float | None = None) -> Tensor:
+    """Pictures of an image model, `(B, 3, H, W)` in about [-1, 1]."""
+    size, device = model.spec.size, model.network.out[2].weight.device
+    sigmas = uniform(steps, model.spec.diffusion).to(device)
+    denoise = guided(Denoiser(model.network, model.spec.diffusion, model.network.dtype),
+                     {"context": model.text.encode(prompts)}, {"context": model.text.encode([""] * len(prompts))},
+                     model.spec.diffusion.cfg_scale if cfg_scale is None else cfg_scale)
+    return dpmpp_2m(denoise, noise((len(prompts), 3, size, size), seed).to(device) * sigmas[0], sigmas).cpu()
+
+
+def tiles(rows: Sequence[Sequence[Tensor]], gap: int = 2) -> Tensor:
+    """Pictures `(3, H, W)` in [-1, 1] on a white sheet, `(3, ...)`; all of one size."""
+    _, h, w = rows[0][0].shape
+    columns = max(len(row) for row in rows)
+    sheet = torch.ones(3, len(rows) * (h + gap) - gap, columns * (w + gap) - gap)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            y, x = i * (h + gap), j * (w + gap)
+            sheet[:, y:y + h, x:x + w] = picture.clamp(-1, 1)
+    return sheet
+
+
+def sheet_of(model: Lumiere, frames: int = 6) -> Tensor:
+    """Image model: two seeds a prompt. Base: `frames` frames a prompt. SSR: bicubic, ours, the exact render."""
+    if model.spec.kind == "image":
+        prompts = [scene.caption for scene in PROMPTS]
+        rows = [sample_pictures(model, prompts, seed) for seed in range(4)]
+        return tiles(rows)
+    if model.spec.kind == "base":
+        picks = torch.linspace(0, model.spec.num_frames - 1, frames).long()
+        clips = [text_to_video(model, scene.caption, settings=Settings(seed=i)) for i, scene in enumerate(PROMPTS)]
+        return tiles([list(clip[0][:, picks].unbind(1)) for clip in clips])
+    rows = []
+    for scene in PROMPTS[:4]:
+        exact = render([scene], 16, model.spec.size, model.spec.size) * 2 - 1
+        small = torch.nn.functional.avg_pool3d(exact, (1, model.spec.scale, model.spec.scale))
+        smooth = torch.nn.functional.interpolate(small[0].transpose(0, 1), scale_factor=model.spec.scale, mode="bicubic")
+        ours = upscale(model, small, scene.caption)
+        rows.append([smooth[8], ours[0, :, 8], exact[0, :, 8]])
+    return tiles(rows)
+
+
+def with_diffusion(model: Lumiere, **changes: float) -> Lumiere:
+    """The same model under other diffusion settings, for comparisons."""
+    model.spec = replace(model.spec, diffusion=replace(model.spec.diffusion, **changes))
+    return model
