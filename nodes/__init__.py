@@ -1,0 +1,18 @@
+"""The nodes: sockets, widgets and host services around `lumiere_core`. This is the one list of them."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .inspect import XTSlice
+from .load import LoadModel, register_folder
+from .prompt import TextEncode
+from .sample import EmptyVideo, Sample
+from .upscale import Upscale
+
+register_folder()
+
+
+class LumiereExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [LoadModel, TextEncode, EmptyVideo, Sample, Upscale, XTSlice]

@@ -1,0 +1,285 @@
+"""The engine inside ComfyUI: our network as a native MODEL, our text encoder as a native CLIP, windows as a wrapper.
+
+Nothing of the host is patched. Classes that build on the host's are made here; everything else in this pack sees
+MODEL, CLIP and VAE.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.ops
+import comfy.samplers
+import comfy.sd
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..lumiere_core import schedules
+from ..lumiere_core.checkpoint import Weights, check_keys
+from ..lumiere_core.config import DiffusionSpec, ModelSpec, TextSpec
+from ..lumiere_core.samplers import SAMPLERS
+from ..lumiere_core.stunet import SpaceTimeUNet
+from ..lumiere_core.text import TextEncoder, Tokenizer
+from ..lumiere_core.windows import fuse
+
+
+# ------------------------------------------------------------------------------------------------ MODEL
+class PixelClip(comfy.latent_formats.LatentFormat):
+    """Our pixel models' latent: the clip itself, `(1, 3, T, H, W)` in [-1, 1]; previews are exact."""
+
+    latent_channels = 3
+    latent_dimensions = 3
+    spacial_downscale_ratio = 1
+    temporal_downscale_ratio = 1
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+
+    def process_in(self, latent: Tensor) -> Tensor:
+        return latent
+
+    def process_out(self, latent: Tensor) -> Tensor:
+        return latent
+
+
+class HostNetwork(SpaceTimeUNet):
+    """The Space-Time U-Net built from the host's layers, with the signature the host calls."""
+
+    def __init__(self, spec: ModelSpec, image_model: str = "", dtype: Any = None, device: Any = None,
+                 operations: Any = None, **_: Any) -> None:
+        super().__init__(spec.unet, spec.temporal, operations, dtype, device)
+
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None, control: Any = None,
+                transformer_options: dict | None = None, low_res: Tensor | None = None,
+                noise_level: Tensor | None = None, **_: Any) -> Tensor:
+        if low_res is None and self.spec.low_res_channels:
+            raise ValueError("this is a super-resolution MODEL: it needs a clip to enlarge. Use the node "
+                             "Enlarge a Clip (SSR), or choose the base model in Load Lumiere Model.")
+        if context is None or context.shape[-1] != self.spec.context_dim:
+            width = 0 if context is None else context.shape[-1]
+            raise ValueError(f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.context_dim}. "
+                             "Encode it with the CLIP that comes out of Load Lumiere Model.")
+        return super().forward(x, timesteps, context, low_res=low_res, noise_level=noise_level)
+
+
+class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.V_PREDICTION):
+    """Our continuous cosine process in the host's terms: what it calls a timestep is the spaced time u."""
+
+    def __init__(self, diffusion: DiffusionSpec) -> None:
+        super().__init__()
+        self.shift = diffusion.shift
+        u_max = schedules.time_of(torch.tensor(diffusion.sigma_max, dtype=torch.float64), self.shift)
+        u = u_max * torch.arange(1, schedules.TABLE + 1, dtype=torch.float64) / schedules.TABLE
+        sigmas = schedules.sigma_of(u, self.shift).float()
+        self.u_max = float(u_max)
+        self.register_buffer("sigmas", sigmas)
+        self.register_buffer("log_sigmas", sigmas.log())
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        return schedules.time_of(sigma, self.shift)
+
+    def sigma(self, timestep: Tensor) -> Tensor:
+        return schedules.sigma_of(torch.as_tensor(timestep), self.shift)
+
+    def percent_to_sigma(self, percent: float) -> float:
+        if percent <= 0.0:
+            return 999999999.9
+        if percent >= 1.0:
+            return 0.0
+        return float(self.sigma(torch.tensor((1.0 - percent) * self.u_max)))
+
+
+class ModelConfig(comfy.supported_models_base.BASE):
+    """What the host wants to know of a model it cannot detect."""
+
+    unet_config = {"image_model": "lumiere"}
+    unet_extra_config: dict[str, Any] = {}
+    latent_format = PixelClip
+    supported_inference_dtypes = [torch.bfloat16, torch.float32]
+    memory_usage_factor = 1.0
+
+    def model_type(self, state_dict: Any, prefix: str = "") -> Any:
+        return comfy.model_base.ModelType.V_PREDICTION
+
+    def inpaint_model(self) -> bool:
+        return False
+
+
+class LumiereModel(comfy.model_base.BaseModel):
+    """Our network as the host's own kind of model."""
+
+    def __init__(self, config: ModelConfig, spec: ModelSpec, device: Any = None) -> None:
+        super().__init__(config, comfy.model_base.ModelType.V_PREDICTION, device=device, unet_model=HostNetwork)
+        self.model_sampling = Sampling(spec.diffusion)
+        self.lumiere = spec
+
+    def process_timestep(self, timestep: Tensor, **_: Any) -> Tensor:
+        """From the spaced time u, which spreads the steps, to the true time the network was trained on."""
+        return schedules.time_of(schedules.sigma_of(timestep, self.model_sampling.shift))
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """Text rows go in as they are: repeated to a common length they would change a joint softmax."""
+        found = {"c_crossattn": kwargs.get("cross_attn"), "low_res": kwargs.get("low_res"),
+                 "noise_level": kwargs.get("noise_level")}
+        return {name: comfy.conds.CONDRegular(value) for name, value in found.items() if value is not None}
+
+    def memory_required(self, input_shape: Any, *_: Any, **__: Any) -> float:
+        """Bytes of one forward pass: about twelve tensors of the finest level, measured on the bundled models."""
+        clips, _, frames, height, width = input_shape if len(input_shape) == 5 else (*input_shape[:2], 1, *input_shape[2:])
+        grid = (height // self.lumiere.unet.patch) * (width // self.lumiere.unet.patch)
+        size = comfy.model_management.dtype_size(self.get_dtype_inference())
+        return 12.0 * clips * frames * grid * self.lumiere.unet.channels[0] * size
+
+
+def make_model(weights: Weights) -> Any:
+    """A MODEL from a weights file. Raises ValueError where tensors are missing or unexpected."""
+    spec = weights.spec
+    if spec.temporal is None:
+        raise ValueError(f"{weights.path.name} is an image model without time. Choose a base or SSR file.")
+    prefix = "network."
+    tensors = {k.removeprefix(prefix): v for k, v in weights.tensors.items() if k.startswith(prefix)}
+    load_device = comfy.model_management.get_torch_device()
+    count = sum(t.numel() for t in tensors.values())
+    dtype = comfy.model_management.unet_dtype(device=load_device, model_params=count,
+                                              supported_dtypes=ModelConfig.supported_inference_dtypes)
+    config = ModelConfig({"image_model": "lumiere", "spec": spec})
+    config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(
+        dtype, load_device, ModelConfig.supported_inference_dtypes))
+    model = LumiereModel(config, spec)
+    check_keys(Weights(spec, tensors, weights.path, weights.hash), set(model.diffusion_model.state_dict()))
+    model.diffusion_model.load_state_dict(tensors)
+    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    return patcher(model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device())
+
+
+# ------------------------------------------------------------------------------------------------- CLIP
+class HostTokenizer:
+    """Our tokenizer as the host calls it. Weights in brackets are read as plain words: this encoder has no weights."""
+
+    def __init__(self, spec: TextSpec, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
+        self.lumiere = Tokenizer(spec.vocabulary, spec.rows)
+
+    @staticmethod
+    def plain(text: str) -> str:
+        return re.sub(r":\s*[\d.]+\s*\)", ")", text)
+
+    def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: Any) -> dict[str, list]:
+        ids = self.lumiere(self.plain(text)).ids
+        return {"lumiere": [[(i, 1.0, n) if return_word_ids else (i, 1.0) for n, i in enumerate(ids)]]}
+
+    def untokenize(self, pairs: list) -> list:
+        words = ("", "?", *self.lumiere.vocabulary)
+        return [(pair, words[pair[0]]) for pair in pairs]
+
+    def state_dict(self) -> dict:
+        return {}
+
+
+class HostTextEncoder(torch.nn.Module):
+    """Our text encoder as the host calls it."""
+
+    def __init__(self, spec: TextSpec, device: Any = None, dtype: Any = None, model_options: Any = None) -> None:
+        super().__init__()
+        self.encoder = TextEncoder(spec, comfy.ops.manual_cast, dtype, device)
+        self.dtypes = {dtype}
+
+    def set_clip_options(self, options: dict) -> None:
+        pass  # there is one layer to take rows from
+
+    def reset_clip_options(self) -> None:
+        pass
+
+    def encode_token_weights(self, tokens: dict[str, list]) -> tuple[Tensor, Tensor]:
+        device = self.encoder.places.weight.device
+        ids = torch.tensor([[pair[0] for pair in row] for row in tokens["lumiere"]], device=device)
+        rows = self.encoder(ids).float()
+        return rows, rows.mean(dim=1)
+
+    def load_sd(self, tensors: dict[str, Tensor]) -> Any:
+        return self.encoder.load_state_dict(tensors)
+
+
+def make_clip(weights: Weights) -> Any:
+    """A CLIP from the same weights file."""
+    spec = weights.spec.text
+    tensors = {k.removeprefix("text."): v for k, v in weights.tensors.items() if k.startswith("text.")}
+    target = SimpleNamespace(params={"spec": spec}, clip=HostTextEncoder, tokenizer=partial(HostTokenizer, spec))
+    clip = comfy.sd.CLIP(target, parameters=sum(t.numel() for t in tensors.values()),
+                         model_options={"dtype": torch.float32})
+    clip.load_sd(tensors)
+    return clip
+
+
+def remark_on(clip: Any, text: str) -> str:
+    """What our text encoder could not read of a prompt; empty for any other CLIP."""
+    tokenizer = getattr(clip, "tokenizer", None)
+    return tokenizer.lumiere(tokenizer.plain(text)).remark if isinstance(tokenizer, HostTokenizer) else ""
+
+
+# --------------------------------------------------------------------------------------------- sampling
+def check_interrupt() -> None:
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def host_sampler(name: str) -> Any:
+    """One of the engine's samplers as the host's SAMPLER."""
+
+    def run(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, extra_args: dict | None = None,
+            callback: Callable[[dict], None] | None = None, disable: bool | None = None) -> Tensor:
+        def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
+            check_interrupt()
+            return model(noisy, sigma * noisy.new_ones([noisy.shape[0]]), **(extra_args or {}))
+
+        def report(step: int, x0: Tensor) -> None:
+            if callback:
+                callback({"i": step, "denoised": x0, "x": x0, "sigma": sigmas[step], "sigma_hat": sigmas[step]})
+
+        return SAMPLERS[name](denoise, x, sigmas, report)
+
+    return comfy.samplers.KSAMPLER(run)
+
+
+def with_windows(model: Any, window: int, overlap: int, each: Callable[[int, int], None] | None = None) -> Any:
+    """The MODEL under temporal MultiDiffusion: a clone whose every prediction is fused from windows of frames."""
+
+    def apply(executor: Any, x: Tensor, t: Tensor, c_concat: Tensor | None = None, c_crossattn: Tensor | None = None,
+              control: Any = None, transformer_options: dict | None = None, **conds: Any) -> Tensor:
+        def one(part: Tensor, cut: dict[str, Any]) -> Tensor:
+            check_interrupt()
+            return executor(part, t, cut.pop("c_concat"), c_crossattn, control, transformer_options or {}, **cut)
+
+        return fuse(one, x, {"c_concat": c_concat, **conds}, window, overlap, each)
+
+    def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
+        shape = list(noise_shape)
+        if len(shape) == 5:
+            shape[2] = min(shape[2], window)
+        return executor(patcher, shape, *args, **kwargs)
+
+    model = model.clone()
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "lumiere_windows", apply)
+    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "lumiere_windows", prepare)
+    return model
+
+
+def show_text(node_id: Any, text: str) -> None:
+    """Show a sentence on a node; an empty one clears it. Hosts without that get it in their log."""
+    try:
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, str(node_id))
+    except (ImportError, AttributeError):
+        if text:
+            logging.warning("Lumiere: %s", text)

@@ -1,0 +1,75 @@
+"""Nodes that bring a model onto the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..lumiere_core.checkpoint import bundled, read
+from ..lumiere_core.config import MINI_LABEL
+from .host import make_clip, make_model
+from .sockets import schema
+from .tensors import PixelVAE
+
+FOLDER = "lumiere"
+ALIASES = {  # stable names: files may be replaced under them
+    f"{MINI_LABEL}, base": "base",
+    f"{MINI_LABEL}, SSR": "ssr",
+}
+
+
+def register_folder() -> None:
+    """`models/lumiere`, where artists put files of their own."""
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+    paths, _ = folder_paths.folder_names_and_paths[FOLDER]
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, {".safetensors"})
+
+
+def path_of(choice: str) -> Path:
+    """The file behind a choice. Raises ValueError saying where it should be."""
+    if choice in ALIASES:
+        return bundled(ALIASES[choice])
+    found = folder_paths.get_full_path(FOLDER, choice)
+    if found is None:
+        raise ValueError(f"there is no model {choice!r}. Choose one from the list, or put the file into models/{FOLDER}.")
+    return Path(found)
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_LoadModel",
+            display_name="Load Lumiere Model",
+            category="Lumiere/start",
+            description="Loads a Lumiere model. The bundled mini models are small and were trained only on a drawn world: "
+                        "balloons, boats, fish, windmills and campfires.",
+            search_aliases=["lumiere", "text to video", "t2v", "video model", "checkpoint"],
+            inputs=[io.Combo.Input(
+                "model_name", options=[*ALIASES, *folder_paths.get_filename_list(FOLDER)],
+                tooltip="The bundled models know a small drawn world only. Other files come from models/lumiere.")],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="For any sampler."),
+                     io.Clip.Output(display_name="CLIP", tooltip="Reads the model's own few words."),
+                     io.Vae.Output(display_name="VAE", tooltip="For VAEDecode; the model works on pixels, nothing is lost.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model_name: str) -> bool | str:
+        try:
+            path_of(model_name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str) -> Any:
+        stat = path_of(model_name).stat()
+        return stat.st_mtime, stat.st_size
+
+    @classmethod
+    def execute(cls, model_name: str) -> io.NodeOutput:
+        weights = read(path_of(model_name))
+        return io.NodeOutput(make_model(weights), make_clip(weights), PixelVAE())
