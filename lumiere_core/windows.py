@@ -44,9 +44,8 @@ def triangle(window: int) -> Tensor:
 
 def shares(num_frames: int, window: int, overlap: int) -> list[tuple[int, Tensor]]:
     """Each window's first frame and its share `(w,)` of every frame it covers; the shares of a frame add up to 1."""
-    window = min(window, num_frames)
+    places, window = starts(num_frames, window, overlap), min(window, num_frames)
     weights, total = triangle(window), torch.zeros(num_frames)
-    places = starts(num_frames, window, min(overlap, window - 1))
     for s in places:
         total[s:s + window] += weights
     return [(s, weights / total[s:s + window]) for s in places]

@@ -1,0 +1,270 @@
+"""The judge of generated clips: a small network that reads a frame of the drawn world, and a tracker over its centres.
+
+It is trained on renders alone and knows every combination, the held-out ones too. Half of its training pictures put a
+subject where it does not live, so that a fish is known by its shape and not by the water around it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from ..checkpoint import WEIGHTS, header, write_whole
+from .scenes import Scene, World, clash, render, subject_path
+
+FORMAT, FORMAT_VERSION = "lumiere-probe", 1
+BUNDLED_PROBE = WEIGHTS / "lumiere-mini-probe.safetensors"
+ATTRIBUTES = ("subject", "colour", "place", "time")
+SIZE = 64  # pixels a side that the probe reads
+FPS = 16.0
+POOL = 128  # lessons that training keeps
+# Frame widths a second: half of the slowest travel that is drawn. Below it a subject stands still.
+STILL_BELOW = 0.05
+DIRECTIONS = {(-1, 0): "left", (1, 0): "right", (0, -1): "up", (0, 1): "down", (0, 0): "still"}
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """What a probe can tell apart, and its sizes."""
+
+    subject: tuple[str, ...]
+    colour: tuple[str, ...]
+    place: tuple[str, ...]
+    time: tuple[str, ...]
+    channels: tuple[int, int, int] = (24, 64, 128)  # at 32x32, 16x16 and 8x8
+
+    @classmethod
+    def of(cls, world: World) -> ProbeSpec:
+        return cls(tuple(world.subjects), tuple(world.colours), world.places, tuple(world.times))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the probe sees: logits (B, K) of each attribute, and the subject's centre in the unit square."""
+
+    logits: dict[str, Tensor]
+    centre: Tensor  # (B, 2) of frames, (B, T, 2) of clips
+
+
+class ProbeBlock(nn.Module):
+    """Two convolutions around a residual, the first one with the stride."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1)
+        self.norm1, self.norm2 = nn.GroupNorm(8, after), nn.GroupNorm(8, after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.norm1(self.conv1(x)))
+        return x + F.silu(self.norm2(self.conv2(x)))
+
+
+class Probe(nn.Module):
+    """Frames `(B, 3, 64, 64)` in [-1, 1] -> `Reading`.
+
+    A softmax over a 16x16 map says where the subject is; subject and colour are named from what lies there.
+    """
+
+    def __init__(self, spec: ProbeSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        low, middle, high = spec.channels
+        self.stem = nn.Conv2d(12, low, 3, 1, 1)
+        self.fine, self.coarse = ProbeBlock(low, middle, 2), ProbeBlock(middle, high, 2)
+        self.skip = nn.Conv2d(middle, high, 1)
+        self.heat = nn.Conv2d(high, 1, 3, 1, 1)
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * high, len(getattr(spec, name))) for name in ATTRIBUTES})
+
+    def forward(self, frames: Tensor) -> Reading:
+        x = F.silu(self.stem(F.pixel_unshuffle(frames, 2)))  # (B, low, 32, 32)
+        fine = self.fine(x)  # (B, middle, 16, 16)
+        x = F.interpolate(self.coarse(fine), scale_factor=2.0, mode="bilinear")
+        x = F.silu(x + self.skip(fine))  # (B, high, 16, 16)
+        where = self.heat(x).flatten(1).softmax(dim=1)  # (B, 256)
+        steps = (torch.arange(x.shape[-1], device=x.device) + 0.5) / x.shape[-1]
+        places = torch.stack([steps.repeat(len(steps)), steps.repeat_interleave(len(steps))], dim=1)
+        there = torch.einsum("bn,bcn->bc", where, x.flatten(2))
+        seen = torch.cat([there, x.mean(dim=(2, 3))], dim=1)  # (B, 2 * high)
+        return Reading({name: head(seen) for name, head in self.heads.items()}, where @ places)
+
+    @torch.inference_mode()
+    def read(self, clips: Tensor) -> Reading:
+        """Clips `(B, 3, T, H, W)` in [-1, 1], at least as large as the probe reads: logits averaged over frames."""
+        b, _, t = clips.shape[:3]
+        frames = clips.transpose(1, 2).flatten(0, 1).to(self.stem.weight)  # (B*T, 3, H, W)
+        parts = [self(part) for part in at_probe_size(frames).split(256)]
+        logits = {name: torch.cat([p.logits[name] for p in parts]).unflatten(0, (b, t)).mean(1) for name in ATTRIBUTES}
+        return Reading(logits, torch.cat([p.centre for p in parts]).unflatten(0, (b, t)))
+
+    def words(self, reading: Reading) -> list[dict[str, str]]:
+        """The likeliest word of each attribute, a row for each clip."""
+        names = {name: [getattr(self.spec, name)[i] for i in reading.logits[name].argmax(1)] for name in ATTRIBUTES}
+        return [dict(zip(names, row, strict=True)) for row in zip(*names.values(), strict=True)]
+
+
+def at_probe_size(frames: Tensor) -> Tensor:
+    """Frames `(B, 3, H, W)` averaged down to what the probe reads."""
+    return frames if frames.shape[-2:] == (SIZE, SIZE) else F.interpolate(frames, (SIZE, SIZE), mode="area")
+
+
+# --- The tracker ---
+
+
+def velocity(centres: Tensor, fps: float = FPS) -> Tensor:
+    """Travel `(B, 2)` in frame widths a second, from centres `(B, T, 2)`, T at least 2.
+
+    The median of all slopes between frames at least a quarter of the clip apart (after Theil and Sen): a third of the
+    frames may be misread.
+    """
+    t = centres.shape[1]
+    first, last = torch.triu_indices(t, t, offset=max(1, t // 4), device=centres.device)
+    slopes = (centres[:, last] - centres[:, first]) / ((last - first) / fps)[:, None]
+    return slopes.median(dim=1).values
+
+
+def direction(velocities: Tensor) -> list[tuple[int, int]]:
+    """The way of each velocity `(B, 2)` along its longer axis, as `Scene.direction` has it; (0, 0) is standing still."""
+    ways = []
+    for x, y in velocities.tolist():
+        if max(abs(x), abs(y)) < STILL_BELOW:
+            ways.append((0, 0))
+        else:
+            ways.append(((x > 0) - (x < 0), 0) if abs(x) >= abs(y) else (0, (y > 0) - (y < 0)))
+    return ways
+
+
+# --- Files ---
+
+
+def save_probe(path: Path, probe: Probe) -> None:
+    """Write a probe as fp16, with its words in the metadata."""
+    tensors = {name: p.detach().to("cpu", torch.float16).contiguous() for name, p in probe.state_dict().items()}
+    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "spec": json.dumps(vars(probe.spec)),
+                "license": "Apache-2.0", "trained_on": "pictures drawn by the code of this project, nothing else"}
+    write_whole(path, to_bytes(tensors, metadata))
+
+
+def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
+    """A probe ready to judge. Raises ValueError for a file that is none, or newer than this version."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"the probe {path} cannot be read: {error.strerror or error}. Train one with "
+                         "train.probe.train_probe.") from error
+    metadata = header(data).get("__metadata__", {})
+    if metadata.get("format") != FORMAT or int(metadata["format_version"]) > FORMAT_VERSION:
+        raise ValueError(f"{Path(path).name} is not a probe of format {FORMAT_VERSION} or older, but "
+                         f"{metadata.get('format', 'a plain safetensors file')} {metadata.get('format_version', '')}. "
+                         "Train one with train.probe.train_probe.")
+    probe = Probe(ProbeSpec(**{name: tuple(words) for name, words in json.loads(metadata["spec"]).items()}))
+    probe.load_state_dict(from_bytes(data))
+    return probe.to(device).eval().requires_grad_(False)
+
+
+# --- Training ---
+
+
+@dataclass
+class Lesson:
+    """Pictures and their truth."""
+
+    frames: Tensor  # (N, 3, 64, 64) in [-1, 1]
+    labels: Tensor  # (N, 4), in the order of ATTRIBUTES
+    centres: Tensor  # (N, 2)
+
+
+def draw_lesson(world: World, spec: ProbeSpec, rng: random.Random, count: int = 16, frames_each: int = 4) -> Lesson:
+    """Frames of `count` scenes of one subject in one place, half of the time a place where it does not live."""
+    first = world.scene(rng)
+    place = rng.choice([first.place, rng.choice(spec.place)])
+    scenes = [world.scene(rng, subject=first.subject) for _ in range(count)]
+    scenes = [replace(scene, place=place, weather="" if place == "underwater" else scene.weather) for scene in scenes]
+    scenes = [scene for scene in scenes if not clash(scene.colour, place)]
+    timing = {"num_frames": frames_each, "fps": frames_each / 5, "start": torch.rand(len(scenes)) * 5 / frames_each}
+    frames = render(scenes, height=SIZE, width=SIZE, **timing).transpose(1, 2).flatten(0, 1) * 2 - 1
+    labels = torch.tensor([[getattr(spec, name).index(getattr(scene, name)) for name in ATTRIBUTES]
+                           for scene in scenes])
+    return Lesson(frames, labels.repeat_interleave(frames_each, 0), subject_path(scenes, **timing).flatten(0, 1))
+
+
+def shuffled(lessons: Sequence[Lesson], each: int, generator: torch.Generator) -> Lesson:
+    """A batch of `each` pictures of every lesson, half of them mirrored."""
+    picks = [torch.randint(len(lesson.labels), (each,), generator=generator) for lesson in lessons]
+    frames = torch.cat([lesson.frames[i] for lesson, i in zip(lessons, picks, strict=True)])
+    labels = torch.cat([lesson.labels[i] for lesson, i in zip(lessons, picks, strict=True)])
+    centres = torch.cat([lesson.centres[i] for lesson, i in zip(lessons, picks, strict=True)])
+    mirrored = torch.rand(len(frames), generator=generator) < 0.5
+    frames = torch.where(mirrored[:, None, None, None], frames.flip(-1), frames)
+    return Lesson(frames, labels, torch.where(mirrored[:, None], torch.stack([1 - centres[:, 0], centres[:, 1]], 1), centres))
+
+
+def disturbed(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Frames as a young model would make them: bent outlines, soft, noisy, a little too dark or too pale."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(len(frames), 1, 1, 1, generator=generator)
+
+    bend = torch.randn(len(frames), 2, 6, 6, generator=generator) * uniform(0, 0.05)
+    bend = F.interpolate(bend, frames.shape[-2:], mode="bicubic").permute(0, 2, 3, 1)
+    straight = F.affine_grid(torch.eye(2, 3).expand(len(frames), 2, 3), list(frames.shape), align_corners=False)
+    frames = F.grid_sample(frames, straight + bend, padding_mode="reflection", align_corners=False)
+    factor = 4 if uniform(0, 1)[0] < 0.3 else 2
+    soft = F.interpolate(F.avg_pool2d(frames, factor), scale_factor=float(factor), mode="bilinear")
+    frames = frames.lerp(soft, uniform(-0.5, 1).clamp(min=0))
+    frames = frames * uniform(0.85, 1.15) + uniform(-0.1, 0.1)
+    noise = torch.randn(frames.shape, generator=generator) * uniform(-0.1, 0.2).clamp(min=0)
+    return (frames + noise).clamp(-1, 1)
+
+
+def loss_of(reading: Reading, truth: Lesson) -> Tensor:
+    """Cross entropy of the four attributes, and the distance of the centre."""
+    named = sum(F.cross_entropy(reading.logits[name], truth.labels[:, i]) for i, name in enumerate(ATTRIBUTES))
+    return named + 10 * F.smooth_l1_loss(reading.centre, truth.centres, beta=0.02)
+
+
+def train_probe(world: World, steps: int = 600, batch: int = 128, lr: float = 3e-3, seed: int = 0,
+                progress: Callable[[int, int, float], None] | None = None) -> Probe:
+    """Train a probe for a world on the CPU: about 5 minutes on one thread. progress(steps done, steps, loss).
+
+    Where other programs share the processor, `torch.set_num_threads(1)` is faster than two threads that wait.
+    """
+    torch.manual_seed(seed)
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    spec = ProbeSpec.of(world)
+    probe = Probe(spec).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=lr, weight_decay=0.01)
+    lessons = [draw_lesson(world, spec, rng) for _ in range(16)]
+    for step in range(steps):
+        lessons = [*lessons[-POOL:], draw_lesson(world, spec, rng)]
+        truth = shuffled(rng.choices(lessons, k=batch // 4), 4, generator)
+        frames = disturbed(truth.frames, generator).contiguous(memory_format=torch.channels_last)
+        loss = loss_of(probe(frames), truth)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1.0, (step + 1) / 50, 2 * (1 - step / steps))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(probe.parameters(), 1.0)
+        optimizer.step()
+        if progress:
+            progress(step + 1, steps, loss.item())
+    return probe.eval().requires_grad_(False)
+
+
+# --- Measuring the probe itself ---
+
+
+def rendered(scenes: Sequence[Scene], num_frames: int = 80, device: Any = "cpu") -> Tensor:
+    """True clips `(B, 3, T, 64, 64)` in [-1, 1] of scenes that share subject and place."""
+    return render(scenes, num_frames, SIZE, SIZE, FPS, device=device) * 2 - 1

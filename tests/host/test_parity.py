@@ -1,0 +1,65 @@
+"""The pack's nodes against the core's, in the real host: equal clips, exact pixels, one sentence for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def report(host: tuple[Path, Path]) -> dict:
+    path, python = host
+    run = subprocess.run([str(python), str(Path(__file__).parent / "inside.py")], capture_output=True, text=True,
+                         encoding="utf-8", errors="replace", env={**os.environ, "COMFYUI_PATH": str(path)}, timeout=900)
+    lines = [line for line in run.stdout.splitlines() if line.startswith("REPORT ")]
+    assert lines, run.stdout[-2000:] + run.stderr[-4000:]
+    return json.loads(lines[-1].removeprefix("REPORT "))
+
+
+@pytest.mark.parametrize("sampler", ["euler", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("length", ["short", "long"])
+def test_core_ksampler_makes_the_clip_of_our_sampler(report: dict, sampler: str, length: str) -> None:
+    assert report["dtype"] == "torch.float32"
+    assert report["spread"] > 0.1  # there is something to compare
+    assert report[f"{sampler} {length}"] < 2
+
+
+def test_the_engine_alone_makes_the_same_clip(report: dict) -> None:
+    assert report["engine"] < 2
+    assert report["sigmas"] < 1e-4
+
+
+def test_the_vae_changes_no_pixel(report: dict) -> None:
+    assert report["decoded"] == [16, 64, 64, 3]
+    assert report["round trip"] < 1e-6
+    assert report["tiled"] == 0
+
+
+def test_super_resolution_in_the_host_equals_the_engine(report: dict) -> None:
+    assert report["upscaled"] == [16, 256, 256, 3]
+    assert report["ssr"] < 2
+
+
+def test_a_lora_moves_the_clip_and_leaves_no_trace(report: dict) -> None:
+    assert report["lora changes"] > 1e-4
+    assert report["lora leaves"] < 0.1
+
+
+def test_words_the_model_does_not_know_are_named(report: dict) -> None:
+    assert "dragon" in report["remark"]
+
+
+@pytest.mark.parametrize(("what", "words"), [
+    ("foreign prompt", ("768", "128")),
+    ("odd size", ("60", "48 or 64")),
+    ("not ssr", ("super-resolution",)),
+    ("overlap", ("overlap is 4",)),
+    ("foreign latent", ("(1, 4, 1, 8, 8)",)),
+])
+def test_bad_input_is_one_sentence_with_the_number(report: dict, what: str, words: tuple[str, ...]) -> None:
+    assert report["refusals"][what], f"{what} was not refused"
+    assert all(word in report["refusals"][what] for word in words)
