@@ -114,7 +114,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Score held-out prompts in the drawn world."""
     from .train.commands import run_evaluation
 
-    run_evaluation(args.weights, args.world, args.prompts, Path(args.json) if args.json else None, Bar())
+    run_evaluation(args.weights, args.world, args.prompts, args.steps, Path(args.json) if args.json else None, Bar())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -164,6 +164,7 @@ def parser() -> argparse.ArgumentParser:
     e.add_argument("--weights", help="another base model's file")
     e.add_argument("--world", default="small", help="small or full")
     e.add_argument("--prompts", type=int, help="only so many of the held-out prompts")
+    e.add_argument("--steps", type=int, help="denoising steps")
     e.add_argument("--json", help="write the figures here as well")
     return p
 

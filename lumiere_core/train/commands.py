@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..checkpoint import BUNDLED, Lumiere, bundled, load, save
 from ..config import PRESETS
-from ..generate import pick_device
+from ..generate import Settings, pick_device, text_to_video
 from ..video import to_pixels, write_image
+from .evaluate import evaluate
 from .loop import Trainer, averaged
 from .scenes import WORLDS
 from .sheet import sheet_of
@@ -71,10 +73,16 @@ def export(runs: Path, out: Path) -> list[Path]:
     return written
 
 
-def run_evaluation(weights: str | None, world: str, prompts: int | None, json_path: Path | None,
+def run_evaluation(weights: str | None, world: str, prompts: int | None, steps: int | None, json_path: Path | None,
                    progress: Callable[[int, int, str], None]) -> None:
     """Score a base model on held-out prompts and print the table."""
     check_choice("world", world, WORLDS)
-    device, dtype = pick_device()
-    load(weights or bundled("base"), device, dtype)
-    raise NotImplementedError
+    model = load(weights or bundled("base"), *pick_device())
+
+    def make_clips(captions: list[str], seeds: list[int]) -> Tensor:
+        return torch.cat([text_to_video(model, caption, settings=Settings(seed=seed, steps=steps))
+                          for caption, seed in zip(captions, seeds, strict=True)])
+
+    report = evaluate(make_clips, world, prompts, progress=progress)
+    if json_path:
+        report.write(json_path)

@@ -10,7 +10,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,17 +21,16 @@ from ..checkpoint import write_whole
 from .loop import held_out_list
 from .probe import (
     ATTRIBUTES,
-    BUNDLED_PROBE,
-    DIRECTIONS,
+    FPS,
+    SIZE,
     Probe,
     ProbeSpec,
     at_probe_size,
     direction,
     load_probe,
-    rendered,
     velocity,
 )
-from .scenes import WORLDS, Scene, World, clash, subject_path
+from .scenes import WORLDS, Scene, World, clash, render, subject_path
 
 MakeClips = Callable[[list[str], list[int]], Tensor]  # captions, seeds -> (B, 3, T, H, W) in [-1, 1]
 Progress = Callable[[int, int, str], None]  # done, total, what
@@ -86,31 +85,38 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """What the boiling figure is worth."""
+        """What speaks against the boiling figure, if anything."""
         if self.dynamic_degree < ALIVE[0]:
-            return "boiling does not count: the clips are dead (dynamic degree below 0.5)"
+            return f"boiling does not count: dynamic degree below {ALIVE[0]:g}, the clips are dead"
         if self.dynamic_degree > ALIVE[1]:
-            return "boiling does not count: the clips are restless (dynamic degree above 2)"
-        return "" if self.centre_error < CENTRE_ERROR else "not to be trusted: the tracker is off on real renders"
+            return f"boiling does not count: dynamic degree above {ALIVE[1]:g}, all is restless"
+        return "" if self.centre_error < CENTRE_ERROR else "not to be trusted: the tracker is off"
 
     def table(self) -> str:
         """Aligned lines for a terminal."""
-        lines = [f"{'':<15} {'value':>6} {'real':>6} {'shuffled':>8} {'n':>4}"]
-        for f in self.figures:
-            luck = "-" if f.shuffled is None else f"{f.shuffled:.3f}"
-            note = "" if f.trusted else "  not to be trusted"
-            lines.append(f"{f.name:<15} {f.value:6.3f} {f.real:6.3f} {luck:>8} {f.count:4}{note}")
-        lines.append(f"{'dynamic degree':<15} {self.dynamic_degree:6.3f} {1:6.3f} {'-':>8} {len(self.made):4}")
-        note = f"  {self.verdict}" if self.verdict else ""
-        lines.append(f"{'boiling':<15} {self.boiling:6.3f} {1:6.3f} {'-':>8} {len(self.made):4}{note}")
-        return "\n".join(lines)
+
+        def row(name: str, value: float, real: float, shuffled: float | None, count: int, note: str) -> str:
+            luck = "-" if shuffled is None else f"{shuffled:.3f}"
+            return f"{name:<15} {value:6.3f} {real:6.3f} {luck:>8} {count:4}  {note}".rstrip()
+
+        n = len(self.made)
+        return "\n".join([
+            f"{'':<15} {'value':>6} {'real':>6} {'shuffled':>8} {'n':>4}",
+            *(row(*astuple(f), "" if f.trusted else "not to be trusted") for f in self.figures),
+            row("dynamic degree", self.dynamic_degree, 1.0, None, n, ""),
+            row("boiling", self.boiling, 1.0, None, n, self.verdict),
+        ])
 
     def write(self, path: Path) -> None:
         """All of it as JSON, with a row for each clip."""
-        facts = {"figures": {f.name: {**asdict(f), "trusted": f.trusted} for f in self.figures},
-                 "dynamic_degree": self.dynamic_degree, "boiling": self.boiling, "verdict": self.verdict,
-                 "centre_error": self.centre_error,
-                 "clips": [{"caption": r.scene.caption, **asdict(r)} for r in self.made]}
+        facts = {
+            "figures": [{**asdict(f), "trusted": f.trusted} for f in self.figures],
+            "dynamic_degree": self.dynamic_degree,
+            "boiling": self.boiling,
+            "verdict": self.verdict,
+            "centre_error": self.centre_error,
+            "clips": [{"caption": r.scene.caption, **asdict(r)} for r in self.made],
+        }
         write_whole(path, (json.dumps(facts, indent=1) + "\n").encode())
 
 
@@ -118,7 +124,7 @@ class Report:
 
 
 def held_out_scenes(world: str, count: int | None = None, seed: int = 1_000_000) -> list[Scene]:
-    """Every held-out combination in every place and time, or `count` of them drawn at random, sorted for rendering.
+    """Every held-out combination in every place and time, or `count` of them at random, sorted by place.
 
     A scene's own seed only matters to its render. Raises ValueError where there are fewer than `count`.
     """
@@ -139,7 +145,8 @@ def held_out_scenes(world: str, count: int | None = None, seed: int = 1_000_000)
 
 def can_travel(world: World, scene: Scene) -> bool:
     """Whether the scene's subject goes anywhere in some caption; windmills and campfires never do."""
-    return any(replace(scene, motion=motion).direction != (0, 0) for motion in world.subjects[scene.subject].motions)
+    motions = world.subjects[scene.subject].motions
+    return any(replace(scene, motion=motion).direction != (0, 0) for motion in motions)
 
 
 def flip_pairs(scenes: Sequence[Scene], count: int) -> list[int]:
@@ -153,15 +160,16 @@ def flip_pairs(scenes: Sequence[Scene], count: int) -> list[int]:
 
 
 def changes(clips: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean absolute frame difference (B,) of clips `(B, 3, T, H, W)`, as it is and with the subject's motion removed.
+    """Mean absolute frame difference of clips, and the same with the subject's motion removed: (B,) each.
 
-    Both frames of a pair are moved half of the way towards each other, so that both are equally soft. Inside a box
-    around the tracked centre `(B, T, 2)` each pixel may stay or travel along, whichever changes it less: the box holds
-    the subject and what is behind it.
+    clips `(B, 3, T, H, W)`, tracked centres `(B, T, 2)`. The two frames of a pair are moved towards each
+    other by half of the step, so that both become equally soft. Inside a box around the subject each pixel
+    may stay or travel along, whichever changes it less, as the box shows what is behind the subject too.
     """
     b, _, t, h, w = clips.shape
     steps = centres.diff(dim=1).transpose(1, 2)  # (B, 2, T - 1)
-    steps = F.avg_pool1d(steps, 17, 1, 8, count_include_pad=False).transpose(1, 2).flatten(0, 1)  # over one second
+    steps = F.avg_pool1d(steps, 17, 1, 8, count_include_pad=False)  # the mean over about a second
+    steps = steps.transpose(1, 2).flatten(0, 1)  # (B * (T - 1), 2)
     before, after = (part.transpose(1, 2).flatten(0, 1) for part in (clips[:, :, :-1], clips[:, :, 1:]))
     staying = (after - before).abs().mean(dim=1)  # (B * (T - 1), H, W)
     moving = (moved(after, -steps / 2) - moved(before, steps / 2)).abs().mean(dim=1)
@@ -189,8 +197,8 @@ def read_clips(probe: Probe, scenes: Sequence[Scene], seeds: Sequence[int],
     Raises ValueError for clips of another shape, or with values that are not numbers.
     """
     if clips.ndim != 5 or clips.shape[:2] != (len(scenes), 3) or clips.shape[2] < 2:
-        raise ValueError(f"clips are {tuple(clips.shape)}, but {len(scenes)} captions make ({len(scenes)}, 3, T, H, W) "
-                         "with T of at least 2.")
+        raise ValueError(f"clips are {tuple(clips.shape)}, but {len(scenes)} captions make "
+                         f"({len(scenes)}, 3, T, H, W) with T of at least 2.")
     if not clips.isfinite().all():
         raise ValueError("a clip holds values that are not numbers. Sample in float32, or with a lower cfg.")
     clips = clips.to(probe.stem.weight).clamp(-1, 1)
@@ -216,10 +224,11 @@ def read_renders(probe: Probe, scenes: Sequence[Scene], num_frames: int,
     records, errors = [], []
     for indices in batches(scenes):
         group = [scenes[i] for i in indices]
-        seeds = [scene.seed for scene in group]
-        found, centres = read_clips(probe, group, seeds, rendered(group, num_frames, probe.stem.weight.device))
+        seeds, device = [scene.seed for scene in group], probe.stem.weight.device
+        clips = render(group, num_frames, SIZE, SIZE, FPS, device=device) * 2 - 1
+        found, centres = read_clips(probe, group, seeds, clips)
         records += found
-        path = subject_path(group, num_frames, device=centres.device)
+        path = subject_path(group, num_frames, FPS, device=device)
         errors.append((centres - path).norm(dim=-1).mean(dim=1))
         if progress:
             progress(len(records), len(scenes), "renders")
@@ -227,12 +236,15 @@ def read_renders(probe: Probe, scenes: Sequence[Scene], num_frames: int,
 
 
 def read_made(probe: Probe, make_clips: MakeClips, scenes: Sequence[Scene], seeds: Sequence[int],
-              progress: Progress | None, what: str) -> list[Record]:
-    """The captions made and read."""
+              num_frames: int, progress: Progress | None, what: str) -> list[Record]:
+    """The captions made and read. Raises ValueError for clips of another length."""
     records = []
     for i in range(0, len(scenes), BATCH):
         group, numbers = list(scenes[i:i + BATCH]), list(seeds[i:i + BATCH])
         clips = make_clips([scene.caption for scene in group], numbers)
+        if clips.ndim == 5 and clips.shape[2] != num_frames:
+            raise ValueError(f"clips have {clips.shape[2]} frames, but {num_frames} are to be judged. "
+                             f"Make {num_frames}, or ask for {clips.shape[2]}.")
         records += read_clips(probe, group, numbers, clips)[0]
         if progress:
             progress(len(records), len(scenes), what)
@@ -258,7 +270,7 @@ def goes_right(records: Sequence[Record], scenes: Sequence[Scene], travels: bool
 
 
 def flips(records: Sequence[Record], mirrored: Sequence[Record]) -> float:
-    """Share of pairs where "left" goes left and, from the same noise, "right" goes right. Luck gives a quarter."""
+    """Share of pairs where "left" goes left and, from the same noise, "right" goes right; luck: a quarter."""
     return mean([all(r.velocity[0] * r.scene.direction[0] > 0 for r in pair)
                  for pair in zip(records, mirrored, strict=True)])
 
@@ -280,23 +292,31 @@ def figures_of(world: World, made: Sequence[Record], real: Sequence[Record]) -> 
                      goes_right(made, shuffled, travels), count)
 
 
-def evaluate(make_clips: MakeClips, world: str = "small", prompts: int | None = None, probe: Probe | None = None,
-             pairs: int = 20, num_frames: int = 80, seed: int = 0, progress: Progress | None = None,
-             show: Callable[[str], None] = print) -> Report:
+def evaluate(
+    make_clips: MakeClips,
+    world: str = "small",
+    prompts: int | None = None,
+    probe: Probe | None = None,
+    pairs: int = 20,
+    num_frames: int = 80,
+    seed: int = 0,
+    progress: Progress | None = None,
+    show: Callable[[str], None] = print,
+) -> Report:
     """Score a model on held-out captions and show the table.
 
-    make_clips  captions and seeds -> clips `(B, 3, T, H, W)` in [-1, 1], at most `BATCH` of them; T = num_frames at
-                16 frames a second; sizes above 64 are averaged down to 64
+    make_clips  captions and seeds, at most `BATCH` -> clips `(B, 3, T, H, W)` in [-1, 1], T = num_frames at
+                16 frames a second, 64x64 or larger (averaged down to 64)
     world       a row of scenes.WORLDS, the one that `probe` was trained on
-    prompts     how many; all by default (204 in the small world)
+    prompts     how many; by default all, 204 in the small world
     probe       a judge, by default the bundled one
     pairs       captions that are made again with left and right swapped, from the same seed
     progress    (done, total, what) after each batch
-    Raises ValueError for a probe of another world, a wrong number of prompts, and clips that `read_clips` refuses.
+    Raises ValueError for a probe of another world, a wrong number of prompts and clips of another kind.
     """
-    probe = probe or load_probe(BUNDLED_PROBE)
+    probe = probe or load_probe()
     wanted = ProbeSpec.of(WORLDS[world])
-    if any(getattr(probe.spec, name) != getattr(wanted, name) for name in ATTRIBUTES):
+    if any(probe.spec.words(name) != wanted.words(name) for name in ATTRIBUTES):
         raise ValueError(f"the probe knows other words than the {world} world. Train one for it with "
                          "train.probe.train_probe.")
     scenes = held_out_scenes(world, prompts)
@@ -310,8 +330,9 @@ def evaluate(make_clips: MakeClips, world: str = "small", prompts: int | None = 
     show(f"instruments on {len(real)} renders: " + ", ".join(f"{f.name} {f.real:.3f}" for f in instruments)
          + f"; centre off by {error:.3f} of the frame")
 
-    made = read_made(probe, make_clips, scenes, seeds, progress, "prompts")
-    made_mirrored = read_made(probe, make_clips, mirrored, [seeds[i] for i in sideways], progress, "caption flips")
+    made = read_made(probe, make_clips, scenes, seeds, num_frames, progress, "prompts")
+    same = [seeds[i] for i in sideways]
+    made_mirrored = read_made(probe, make_clips, mirrored, same, num_frames, progress, "caption flips")
     flip = Figure("caption flip", flips([made[i] for i in sideways], made_mirrored),
                   flips([real[i] for i in sideways], real_mirrored), None, len(sideways))
     ratios = [sum(getattr(r, name) for r in made) / max(1e-8, sum(getattr(r, name) for r in real))

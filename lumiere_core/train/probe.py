@@ -1,7 +1,7 @@
-"""The judge of generated clips: a small network that reads a frame of the drawn world, and a tracker over its centres.
+"""The judge of generated clips: a small network that reads a frame, and a tracker over what it finds.
 
-It is trained on renders alone and knows every combination, the held-out ones too. Half of its training pictures put a
-subject where it does not live, so that a fish is known by its shape and not by the water around it.
+It is trained on renders alone and knows every combination, the held-out ones too. Many of its training
+pictures put a subject where it does not live, so that a fish is known by its shape and not by its water.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..checkpoint import WEIGHTS, header, write_whole
-from .scenes import Scene, World, clash, render, subject_path
+from .scenes import World, clash, render, subject_path
 
 FORMAT, FORMAT_VERSION = "lumiere-probe", 1
+REMEDY = "Use the one in the weights folder, or train one with lumiere_core.train.probe.train_probe."
 BUNDLED_PROBE = WEIGHTS / "lumiere-mini-probe.safetensors"
 ATTRIBUTES = ("subject", "colour", "place", "time")
 SIZE = 64  # pixels a side that the probe reads
@@ -31,7 +32,6 @@ FPS = 16.0
 POOL = 128  # lessons that training keeps
 # Frame widths a second: half of the slowest travel that is drawn. Below it a subject stands still.
 STILL_BELOW = 0.05
-DIRECTIONS = {(-1, 0): "left", (1, 0): "right", (0, -1): "up", (0, 1): "down", (0, 0): "still"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class ProbeSpec:
     @classmethod
     def of(cls, world: World) -> ProbeSpec:
         return cls(tuple(world.subjects), tuple(world.colours), world.places, tuple(world.times))
+
+    def words(self, attribute: str) -> tuple[str, ...]:
+        """The words of one attribute, in the order of its logits."""
+        return getattr(self, attribute)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Probe(nn.Module):
         self.fine, self.coarse = ProbeBlock(low, middle, 2), ProbeBlock(middle, high, 2)
         self.skip = nn.Conv2d(middle, high, 1)
         self.heat = nn.Conv2d(high, 1, 3, 1, 1)
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * high, len(getattr(spec, name))) for name in ATTRIBUTES})
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * high, len(spec.words(name))) for name in ATTRIBUTES})
 
     def forward(self, frames: Tensor) -> Reading:
         x = F.silu(self.stem(F.pixel_unshuffle(frames, 2)))  # (B, low, 32, 32)
@@ -101,17 +105,19 @@ class Probe(nn.Module):
 
     @torch.inference_mode()
     def read(self, clips: Tensor) -> Reading:
-        """Clips `(B, 3, T, H, W)` in [-1, 1], at least as large as the probe reads: logits averaged over frames."""
+        """Clips `(B, 3, T, H, W)` in [-1, 1], 64x64 or larger: logits averaged over frames, all centres."""
         b, _, t = clips.shape[:3]
         frames = clips.transpose(1, 2).flatten(0, 1).to(self.stem.weight)  # (B*T, 3, H, W)
         parts = [self(part) for part in at_probe_size(frames).split(256)]
-        logits = {name: torch.cat([p.logits[name] for p in parts]).unflatten(0, (b, t)).mean(1) for name in ATTRIBUTES}
-        return Reading(logits, torch.cat([p.centre for p in parts]).unflatten(0, (b, t)))
+        logits = {name: torch.cat([part.logits[name] for part in parts]) for name in ATTRIBUTES}
+        logits = {name: rows.unflatten(0, (b, t)).mean(dim=1) for name, rows in logits.items()}  # (B, K)
+        return Reading(logits, torch.cat([part.centre for part in parts]).unflatten(0, (b, t)))
 
     def words(self, reading: Reading) -> list[dict[str, str]]:
-        """The likeliest word of each attribute, a row for each clip."""
-        names = {name: [getattr(self.spec, name)[i] for i in reading.logits[name].argmax(1)] for name in ATTRIBUTES}
-        return [dict(zip(names, row, strict=True)) for row in zip(*names.values(), strict=True)]
+        """The likeliest word of each attribute, a row for each frame or clip."""
+        best = {name: rows.argmax(dim=1).tolist() for name, rows in reading.logits.items()}
+        columns = ([self.spec.words(name)[i] for i in best[name]] for name in ATTRIBUTES)
+        return [dict(zip(ATTRIBUTES, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def at_probe_size(frames: Tensor) -> Tensor:
@@ -125,8 +131,8 @@ def at_probe_size(frames: Tensor) -> Tensor:
 def velocity(centres: Tensor, fps: float = FPS) -> Tensor:
     """Travel `(B, 2)` in frame widths a second, from centres `(B, T, 2)`, T at least 2.
 
-    The median of all slopes between frames at least a quarter of the clip apart (after Theil and Sen): a third of the
-    frames may be misread.
+    The median of all slopes between frames at least a quarter of the clip apart (after Theil and Sen): some
+    of the frames may be misread.
     """
     t = centres.shape[1]
     first, last = torch.triu_indices(t, t, offset=max(1, t // 4), device=centres.device)
@@ -135,7 +141,7 @@ def velocity(centres: Tensor, fps: float = FPS) -> Tensor:
 
 
 def direction(velocities: Tensor) -> list[tuple[int, int]]:
-    """The way of each velocity `(B, 2)` along its longer axis, as `Scene.direction` has it; (0, 0) is standing still."""
+    """The way of each velocity `(B, 2)` along its longer axis, as in `Scene.direction`; (0, 0) is still."""
     ways = []
     for x, y in velocities.tolist():
         if max(abs(x), abs(y)) < STILL_BELOW:
@@ -150,24 +156,30 @@ def direction(velocities: Tensor) -> list[tuple[int, int]]:
 
 def save_probe(path: Path, probe: Probe) -> None:
     """Write a probe as fp16, with its words in the metadata."""
-    tensors = {name: p.detach().to("cpu", torch.float16).contiguous() for name, p in probe.state_dict().items()}
-    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "spec": json.dumps(vars(probe.spec)),
-                "license": "Apache-2.0", "trained_on": "pictures drawn by the code of this project, nothing else"}
+    tensors = {name: p.to("cpu", torch.float16).contiguous() for name, p in probe.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "spec": json.dumps(asdict(probe.spec)),
+        "license": "Apache-2.0",
+        "trained_on": "pictures drawn by the code of this project, nothing else",
+    }
     write_whole(path, to_bytes(tensors, metadata))
 
 
 def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
     """A probe ready to judge. Raises ValueError for a file that is none, or newer than this version."""
+    path = Path(path)
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"the probe {path} cannot be read: {error.strerror or error}. Train one with "
-                         "train.probe.train_probe.") from error
-    metadata = header(data).get("__metadata__", {})
-    if metadata.get("format") != FORMAT or int(metadata["format_version"]) > FORMAT_VERSION:
-        raise ValueError(f"{Path(path).name} is not a probe of format {FORMAT_VERSION} or older, but "
-                         f"{metadata.get('format', 'a plain safetensors file')} {metadata.get('format_version', '')}. "
-                         "Train one with train.probe.train_probe.")
+        data = path.read_bytes()
+        metadata = header(data).get("__metadata__", {})
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the probe {path} cannot be read: {error}. {REMEDY}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path.name} is a file of another kind, not a probe. {REMEDY}")
+    if (version := int(metadata["format_version"])) > FORMAT_VERSION:
+        raise ValueError(f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
+                         "Update the pack.")
     probe = Probe(ProbeSpec(**{name: tuple(words) for name, words in json.loads(metadata["spec"]).items()}))
     probe.load_state_dict(from_bytes(data))
     return probe.to(device).eval().requires_grad_(False)
@@ -176,7 +188,7 @@ def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
 # --- Training ---
 
 
-@dataclass
+@dataclass(frozen=True)
 class Lesson:
     """Pictures and their truth."""
 
@@ -185,43 +197,50 @@ class Lesson:
     centres: Tensor  # (N, 2)
 
 
-def draw_lesson(world: World, spec: ProbeSpec, rng: random.Random, count: int = 16, frames_each: int = 4) -> Lesson:
-    """Frames of `count` scenes of one subject in one place, half of the time a place where it does not live."""
-    first = world.scene(rng)
-    place = rng.choice([first.place, rng.choice(spec.place)])
-    scenes = [world.scene(rng, subject=first.subject) for _ in range(count)]
-    scenes = [replace(scene, place=place, weather="" if place == "underwater" else scene.weather) for scene in scenes]
+def draw_lesson(world: World, spec: ProbeSpec, rng: random.Random, count: int = 16, each: int = 4) -> Lesson:
+    """`each` frames of `count` scenes of one subject, every other time in a place from the whole world."""
+    subject = rng.choice(spec.subject)
+    place = rng.choice([rng.choice(world.subjects[subject].places), rng.choice(spec.place)])
+    scenes = [replace(world.scene(rng, subject=subject), place=place) for _ in range(count)]
     scenes = [scene for scene in scenes if not clash(scene.colour, place)]
-    timing = {"num_frames": frames_each, "fps": frames_each / 5, "start": torch.rand(len(scenes)) * 5 / frames_each}
+    if place == "underwater":
+        scenes = [replace(scene, weather="") for scene in scenes]
+    timing = {"num_frames": each, "fps": each / 5, "start": torch.rand(len(scenes)) * 5 / each}
     frames = render(scenes, height=SIZE, width=SIZE, **timing).transpose(1, 2).flatten(0, 1) * 2 - 1
-    labels = torch.tensor([[getattr(spec, name).index(getattr(scene, name)) for name in ATTRIBUTES]
-                           for scene in scenes])
-    return Lesson(frames, labels.repeat_interleave(frames_each, 0), subject_path(scenes, **timing).flatten(0, 1))
+    labels = [[spec.words(name).index(getattr(scene, name)) for name in ATTRIBUTES] for scene in scenes]
+    centres = subject_path(scenes, **timing).flatten(0, 1)
+    return Lesson(frames, torch.tensor(labels).repeat_interleave(each, dim=0), centres)
 
 
-def shuffled(lessons: Sequence[Lesson], each: int, generator: torch.Generator) -> Lesson:
-    """A batch of `each` pictures of every lesson, half of them mirrored."""
+def batch_of(lessons: Sequence[Lesson], each: int, generator: torch.Generator) -> Lesson:
+    """`each` pictures of every lesson, half of them mirrored."""
     picks = [torch.randint(len(lesson.labels), (each,), generator=generator) for lesson in lessons]
-    frames = torch.cat([lesson.frames[i] for lesson, i in zip(lessons, picks, strict=True)])
-    labels = torch.cat([lesson.labels[i] for lesson, i in zip(lessons, picks, strict=True)])
-    centres = torch.cat([lesson.centres[i] for lesson, i in zip(lessons, picks, strict=True)])
-    mirrored = torch.rand(len(frames), generator=generator) < 0.5
-    frames = torch.where(mirrored[:, None, None, None], frames.flip(-1), frames)
-    return Lesson(frames, labels, torch.where(mirrored[:, None], torch.stack([1 - centres[:, 0], centres[:, 1]], 1), centres))
+
+    def gather(name: str) -> Tensor:
+        return torch.cat([getattr(lesson, name)[i] for lesson, i in zip(lessons, picks, strict=True)])
+
+    frames, centres = gather("frames"), gather("centres")
+    mirror = torch.rand(len(frames), generator=generator) < 0.5
+    frames = torch.where(mirror[:, None, None, None], frames.flip(-1), frames)
+    x, y = centres.unbind(dim=1)
+    return Lesson(frames, gather("labels"), torch.stack([torch.where(mirror, 1 - x, x), y], dim=1))
 
 
 def disturbed(frames: Tensor, generator: torch.Generator) -> Tensor:
     """Frames as a young model would make them: bent outlines, soft, noisy, a little too dark or too pale."""
+    b, _, h, w = frames.shape
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(len(frames), 1, 1, 1, generator=generator)
+        return low + (high - low) * torch.rand(b, 1, 1, 1, generator=generator)
 
-    bend = torch.randn(len(frames), 2, 6, 6, generator=generator) * uniform(0, 0.05)
-    bend = F.interpolate(bend, frames.shape[-2:], mode="bicubic").permute(0, 2, 3, 1)
-    straight = F.affine_grid(torch.eye(2, 3).expand(len(frames), 2, 3), list(frames.shape), align_corners=False)
+    bend = torch.randn(b, 2, 6, 6, generator=generator) * uniform(0, 0.05)
+    bend = F.interpolate(bend, (h, w), mode="bicubic").permute(0, 2, 3, 1)  # (B, H, W, 2)
+    straight = F.affine_grid(torch.eye(2, 3).expand(b, 2, 3), [b, 3, h, w], align_corners=False)
     frames = F.grid_sample(frames, straight + bend, padding_mode="reflection", align_corners=False)
-    factor = 4 if uniform(0, 1)[0] < 0.3 else 2
-    soft = F.interpolate(F.avg_pool2d(frames, factor), scale_factor=float(factor), mode="bilinear")
+    half, quarter = (
+        F.interpolate(F.avg_pool2d(frames, factor), (h, w), mode="bilinear") for factor in (2, 4)
+    )
+    soft = torch.where(uniform(0, 1) < 0.3, quarter, half)
     frames = frames.lerp(soft, uniform(-0.5, 1).clamp(min=0))
     frames = frames * uniform(0.85, 1.15) + uniform(-0.1, 0.1)
     noise = torch.randn(frames.shape, generator=generator) * uniform(-0.1, 0.2).clamp(min=0)
@@ -230,7 +249,8 @@ def disturbed(frames: Tensor, generator: torch.Generator) -> Tensor:
 
 def loss_of(reading: Reading, truth: Lesson) -> Tensor:
     """Cross entropy of the four attributes, and the distance of the centre."""
-    named = sum(F.cross_entropy(reading.logits[name], truth.labels[:, i]) for i, name in enumerate(ATTRIBUTES))
+    pairs = zip(ATTRIBUTES, truth.labels.unbind(dim=1), strict=True)
+    named = sum(F.cross_entropy(reading.logits[name], labels) for name, labels in pairs)
     return named + 10 * F.smooth_l1_loss(reading.centre, truth.centres, beta=0.02)
 
 
@@ -248,7 +268,7 @@ def train_probe(world: World, steps: int = 600, batch: int = 128, lr: float = 3e
     lessons = [draw_lesson(world, spec, rng) for _ in range(16)]
     for step in range(steps):
         lessons = [*lessons[-POOL:], draw_lesson(world, spec, rng)]
-        truth = shuffled(rng.choices(lessons, k=batch // 4), 4, generator)
+        truth = batch_of(rng.choices(lessons, k=batch // 4), 4, generator)
         frames = disturbed(truth.frames, generator).contiguous(memory_format=torch.channels_last)
         loss = loss_of(probe(frames), truth)
         for group in optimizer.param_groups:
@@ -260,11 +280,3 @@ def train_probe(world: World, steps: int = 600, batch: int = 128, lr: float = 3e
         if progress:
             progress(step + 1, steps, loss.item())
     return probe.eval().requires_grad_(False)
-
-
-# --- Measuring the probe itself ---
-
-
-def rendered(scenes: Sequence[Scene], num_frames: int = 80, device: Any = "cpu") -> Tensor:
-    """True clips `(B, 3, T, 64, 64)` in [-1, 1] of scenes that share subject and place."""
-    return render(scenes, num_frames, SIZE, SIZE, FPS, device=device) * 2 - 1
