@@ -28,8 +28,12 @@ class Bar:
         fill = "#" * round(30 * done / total)
         end = "\n" if done == total else ""
         if sys.stderr.isatty() or end:
-            print(f"\r{what:>16} [{fill:<30}] {done}/{total}  {seconds:.0f} s, {left:.0f} s left ", end=end,
-                  file=sys.stderr, flush=True)
+            print(
+                f"\r{what:>16} [{fill:<30}] {done}/{total}  {seconds:.0f} s, {left:.0f} s left ",
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def size(text: str) -> tuple[int, int]:
@@ -38,7 +42,9 @@ def size(text: str) -> tuple[int, int]:
     try:
         return int(width), int(height or width)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"size is {text!r}, but it is written as 64 or 96x64 (width x height)") from None
+        raise argparse.ArgumentTypeError(
+            f"size is {text!r}, but it is written as 64 or 96x64 (width x height)"
+        ) from None
 
 
 def generate(args: argparse.Namespace) -> None:
@@ -50,17 +56,31 @@ def generate(args: argparse.Namespace) -> None:
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
     out = Path(args.out)
     if out.suffix and out.suffix.lower() not in video.FORMATS:  # before the work, not after it
-        raise ValueError(f"{out.name} ends in {out.suffix}, but clips are written as {', '.join(video.FORMATS)}, or into "
-                         "a folder of PNG pictures where the name has no ending.")
+        raise ValueError(
+            f"{out.name} ends in {out.suffix}, but clips are written as {', '.join(video.FORMATS)}, or into "
+            "a folder of PNG pictures where the name has no ending."
+        )
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
     width, height = args.size or (base.spec.size, base.spec.size)
-    settings = Settings(num_frames=args.frames, width=width, height=height, steps=args.steps, cfg_scale=args.cfg,
-                        rescale=args.rescale, sampler=args.sampler, seed=args.seed, window=args.window,
-                        overlap=args.overlap)
+    settings = Settings(
+        num_frames=args.frames,
+        width=width,
+        height=height,
+        steps=args.steps,
+        cfg_scale=args.cfg,
+        rescale=args.rescale,
+        sampler=args.sampler,
+        seed=args.seed,
+        window=args.window,
+        overlap=args.overlap,
+    )
     tokens = base.text.tokenizer(args.prompt)
-    print(f"{base.spec.label or base.spec.name}: {args.prompt!r}, seed {args.seed}, on {device.type} in "
-          f"{str(dtype).removeprefix('torch.')}", file=sys.stderr)
+    print(
+        f"{base.spec.label or base.spec.name}: {args.prompt!r}, seed {args.seed}, on {device.type} in "
+        f"{str(dtype).removeprefix('torch.')}",
+        file=sys.stderr,
+    )
     if tokens.remark:
         print(tokens.remark, file=sys.stderr)
 
@@ -73,15 +93,26 @@ def generate(args: argparse.Namespace) -> None:
         clip = upscale(ssr, clip, args.prompt, steps, progress=bar)
         used["ssr"] = ssr.hash
 
-    facts = {"prompt": args.prompt, "negative": args.negative, "model": base.spec.label, "weights": used,
-             "frames": clip.shape[2], "fps": args.fps, "seed": args.seed, "sampler": args.sampler,
-             "steps": base.spec.diffusion.steps if args.steps is None else args.steps,
-             "cfg": base.spec.diffusion.cfg_scale if args.cfg is None else args.cfg, "version": __version__}
+    facts = {
+        "prompt": args.prompt,
+        "negative": args.negative,
+        "model": base.spec.label,
+        "weights": used,
+        "frames": clip.shape[2],
+        "fps": args.fps,
+        "seed": args.seed,
+        "sampler": args.sampler,
+        "steps": base.spec.diffusion.steps if args.steps is None else args.steps,
+        "cfg": base.spec.diffusion.cfg_scale if args.cfg is None else args.cfg,
+        "version": __version__,
+    }
     video.write_clip(out, clip[0], args.fps, facts)
     print(f"wrote {out}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {args.fps:g} fps")
     if args.xt_slice:
         image = video.to_pixels(measure.xt_slice(clip[0])[:, None])[0]
-        print(f"wrote {video.write_image(args.xt_slice, image, video.describe(facts))}: the middle row over time")
+        print(
+            f"wrote {video.write_image(args.xt_slice, image, video.describe(facts))}: the middle row over time"
+        )
 
 
 def info(args: argparse.Namespace) -> None:
@@ -93,10 +124,12 @@ def info(args: argparse.Namespace) -> None:
         weights = checkpoint.read(path)
         spec = weights.spec
         count = sum(t.numel() for t in weights.tensors.values())
-        print(f"{path.name}  ({weights.hash})\n  {spec.label or spec.name}: {spec.kind}, {count / 1e6:.2f} M parameters, "
-              f"{spec.num_frames} frames at {spec.fps} fps, trained at {spec.size}x{spec.size}\n"
-              f"  size in multiples of {spec.unet.size_multiple}; {spec.diffusion}\n"
-              f"  knows {len(spec.text.vocabulary)} words: {', '.join(spec.text.vocabulary)}")
+        print(
+            f"{path.name}  ({weights.hash})\n  {spec.label or spec.name}: {spec.kind}, {count / 1e6:.2f} M parameters, "
+            f"{spec.num_frames} frames at {spec.fps} fps, trained at {spec.size}x{spec.size}\n"
+            f"  size in multiples of {spec.unet.size_multiple}; {spec.diffusion}\n"
+            f"  knows {len(spec.text.vocabulary)} words: {', '.join(spec.text.vocabulary)}"
+        )
 
 
 def train(args: argparse.Namespace) -> None:
@@ -114,16 +147,22 @@ def evaluate(args: argparse.Namespace) -> None:
     """Score held-out prompts in the drawn world."""
     from .train.commands import run_evaluation
 
-    run_evaluation(args.weights, args.world, args.prompts, args.steps, Path(args.json) if args.json else None, Bar())
+    run_evaluation(
+        args.weights, args.world, args.prompts, args.steps, Path(args.json) if args.json else None, Bar()
+    )
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m lumiere_core", description="An open engine for Lumiere: text to clip.")
+    p = argparse.ArgumentParser(
+        prog="python -m lumiere_core", description="An open engine for Lumiere: text to clip."
+    )
     p.add_argument("--version", action="version", version=__version__)
     commands = p.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        c = commands.add_parser(name, help=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        c = commands.add_parser(
+            name, help=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         c.set_defaults(run=run)
         return c
 
@@ -137,14 +176,20 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--cfg", type=float, help="guidance scale; 1 is none")
     g.add_argument("--rescale", type=float, help="guidance rescale, 0 to 1")
     g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m, euler or ddim")
-    g.add_argument("--seed", type=int, default=0, help="the same seed gives the same clip on the same machine")
+    g.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same clip on the same machine"
+    )
     g.add_argument("--window", type=int, help="frames the base model sees at a time")
     g.add_argument("--overlap", type=int, default=2, help="frames neighbouring windows share")
-    g.add_argument("--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times")
+    g.add_argument(
+        "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"
+    )
     g.add_argument("--ssr-steps", type=int, help="denoising steps of super-resolution")
     g.add_argument("--weights", help="another base model's file")
     g.add_argument("--ssr-weights", help="another super-resolution file")
-    g.add_argument("--out", default="output/clip.mp4", help=".mp4, .webm, .gif, or a new folder for PNG pictures")
+    g.add_argument(
+        "--out", default="output/clip.mp4", help=".mp4, .webm, .gif, or a new folder for PNG pictures"
+    )
     g.add_argument("--xt-slice", help="write the middle row over time as a PNG picture")
 
     i = command("info", info)

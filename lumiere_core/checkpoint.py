@@ -63,7 +63,9 @@ def write_whole(path: Path, data: bytes) -> None:
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror or error}. Choose another folder.") from error
+        raise ValueError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another folder."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -71,8 +73,13 @@ def write_whole(path: Path, data: bytes) -> None:
 def save(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], dtype: torch.dtype = torch.float16) -> None:
     """Write a weights file. tensors: the state dict of a `Lumiere` of this spec."""
     kept = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items()}
-    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "spec": json.dumps(to_dict(spec)),
-                "license": "Apache-2.0", "trained_on": "pictures drawn by the code of this project, nothing else"}
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "spec": json.dumps(to_dict(spec)),
+        "license": "Apache-2.0",
+        "trained_on": "pictures drawn by the code of this project, nothing else",
+    }
     write_whole(path, to_bytes(kept, metadata))
 
 
@@ -80,7 +87,7 @@ def header(data: bytes) -> dict[str, Any]:
     """The JSON at the start of a safetensors file. Raises ValueError where there is none."""
     try:
         (length,) = struct.unpack("<Q", data[:8])
-        return json.loads(data[8:8 + length])
+        return json.loads(data[8 : 8 + length])
     except (struct.error, ValueError, MemoryError) as error:
         raise ValueError("no safetensors header") from error
 
@@ -95,17 +102,27 @@ def read(path: str | Path) -> Weights:
     try:
         metadata = header(data).get("__metadata__", {})
         tensors = from_bytes(data)
-    except Exception as error:  # safetensors raises its own kinds; each means that these bytes are no whole file
-        raise ValueError(f"{path.name} is not a whole safetensors file ({len(data)} bytes). It may be cut off: "
-                         "download or copy it again.") from error
+    except (
+        Exception
+    ) as error:  # safetensors raises its own kinds; each means that these bytes are no whole file
+        raise ValueError(
+            f"{path.name} is not a whole safetensors file ({len(data)} bytes). It may be cut off: "
+            "download or copy it again."
+        ) from error
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path.name} is a safetensors file of another kind, not a Lumiere model. Files for this "
-                         "loader are made by `python -m lumiere_core train`.")
+        raise ValueError(
+            f"{path.name} is a safetensors file of another kind, not a Lumiere model. Files for this "
+            "loader are made by `python -m lumiere_core train`."
+        )
     version = int(metadata.get("format_version", 0))
     if version > FORMAT_VERSION:
-        raise ValueError(f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
-                         "Update the pack.")
-    return Weights(from_dict(json.loads(metadata["spec"])), tensors, path, hashlib.sha256(data).hexdigest()[:12])
+        raise ValueError(
+            f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
+            "Update the pack."
+        )
+    return Weights(
+        from_dict(json.loads(metadata["spec"])), tensors, path, hashlib.sha256(data).hexdigest()[:12]
+    )
 
 
 def check_keys(weights: Weights, wanted: set[str]) -> None:
@@ -114,8 +131,10 @@ def check_keys(weights: Weights, wanted: set[str]) -> None:
     for what, names in (("lacks", wanted - found), ("has unexpected", found - wanted)):
         if names:
             some = ", ".join(sorted(names)[:4])
-            raise ValueError(f"{weights.path.name} {what} {len(names)} of its {len(wanted)} tensors ({some}"
-                             f"{', ...' if len(names) > 4 else ''}). Use a file made by this version of the pack.")
+            raise ValueError(
+                f"{weights.path.name} {what} {len(names)} of its {len(wanted)} tensors ({some}"
+                f"{', ...' if len(names) > 4 else ''}). Use a file made by this version of the pack."
+            )
 
 
 def load(path: str | Path, device: Any = "cpu", dtype: torch.dtype = torch.float32) -> Lumiere:

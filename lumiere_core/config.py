@@ -111,31 +111,63 @@ def from_dict(data: dict[str, Any]) -> ModelSpec:
     def build(cls: type, values: dict[str, Any]) -> Any:
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"the weights describe themselves with {', '.join(unknown)}, which this version "
-                             "does not know. Update the pack.")
+            raise ValueError(
+                f"the weights describe themselves with {', '.join(unknown)}, which this version "
+                "does not know. Update the pack."
+            )
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     parts = {"unet": UNetSpec, "temporal": TemporalSpec, "diffusion": DiffusionSpec, "text": TextSpec}
-    return build(ModelSpec, {k: build(parts[k], v) if k in parts and v is not None else v for k, v in data.items()})
+    return build(
+        ModelSpec, {k: build(parts[k], v) if k in parts and v is not None else v for k, v in data.items()}
+    )
 
 
 MINI_LABEL = "Lumiere mini (drawn world)"
 _SSR_DIFFUSION = DiffusionSpec(shift=1.0, steps=6, cfg_scale=1.0, rescale=0.0)
-_SSR_UNET = UNetSpec(channels=(64, 96, 128), blocks=(1, 1, 1), attention=(False, False, False), low_res_channels=3,
-                     noise_level=True)
+_SSR_UNET = UNetSpec(
+    channels=(64, 96, 128),
+    blocks=(1, 1, 1),
+    attention=(False, False, False),
+    low_res_channels=3,
+    noise_level=True,
+)
 _GPU_UNET = UNetSpec(channels=(64, 112, 176), patch=2, head_dim=16)
 
 PRESETS: dict[str, ModelSpec] = {
     # What two CPU cores can train: the finest grid is 16x16.
-    "mini-cpu": ModelSpec("lumiere-mini-base", "base", UNetSpec(), TemporalSpec(), DiffusionSpec(shift=2.0),
-                          label=MINI_LABEL),
+    "mini-cpu": ModelSpec(
+        "lumiere-mini-base", "base", UNetSpec(), TemporalSpec(), DiffusionSpec(shift=2.0), label=MINI_LABEL
+    ),
     # What half an hour of a large GPU can train: a 32x32 grid.
-    "mini-gpu": ModelSpec("lumiere-mini-base", "base", _GPU_UNET, TemporalSpec(head_dim=16),
-                          DiffusionSpec(shift=2.0), label=MINI_LABEL),
-    "mini-ssr": ModelSpec("lumiere-mini-ssr", "ssr", _SSR_UNET, TemporalSpec(condition_channels=0), _SSR_DIFFUSION,
-                          num_frames=80, size=256, scale=4, window=16, label=MINI_LABEL),
+    "mini-gpu": ModelSpec(
+        "lumiere-mini-base",
+        "base",
+        _GPU_UNET,
+        TemporalSpec(head_dim=16),
+        DiffusionSpec(shift=2.0),
+        label=MINI_LABEL,
+    ),
+    "mini-ssr": ModelSpec(
+        "lumiere-mini-ssr",
+        "ssr",
+        _SSR_UNET,
+        TemporalSpec(condition_channels=0),
+        _SSR_DIFFUSION,
+        num_frames=80,
+        size=256,
+        scale=4,
+        window=16,
+        label=MINI_LABEL,
+    ),
     # For tests: seconds to build, nothing learnt.
-    "tiny": ModelSpec("tiny", "base", UNetSpec(channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16,
-                                           embed_width=32, patch=2),
-                      TemporalSpec(head_dim=8), DiffusionSpec(shift=2.0), TextSpec(width=16, heads=2), label="tiny"),
+    "tiny": ModelSpec(
+        "tiny",
+        "base",
+        UNetSpec(channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16, embed_width=32, patch=2),
+        TemporalSpec(head_dim=8),
+        DiffusionSpec(shift=2.0),
+        TextSpec(width=16, heads=2),
+        label="tiny",
+    ),
 }

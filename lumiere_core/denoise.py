@@ -44,9 +44,13 @@ class Denoiser:
     Returns x0, float32. `condition` goes to the network as it is; `context (B, L, D)` is always part of it.
     """
 
-    def __init__(self, network: Callable[..., Tensor], spec: DiffusionSpec, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, network: Callable[..., Tensor], spec: DiffusionSpec, dtype: torch.dtype = torch.float32
+    ) -> None:
         if spec.prediction not in PREDICTIONS:
-            raise ValueError(f"prediction is {spec.prediction!r}, but it has to be one of {', '.join(PREDICTIONS)}.")
+            raise ValueError(
+                f"prediction is {spec.prediction!r}, but it has to be one of {', '.join(PREDICTIONS)}."
+            )
         self.network, self.dtype = network, dtype
         self.to_x0 = PREDICTIONS[spec.prediction]
 
@@ -54,5 +58,7 @@ class Denoiser:
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(x.shape[0])
         wide = sigma.reshape(-1, *[1] * (x.ndim - 1))
         scaled = (x / (1 + wide**2).sqrt()).to(self.dtype)
-        cast = {k: v.to(self.dtype) if torch.is_tensor(v) else v for k, v in condition.items() if v is not None}
+        cast = {
+            k: v.to(self.dtype) if torch.is_tensor(v) else v for k, v in condition.items() if v is not None
+        }
         return self.to_x0(self.network(scaled, time_of(sigma), **cast).float(), x, wide)

@@ -24,6 +24,7 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tens
 
 def attention(q: Tensor, k: Tensor, v: Tensor, head_dim: int) -> Tensor:
     """Softmax attention. q `(N, Lq, C)`, k and v `(N, Lk, C)` -> `(N, Lq, C)`."""
+
     def heads(x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)  # (N, heads, L, head_dim)
 

@@ -41,7 +41,10 @@ def pick_device() -> tuple[torch.device, torch.dtype]:
         return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if torch.backends.mps.is_available():
         return torch.device("mps"), torch.float32
-    has = (getattr(torch.cpu, name, lambda: False)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    has = (
+        getattr(torch.cpu, name, lambda: False)()
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
     return torch.device("cpu"), torch.bfloat16 if any(has) else torch.float32
 
 
@@ -70,8 +73,13 @@ def choose_sampler(name: str) -> Callable[..., Tensor]:
 
 
 @torch.inference_mode()
-def text_to_video(model: Lumiere, prompt: str, negative: str = "", settings: Settings | None = None,
-                  progress: Progress | None = None) -> Tensor:
+def text_to_video(
+    model: Lumiere,
+    prompt: str,
+    negative: str = "",
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
     """Sample the base model. Returns `(1, 3, T, H, W)` float32 on the CPU, about [-1, 1].
 
     Runs on the device and in the dtype of the model. The same seed gives the same clip on the same machine. Any number
@@ -95,15 +103,26 @@ def text_to_video(model: Lumiere, prompt: str, negative: str = "", settings: Set
     denoise = Denoiser(model.network, spec.diffusion, dtype)
     denoise = windowed(denoise, max(spec.window, 1) if s.window is None else s.window, s.overlap)
     positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
-    denoise = guided(denoise, positive, empty, spec.diffusion.cfg_scale if s.cfg_scale is None else s.cfg_scale,
-                     spec.diffusion.rescale if s.rescale is None else s.rescale)
+    denoise = guided(
+        denoise,
+        positive,
+        empty,
+        spec.diffusion.cfg_scale if s.cfg_scale is None else s.cfg_scale,
+        spec.diffusion.rescale if s.rescale is None else s.rescale,
+    )
     x = noise((1, 3, frames, height, width), s.seed).to(device) * sigmas[0]
     return sample(denoise, x, sigmas.to(device), report).cpu()
 
 
 @torch.inference_mode()
-def upscale(model: Lumiere, clip: Tensor, prompt: str = "", settings: Settings | None = None,
-            noise_level: float = 0.1, progress: Progress | None = None) -> Tensor:
+def upscale(
+    model: Lumiere,
+    clip: Tensor,
+    prompt: str = "",
+    settings: Settings | None = None,
+    noise_level: float = 0.1,
+    progress: Progress | None = None,
+) -> Tensor:
     """Super-resolution over overlapping windows, fused at every step. `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`.
 
     The canvas stays in host memory; one window at a time is on the model's device. noise_level in [0, 0.4]: noise mixed

@@ -11,7 +11,7 @@ from .denoise import Denoise
 
 
 def rescaled(guided: Tensor, reference: Tensor, amount: float) -> Tensor:
-    """Pull the contrast of `guided` back to that of `reference` (Lin et al. 2305.08891, section 3.4), one clip at a time.
+    """Pull the contrast of `guided` back to that of `reference`, clip by clip (Lin et al. 2305.08891, section 3.4).
 
     The deviation is taken over the whole clip, not frame by frame, or brightness would flicker.
     """
@@ -20,8 +20,14 @@ def rescaled(guided: Tensor, reference: Tensor, amount: float) -> Tensor:
     return guided * (amount * factor + 1 - amount)
 
 
-def guided(denoise: Denoise, positive: dict[str, Any], negative: dict[str, Any], cfg_scale: float,
-           rescale: float = 0.0, interval: tuple[float, float] = (0.0, float("inf"))) -> Denoise:
+def guided(
+    denoise: Denoise,
+    positive: dict[str, Any],
+    negative: dict[str, Any],
+    cfg_scale: float,
+    rescale: float = 0.0,
+    interval: tuple[float, float] = (0.0, float("inf")),
+) -> Denoise:
     """Bind prompts to a denoiser: `negative + cfg_scale * (positive - negative)` (Ho & Salimans 2022).
 
     positive, negative  conditions with a leading batch axis, the same keys in both

@@ -64,7 +64,9 @@ class ResBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, emb_dim: int, groups: int, ops: Operations) -> None:
         super().__init__()
-        self.in_layers = nn.Sequential(ops.GroupNorm(groups, c_in), nn.SiLU(), ops.Conv2d(c_in, c_out, 3, padding=1))
+        self.in_layers = nn.Sequential(
+            ops.GroupNorm(groups, c_in), nn.SiLU(), ops.Conv2d(c_in, c_out, 3, padding=1)
+        )
         self.emb_layers = nn.Sequential(nn.SiLU(), ops.Linear(emb_dim, 2 * c_out))
         self.out_layers = nn.Sequential(
             ops.GroupNorm(groups, c_out), nn.SiLU(), nn.Identity(), ops.Conv2d(c_out, c_out, 3, padding=1)
@@ -163,5 +165,19 @@ class Stage(nn.Sequential):
         return x
 
 
-__all__ = ["ATTENTION", "DOWNSAMPLE", "UPSAMPLE", "Downsample", "JointTextAttention", "Operations", "ResBlock",
-           "Stage", "TextPool", "Upsample", "film", "initialise", "over_channels", "zero"]
+__all__ = [
+    "ATTENTION",
+    "DOWNSAMPLE",
+    "UPSAMPLE",
+    "Downsample",
+    "JointTextAttention",
+    "Operations",
+    "ResBlock",
+    "Stage",
+    "TextPool",
+    "Upsample",
+    "film",
+    "initialise",
+    "over_channels",
+    "zero",
+]

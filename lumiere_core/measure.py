@@ -30,8 +30,10 @@ def seam_score(clip: Tensor, borders: Sequence[int]) -> float:
     """
     differences = frame_differences(clip)
     if not borders or min(borders) < 1 or max(borders) > len(differences):
-        raise ValueError(f"borders are {list(borders)}, but a clip of {clip.shape[1]} frames can have them from 1 to "
-                         f"{len(differences)}.")
+        raise ValueError(
+            f"borders are {list(borders)}, but a clip of {clip.shape[1]} frames can have them from 1 to "
+            f"{len(differences)}."
+        )
     at = torch.zeros(len(differences), dtype=torch.bool)
     at[torch.tensor(sorted(set(borders))) - 1] = True
     if at.all():

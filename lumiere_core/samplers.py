@@ -15,8 +15,9 @@ from torch import Tensor
 Callback = Callable[[int, Tensor], None]
 
 
-def euler(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor,
-          callback: Callback | None = None) -> Tensor:
+def euler(
+    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor, callback: Callback | None = None
+) -> Tensor:
     """Straight steps along dx/dsigma (Karras et al. 2022, algorithm 2 without churn)."""
     for i in range(len(sigmas) - 1):
         x0 = denoise(x, sigmas[i])
@@ -26,8 +27,14 @@ def euler(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor
     return x
 
 
-def ddim(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor,
-         callback: Callback | None = None, eta: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+def ddim(
+    denoise: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    sigmas: Tensor,
+    callback: Callback | None = None,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """DDIM (Song et al. 2021) written at `x0 + sigma noise`; at eta 0 it is `euler`, at eta 1 it is DDPM."""
     for i in range(len(sigmas) - 1):
         x0 = denoise(x, sigmas[i])
@@ -41,8 +48,9 @@ def ddim(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor,
     return x
 
 
-def dpmpp_2m(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor,
-             callback: Callback | None = None) -> Tensor:
+def dpmpp_2m(
+    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor, callback: Callback | None = None
+) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2211.01095, algorithm 2): second order from the step before."""
     before = None
     for i in range(len(sigmas) - 1):

@@ -40,4 +40,4 @@ def uniform(steps: int, spec: DiffusionSpec, strength: float = 1.0) -> Tensor:
     u_max = time_of(torch.tensor(spec.sigma_max, dtype=torch.float64), spec.shift)
     u = torch.linspace(float(u_max), float(u_max) / TABLE, steps + 1, dtype=torch.float64)[:-1]
     sigmas = torch.cat([sigma_of(u, spec.shift), torch.zeros(1, dtype=torch.float64)]).float()
-    return sigmas[-(max(1, round(steps * strength)) + 1):]
+    return sigmas[-(max(1, round(steps * strength)) + 1) :]

@@ -29,11 +29,19 @@ class SpaceTimeUNet(UNet):
     image model.
     """
 
-    def __init__(self, spec: UNetSpec, temporal: TemporalSpec, operations: Any = nn,
-                 dtype: torch.dtype | None = None, device: Any = None) -> None:
+    def __init__(
+        self,
+        spec: UNetSpec,
+        temporal: TemporalSpec,
+        operations: Any = nn,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+    ) -> None:
         if len(temporal.strides) != len(spec.channels) - 1:
-            raise ValueError(f"{len(temporal.strides)} temporal strides for {len(spec.channels)} levels: one is needed "
-                             "for each spatial resize.")
+            raise ValueError(
+                f"{len(temporal.strides)} temporal strides for {len(spec.channels)} levels: one is needed "
+                "for each spatial resize."
+            )
         super().__init__(spec, operations, dtype, device)
         self.temporal_spec = temporal
         ops = Operations(operations, dtype, device)
@@ -55,21 +63,24 @@ class SpaceTimeUNet(UNet):
                 parts["resize"] = resize(width, stride, temporal, ops)
             return parts
 
-        self.temporal = nn.ModuleDict({
-            "text": TextPool(spec.context_dim, spec.embed_dim, 4, ops),
-            "input_blocks": nn.ModuleList(
-                step(b, lv, True) if i else nn.ModuleDict()  # the first convolution stays alone
-                for i, (b, lv) in enumerate(zip(self.input_blocks, self.input_levels, strict=True))
-            ),
-            "middle_block": nn.ModuleList([inflation(coarsest), inflation(coarsest)]),
-            "output_blocks": nn.ModuleList(
-                step(b, lv, False) for b, lv in zip(self.output_blocks, self.output_levels, strict=True)
-            ),
-        })
+        self.temporal = nn.ModuleDict(
+            {
+                "text": TextPool(spec.context_dim, spec.embed_dim, 4, ops),
+                "input_blocks": nn.ModuleList(
+                    step(b, lv, True) if i else nn.ModuleDict()  # the first convolution stays alone
+                    for i, (b, lv) in enumerate(zip(self.input_blocks, self.input_levels, strict=True))
+                ),
+                "middle_block": nn.ModuleList([inflation(coarsest), inflation(coarsest)]),
+                "output_blocks": nn.ModuleList(
+                    step(b, lv, False) for b, lv in zip(self.output_blocks, self.output_levels, strict=True)
+                ),
+            }
+        )
         if temporal.condition_channels:
             # <C, M> by its own convolution: the arithmetic of widening 3 to 7 channels, while 2D weights keep fitting.
-            self.temporal["condition"] = ops.Conv2d(temporal.condition_channels * spec.patch**2, spec.channels[0], 3,
-                                                    padding=1)
+            self.temporal["condition"] = ops.Conv2d(
+                temporal.condition_channels * spec.patch**2, spec.channels[0], 3, padding=1
+            )
         initialise(self)
 
     def start(self) -> None:
@@ -77,8 +88,15 @@ class SpaceTimeUNet(UNet):
         if hasattr(self, "temporal") and "condition" in self.temporal:
             zero(self.temporal["condition"])
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor, condition: Tensor | None = None,
-                low_res: Tensor | None = None, noise_level: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        condition: Tensor | None = None,
+        low_res: Tensor | None = None,
+        noise_level: Tensor | None = None,
+    ) -> Tensor:
         length = x.shape[2]
         n = self.temporal_spec.time_factor
         x, condition, low_res = (v if v is None else pad_frames(v, n) for v in (x, condition, low_res))

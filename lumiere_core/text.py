@@ -78,8 +78,9 @@ class TextBlock(nn.Module):
 class TextEncoder(nn.Module):
     """Word ids `(B, rows)` -> text rows `(B, rows, width)`. Padding is a learned word; there is no mask."""
 
-    def __init__(self, spec: TextSpec, operations: Any = nn, dtype: torch.dtype | None = None,
-                 device: Any = None) -> None:
+    def __init__(
+        self, spec: TextSpec, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
+    ) -> None:
         super().__init__()
         self.spec = spec
         ops = Operations(operations, dtype, device)

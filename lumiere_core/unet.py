@@ -23,8 +23,9 @@ class UNet(nn.Module):
     low_res  `(B*T, 3, H/patch, W/patch)` for super-resolution, with `noise_level (B,)` in [0, 1]
     """
 
-    def __init__(self, spec: UNetSpec, operations: Any = nn, dtype: torch.dtype | None = None,
-                 device: Any = None) -> None:
+    def __init__(
+        self, spec: UNetSpec, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
+    ) -> None:
         super().__init__()
         self.spec = spec
         ops = Operations(operations, dtype, device)
@@ -36,7 +37,9 @@ class UNet(nn.Module):
             c = widths[level]
             layers: list[nn.Module] = [ResBlock(c_in, c, e, spec.groups, ops)]
             if spec.attention[level]:
-                layers.append(ATTENTION[spec.attention_kind](c, spec.context_dim, spec.head_dim, spec.groups, ops))
+                layers.append(
+                    ATTENTION[spec.attention_kind](c, spec.context_dim, spec.head_dim, spec.groups, ops)
+                )
             return layers
 
         self.time_embed = nn.Sequential(ops.Linear(widths[0], e), nn.SiLU(), ops.Linear(e, e))
@@ -70,7 +73,9 @@ class UNet(nn.Module):
                 self.output_blocks.append(Stage(*layers))
                 self.output_levels.append(level)
 
-        self.out = nn.Sequential(ops.GroupNorm(spec.groups, c), nn.SiLU(), ops.Conv2d(c, grid_out, 3, padding=1))
+        self.out = nn.Sequential(
+            ops.GroupNorm(spec.groups, c), nn.SiLU(), ops.Conv2d(c, grid_out, 3, padding=1)
+        )
         initialise(self)
 
     def start(self) -> None:
@@ -91,10 +96,18 @@ class UNet(nn.Module):
     def to_grid(self, x: Tensor, low_res: Tensor | None = None) -> Tensor:
         """Pixels to what the first convolution reads. `-> (B*T, C*patch^2 [+ 3], H/patch, W/patch)`"""
         x = space_to_depth(x, self.spec.patch)
-        return x if low_res is None else torch.cat([x, low_res.contiguous(memory_format=torch.channels_last)], 1)
+        return (
+            x if low_res is None else torch.cat([x, low_res.contiguous(memory_format=torch.channels_last)], 1)
+        )
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor, low_res: Tensor | None = None,
-                noise_level: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        low_res: Tensor | None = None,
+        noise_level: Tensor | None = None,
+    ) -> Tensor:
         emb = self.embed(t, context, noise_level)
         h, skips = self.to_grid(x, low_res), []
 

@@ -19,14 +19,45 @@ import torch
 from torch import Tensor
 
 # sRGB pictures as limited-range bt709, and said so: untagged files come out darker or lighter elsewhere.
-_BT709 = ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_primaries", "bt709",
-          "-color_trc", "bt709", "-color_range", "tv"]
-_PALETTE = ["-filter_complex", "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer", "-loop", "0"]
+_BT709 = [
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv",
+    "-colorspace",
+    "bt709",
+    "-color_primaries",
+    "bt709",
+    "-color_trc",
+    "bt709",
+    "-color_range",
+    "tv",
+]
+_PALETTE = [
+    "-filter_complex",
+    "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer",
+    "-loop",
+    "0",
+]
 FORMATS: dict[str, dict[str, Any]] = {
-    ".mp4": {"codec": "libx264", "pix_fmt_out": "yuv420p", "quality": None,
-             "output_params": ["-crf", "14", "-preset", "medium", *_BT709, "-movflags", "+faststart+use_metadata_tags"]},
-    ".webm": {"codec": "libvpx-vp9", "pix_fmt_out": "yuv420p", "quality": None,
-              "output_params": ["-crf", "20", "-b:v", "0", "-row-mt", "1", *_BT709]},
+    ".mp4": {
+        "codec": "libx264",
+        "pix_fmt_out": "yuv420p",
+        "quality": None,
+        "output_params": [
+            "-crf",
+            "14",
+            "-preset",
+            "medium",
+            *_BT709,
+            "-movflags",
+            "+faststart+use_metadata_tags",
+        ],
+    },
+    ".webm": {
+        "codec": "libvpx-vp9",
+        "pix_fmt_out": "yuv420p",
+        "quality": None,
+        "output_params": ["-crf", "20", "-b:v", "0", "-row-mt", "1", *_BT709],
+    },
     ".gif": {"codec": "gif", "pix_fmt_out": "pal8", "quality": None, "output_params": _PALETTE},
 }
 MARK = "AI-generated"
@@ -34,7 +65,9 @@ MARK = "AI-generated"
 
 def to_pixels(clip: Tensor) -> np.ndarray:
     """`(3, T, H, W)` in [-1, 1] -> uint8 `(T, H, W, 3)`; values outside are clipped."""
-    return (clip.permute(1, 2, 3, 0).float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8).cpu().numpy()
+    return (
+        (clip.permute(1, 2, 3, 0).float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8).cpu().numpy()
+    )
 
 
 def from_pixels(pixels: np.ndarray) -> Tensor:
@@ -58,8 +91,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     except OSError as error:
         reason = (error.strerror or str(error)).strip().splitlines()
-        raise ValueError(f"{path} cannot be written: {reason[-1] if reason else 'no reason given'}. Choose another "
-                         "folder, or make room on the disk.") from error
+        raise ValueError(
+            f"{path} cannot be written: {reason[-1] if reason else 'no reason given'}. Choose another "
+            "folder, or make room on the disk."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -74,19 +109,24 @@ def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any]
     if not path.suffix:
         return _write_folder(path, to_pixels(clip), comment)
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
-                         "folder of PNG pictures where the name has no ending.")
+        raise ValueError(
+            f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
+            "folder of PNG pictures where the name has no ending."
+        )
     import imageio_ffmpeg
 
     pixels = to_pixels(clip)
     if path.suffix.lower() != ".gif":
-        pixels = np.pad(pixels, ((0, 0), (0, pixels.shape[1] % 2), (0, pixels.shape[2] % 2), (0, 0)), mode="edge")
+        pixels = np.pad(
+            pixels, ((0, 0), (0, pixels.shape[1] % 2), (0, pixels.shape[2] % 2), (0, 0)), mode="edge"
+        )
     options = dict(FORMATS[path.suffix.lower()])
     options["output_params"] = [*options["output_params"], "-metadata", f"comment={comment}"]
     with whole_file(path) as part:
         height, width = pixels.shape[1:3]
-        writer = imageio_ffmpeg.write_frames(str(part), (width, height), fps=fps, macro_block_size=1,
-                                             ffmpeg_log_level="error", **options)
+        writer = imageio_ffmpeg.write_frames(
+            str(part), (width, height), fps=fps, macro_block_size=1, ffmpeg_log_level="error", **options
+        )
         writer.send(None)
         try:
             for frame in pixels:
@@ -103,7 +143,7 @@ def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any]
 def _with_gif_comment(data: bytes, comment: str) -> bytes:
     """A GIF with a comment block before its trailer (ffmpeg writes none)."""
     text = comment.encode("utf-8")
-    blocks = b"".join(bytes([len(text[i:i + 255])]) + text[i:i + 255] for i in range(0, len(text), 255))
+    blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
     return data[:-1] + b"\x21\xfe" + blocks + b"\x00" + data[-1:]
 
 
@@ -130,7 +170,9 @@ def write_image(path: str | Path, image: np.ndarray, comment: str = "") -> Path:
 def _write_folder(path: Path, pixels: np.ndarray, comment: str) -> Path:
     """Frame pictures 00000.png, 00001.png, ... in a folder that must be new or empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten.")
+        raise ValueError(
+            f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten."
+        )
     part = path.with_name(f".part-{path.name}")
     try:
         part.mkdir(parents=True)
@@ -140,7 +182,9 @@ def _write_folder(path: Path, pixels: np.ndarray, comment: str) -> Path:
             path.rmdir()
         os.replace(part, path)
     except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror or error}. Choose another folder.") from error
+        raise ValueError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another folder."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path
@@ -164,7 +208,9 @@ def read_clip(path: str | Path, max_frames: int | None = None) -> tuple[Tensor, 
                 reader.close()
                 break
     except (OSError, RuntimeError, StopIteration, KeyError, ValueError) as error:
-        raise ValueError(f"{path.name} cannot be read as a video. Convert it to mp4 and try again.") from error
+        raise ValueError(
+            f"{path.name} cannot be read as a video. Convert it to mp4 and try again."
+        ) from error
     if not frames:
         raise ValueError(f"{path.name} holds no frames.")
     return from_pixels(np.stack(frames)), float(meta["fps"])
@@ -176,9 +222,12 @@ def read_comment(path: str | Path) -> str:
 
     import imageio_ffmpeg
 
-    run = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "ffmetadata", "-"],
-                         capture_output=True, check=False)
+    run = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "ffmetadata", "-"],
+        capture_output=True,
+        check=False,
+    )
     for line in run.stdout.decode("utf-8", "replace").splitlines():
         if line.lower().startswith("comment="):
-            return line[len("comment="):].replace("\\=", "=").replace("\\;", ";").replace("\\#", "#")
+            return line[len("comment=") :].replace("\\=", "=").replace("\\;", ";").replace("\\#", "#")
     return ""

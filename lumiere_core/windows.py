@@ -28,8 +28,10 @@ def starts(num_frames: int, window: int, overlap: int) -> list[int]:
     if window < 1:
         raise ValueError(f"window is {window} frames, but it has to be at least 1. Try 16.")
     if not 0 <= overlap < window:
-        raise ValueError(f"overlap is {overlap} frames, but it has to be from 0 to {window - 1}, below the window of "
-                         f"{window}. Try {min(2, window - 1)}.")
+        raise ValueError(
+            f"overlap is {overlap} frames, but it has to be from 0 to {window - 1}, below the window of "
+            f"{window}. Try {min(2, window - 1)}."
+        )
     if window >= num_frames:
         return [0]
     count = 1 + math.ceil((num_frames - window) / (window - overlap))
@@ -47,8 +49,8 @@ def shares(num_frames: int, window: int, overlap: int) -> list[tuple[int, Tensor
     places, window = starts(num_frames, window, overlap), min(window, num_frames)
     weights, total = triangle(window), torch.zeros(num_frames)
     for s in places:
-        total[s:s + window] += weights
-    return [(s, weights / total[s:s + window]) for s in places]
+        total[s : s + window] += weights
+    return [(s, weights / total[s : s + window]) for s in places]
 
 
 def cut(value: Any, start: int, stop: int, num_frames: int) -> Any:
@@ -58,8 +60,14 @@ def cut(value: Any, start: int, stop: int, num_frames: int) -> Any:
     return value
 
 
-def fuse(call: Callable[[Tensor, dict[str, Any]], Tensor], x: Tensor, condition: dict[str, Any], window: int,
-         overlap: int, each: Each | None = None) -> Tensor:
+def fuse(
+    call: Callable[[Tensor, dict[str, Any]], Tensor],
+    x: Tensor,
+    condition: dict[str, Any],
+    window: int,
+    overlap: int,
+    each: Each | None = None,
+) -> Tensor:
     """Run `call(x_window, condition_window) -> x0_window` over all windows and reconcile. x `(B, C, T, ...)`.
 
     The result lives where x lives, so x may be a canvas in host memory while windows stream through a device. Windows
@@ -78,7 +86,9 @@ def fuse(call: Callable[[Tensor, dict[str, Any]], Tensor], x: Tensor, condition:
     return fused
 
 
-def windowed(denoise: Denoise, window: int, overlap: int = 2, device: Any = None, each: Each | None = None) -> Denoise:
+def windowed(
+    denoise: Denoise, window: int, overlap: int = 2, device: Any = None, each: Each | None = None
+) -> Denoise:
     """A denoiser that sees `window` frames at a time. With a `device`, only one window at a time is moved there."""
 
     def move(value: Any) -> Any:

@@ -57,20 +57,39 @@ class PixelClip(comfy.latent_formats.LatentFormat):
 class HostNetwork(SpaceTimeUNet):
     """The Space-Time U-Net built from the host's layers, with the signature the host calls."""
 
-    def __init__(self, spec: ModelSpec, image_model: str = "", dtype: Any = None, device: Any = None,
-                 operations: Any = None, **_: Any) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        image_model: str = "",
+        dtype: Any = None,
+        device: Any = None,
+        operations: Any = None,
+        **_: Any,
+    ) -> None:
         super().__init__(spec.unet, spec.temporal, operations, dtype, device)
 
-    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None, control: Any = None,
-                transformer_options: dict | None = None, low_res: Tensor | None = None,
-                noise_level: Tensor | None = None, **_: Any) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor | None = None,
+        control: Any = None,
+        transformer_options: dict | None = None,
+        low_res: Tensor | None = None,
+        noise_level: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
         if low_res is None and self.spec.low_res_channels:
-            raise ValueError("this is a super-resolution MODEL: it needs a clip to enlarge. Use the node "
-                             "Enlarge a Clip (SSR), or choose the base model in Load Lumiere Model.")
+            raise ValueError(
+                "this is a super-resolution MODEL: it needs a clip to enlarge. Use the node "
+                "Enlarge a Clip (SSR), or choose the base model in Load Lumiere Model."
+            )
         if context is None or context.shape[-1] != self.spec.context_dim:
             width = 0 if context is None else context.shape[-1]
-            raise ValueError(f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.context_dim}. "
-                             "Encode it with the CLIP that comes out of Load Lumiere Model.")
+            raise ValueError(
+                f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.context_dim}. "
+                "Encode it with the CLIP that comes out of Load Lumiere Model."
+            )
         return super().forward(x, timesteps, context, low_res=low_res, noise_level=noise_level)
 
 
@@ -121,7 +140,9 @@ class LumiereModel(comfy.model_base.BaseModel):
     """Our network as the host's own kind of model."""
 
     def __init__(self, config: ModelConfig, spec: ModelSpec, device: Any = None) -> None:
-        super().__init__(config, comfy.model_base.ModelType.V_PREDICTION, device=device, unet_model=HostNetwork)
+        super().__init__(
+            config, comfy.model_base.ModelType.V_PREDICTION, device=device, unet_model=HostNetwork
+        )
         self.model_sampling = Sampling(spec.diffusion)
         self.lumiere = spec
 
@@ -131,13 +152,18 @@ class LumiereModel(comfy.model_base.BaseModel):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Text rows go in as they are: repeated to a common length they would change a joint softmax."""
-        found = {"c_crossattn": kwargs.get("cross_attn"), "low_res": kwargs.get("low_res"),
-                 "noise_level": kwargs.get("noise_level")}
+        found = {
+            "c_crossattn": kwargs.get("cross_attn"),
+            "low_res": kwargs.get("low_res"),
+            "noise_level": kwargs.get("noise_level"),
+        }
         return {name: comfy.conds.CONDRegular(value) for name, value in found.items() if value is not None}
 
     def memory_required(self, input_shape: Any, *_: Any, **__: Any) -> float:
         """Bytes of one forward pass: about twelve tensors of the finest level, measured on the bundled models."""
-        clips, _, frames, height, width = input_shape if len(input_shape) == 5 else (*input_shape[:2], 1, *input_shape[2:])
+        clips, _, frames, height, width = (
+            input_shape if len(input_shape) == 5 else (*input_shape[:2], 1, *input_shape[2:])
+        )
         grid = (height // self.lumiere.unet.patch) * (width // self.lumiere.unet.patch)
         size = comfy.model_management.dtype_size(self.get_dtype_inference())
         return 12.0 * clips * frames * grid * self.lumiere.unet.channels[0] * size
@@ -152,16 +178,21 @@ def make_model(weights: Weights) -> Any:
     tensors = {k.removeprefix(prefix): v for k, v in weights.tensors.items() if k.startswith(prefix)}
     load_device = comfy.model_management.get_torch_device()
     count = sum(t.numel() for t in tensors.values())
-    dtype = comfy.model_management.unet_dtype(device=load_device, model_params=count,
-                                              supported_dtypes=ModelConfig.supported_inference_dtypes)
+    dtype = comfy.model_management.unet_dtype(
+        device=load_device, model_params=count, supported_dtypes=ModelConfig.supported_inference_dtypes
+    )
     config = ModelConfig({"image_model": "lumiere", "spec": spec})
-    config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(
-        dtype, load_device, ModelConfig.supported_inference_dtypes))
+    config.set_inference_dtype(
+        dtype,
+        comfy.model_management.unet_manual_cast(dtype, load_device, ModelConfig.supported_inference_dtypes),
+    )
     model = LumiereModel(config, spec)
     check_keys(Weights(spec, tensors, weights.path, weights.hash), set(model.diffusion_model.state_dict()))
     model.diffusion_model.load_state_dict(tensors)
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-    return patcher(model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device())
+    return patcher(
+        model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device()
+    )
 
 
 # ------------------------------------------------------------------------------------------------- CLIP
@@ -190,7 +221,9 @@ class HostTokenizer:
 class HostTextEncoder(torch.nn.Module):
     """Our text encoder as the host calls it."""
 
-    def __init__(self, spec: TextSpec, device: Any = None, dtype: Any = None, model_options: Any = None) -> None:
+    def __init__(
+        self, spec: TextSpec, device: Any = None, dtype: Any = None, model_options: Any = None
+    ) -> None:
         super().__init__()
         self.encoder = TextEncoder(spec, comfy.ops.manual_cast, dtype, device)
         self.dtypes = {dtype}
@@ -215,9 +248,12 @@ def make_clip(weights: Weights) -> Any:
     """A CLIP from the same weights file."""
     spec = weights.spec.text
     tensors = {k.removeprefix("text."): v for k, v in weights.tensors.items() if k.startswith("text.")}
-    target = SimpleNamespace(params={"spec": spec}, clip=HostTextEncoder, tokenizer=partial(HostTokenizer, spec))
-    clip = comfy.sd.CLIP(target, parameters=sum(t.numel() for t in tensors.values()),
-                         model_options={"dtype": torch.float32})
+    target = SimpleNamespace(
+        params={"spec": spec}, clip=HostTextEncoder, tokenizer=partial(HostTokenizer, spec)
+    )
+    clip = comfy.sd.CLIP(
+        target, parameters=sum(t.numel() for t in tensors.values()), model_options={"dtype": torch.float32}
+    )
     clip.load_sd(tensors)
     return clip
 
@@ -236,29 +272,49 @@ def check_interrupt() -> None:
 def host_sampler(name: str) -> Any:
     """One of the engine's samplers as the host's SAMPLER."""
 
-    def run(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, extra_args: dict | None = None,
-            callback: Callable[[dict], None] | None = None, disable: bool | None = None) -> Tensor:
+    def run(
+        model: Callable[..., Tensor],
+        x: Tensor,
+        sigmas: Tensor,
+        extra_args: dict | None = None,
+        callback: Callable[[dict], None] | None = None,
+        disable: bool | None = None,
+    ) -> Tensor:
         def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
             check_interrupt()
             return model(noisy, sigma * noisy.new_ones([noisy.shape[0]]), **(extra_args or {}))
 
         def report(step: int, x0: Tensor) -> None:
             if callback:
-                callback({"i": step, "denoised": x0, "x": x0, "sigma": sigmas[step], "sigma_hat": sigmas[step]})
+                callback(
+                    {"i": step, "denoised": x0, "x": x0, "sigma": sigmas[step], "sigma_hat": sigmas[step]}
+                )
 
         return SAMPLERS[name](denoise, x, sigmas, report)
 
     return comfy.samplers.KSAMPLER(run)
 
 
-def with_windows(model: Any, window: int, overlap: int, each: Callable[[int, int], None] | None = None) -> Any:
+def with_windows(
+    model: Any, window: int, overlap: int, each: Callable[[int, int], None] | None = None
+) -> Any:
     """The MODEL under temporal MultiDiffusion: a clone whose every prediction is fused from windows of frames."""
 
-    def apply(executor: Any, x: Tensor, t: Tensor, c_concat: Tensor | None = None, c_crossattn: Tensor | None = None,
-              control: Any = None, transformer_options: dict | None = None, **conds: Any) -> Tensor:
+    def apply(
+        executor: Any,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        control: Any = None,
+        transformer_options: dict | None = None,
+        **conds: Any,
+    ) -> Tensor:
         def one(part: Tensor, cut: dict[str, Any]) -> Tensor:
             check_interrupt()
-            return executor(part, t, cut.pop("c_concat"), c_crossattn, control, transformer_options or {}, **cut)
+            return executor(
+                part, t, cut.pop("c_concat"), c_crossattn, control, transformer_options or {}, **cut
+            )
 
         return fuse(one, x, {"c_concat": c_concat, **conds}, window, overlap, each)
 

@@ -17,15 +17,24 @@ class XTSlice(io.ComfyNode):
             node_id="Lumiere_XTSlice",
             display_name="Motion Trace (X-T Slice)",
             category="Lumiere/inspect",
-            description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged ones flicker, "
-                        "straight ones a still picture.",
+            description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged ones "
+            "flicker, "
+            "straight ones a still picture.",
             search_aliases=["xt slice", "temporal consistency", "flicker", "motion"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
-                io.Float.Input("row", default=0.5, min=0.0, max=1.0, step=0.01,
-                               tooltip="Height of the row: 0 is the top, 1 the bottom."),
+                io.Float.Input(
+                    "row",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Height of the row: 0 is the top, 1 the bottom.",
+                ),
             ],
-            outputs=[io.Image.Output(display_name="IMAGE", tooltip="Width of the clip, one line for each frame.")],
+            outputs=[
+                io.Image.Output(display_name="IMAGE", tooltip="Width of the clip, one line for each frame.")
+            ],
             is_output_node=True,
         )
 

@@ -34,7 +34,9 @@ def path_of(choice: str) -> Path:
         return bundled(ALIASES[choice])
     found = folder_paths.get_full_path(FOLDER, choice)
     if found is None:
-        raise ValueError(f"there is no model {choice!r}. Choose one from the list, or put the file into models/{FOLDER}.")
+        raise ValueError(
+            f"there is no model {choice!r}. Choose one from the list, or put the file into models/{FOLDER}."
+        )
     return Path(found)
 
 
@@ -45,15 +47,24 @@ class LoadModel(io.ComfyNode):
             node_id="Lumiere_LoadModel",
             display_name="Load Lumiere Model",
             category="Lumiere/start",
-            description="Loads a Lumiere model. The bundled mini models are small and were trained only on a drawn world: "
-                        "balloons, boats, fish, windmills and campfires.",
+            description="Loads a Lumiere model. The bundled mini models are small and were trained only on a "
+            "drawn world: "
+            "balloons, boats, fish, windmills and campfires.",
             search_aliases=["lumiere", "text to video", "t2v", "video model", "checkpoint"],
-            inputs=[io.Combo.Input(
-                "model_name", options=[*ALIASES, *folder_paths.get_filename_list(FOLDER)],
-                tooltip="The bundled models know a small drawn world only. Other files come from models/lumiere.")],
-            outputs=[io.Model.Output(display_name="MODEL", tooltip="For any sampler."),
-                     io.Clip.Output(display_name="CLIP", tooltip="Reads the model's own few words."),
-                     io.Vae.Output(display_name="VAE", tooltip="For VAEDecode; the model works on pixels, nothing is lost.")],
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=[*ALIASES, *folder_paths.get_filename_list(FOLDER)],
+                    tooltip="The bundled models know a small drawn world only. Other files come from models/lumiere.",
+                )
+            ],
+            outputs=[
+                io.Model.Output(display_name="MODEL", tooltip="For any sampler."),
+                io.Clip.Output(display_name="CLIP", tooltip="Reads the model's own few words."),
+                io.Vae.Output(
+                    display_name="VAE", tooltip="For VAEDecode; the model works on pixels, nothing is lost."
+                ),
+            ],
         )
 
     @classmethod

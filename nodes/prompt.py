@@ -17,22 +17,39 @@ class TextEncode(io.ComfyNode):
             node_id="Lumiere_TextEncode",
             display_name="Prompt for a Clip",
             category="Lumiere/start",
-            description="Encodes what should be seen and what should not. Words the model does not know are shown on the node.",
+            description="Encodes what should be seen and what should not. Words the model does not know are "
+            "shown on the node.",
             search_aliases=["text encode", "prompt", "positive negative", "lumiere prompt"],
             inputs=[
                 io.Clip.Input("clip", tooltip="From Load Lumiere Model."),
-                io.String.Input("positive", multiline=True, default="a red balloon rising over the sea at sunset",
-                                tooltip="What moves where and when, in the model's words. May be empty."),
-                io.String.Input("negative", multiline=True, default="",
-                                tooltip="What it should not be. Usually empty for the bundled models."),
+                io.String.Input(
+                    "positive",
+                    multiline=True,
+                    default="a red balloon rising over the sea at sunset",
+                    tooltip="What moves where and when, in the model's words. May be empty.",
+                ),
+                io.String.Input(
+                    "negative",
+                    multiline=True,
+                    default="",
+                    tooltip="What it should not be. Usually empty for the bundled models.",
+                ),
             ],
-            outputs=[io.Conditioning.Output(display_name="positive"), io.Conditioning.Output(display_name="negative")],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, clip: Any, positive: str, negative: str) -> io.NodeOutput:
-        remarks = [f"{name}: {remark}" for name, text in (("Prompt", positive), ("Negative", negative))
-                   if (remark := remark_on(clip, text))]
+        remarks = [
+            f"{name}: {remark}"
+            for name, text in (("Prompt", positive), ("Negative", negative))
+            if (remark := remark_on(clip, text))
+        ]
         show_text(cls.hidden.unique_id, "\n".join(remarks))
-        return io.NodeOutput(*(clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (positive, negative)))
+        return io.NodeOutput(
+            *(clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (positive, negative))
+        )

@@ -24,15 +24,33 @@ class EmptyVideo(io.ComfyNode):
             node_id="Lumiere_EmptyVideo",
             display_name="Empty Clip",
             category="Lumiere/start",
-            description="An empty clip for a Lumiere pixel model: its latent is the clip itself. 80 frames are 5 seconds.",
+            description="An empty clip for a Lumiere pixel model: its latent is the clip itself. 80 frames are "
+            "5 seconds.",
             search_aliases=["empty latent video", "lumiere latent", "frames"],
             inputs=[
-                io.Int.Input("width", default=64, min=16, max=4096, step=16,
-                             tooltip="Pixels before super-resolution. The mini model was trained at 64."),
-                io.Int.Input("height", default=64, min=16, max=4096, step=16,
-                             tooltip="Pixels before super-resolution. The mini model was trained at 64."),
-                io.Int.Input("frames", default=80, min=1, max=4096,
-                             tooltip="Any number runs. The mini model was trained on 80, which are 5 seconds at 16 fps."),
+                io.Int.Input(
+                    "width",
+                    default=64,
+                    min=16,
+                    max=4096,
+                    step=16,
+                    tooltip="Pixels before super-resolution. The mini model was trained at 64.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=64,
+                    min=16,
+                    max=4096,
+                    step=16,
+                    tooltip="Pixels before super-resolution. The mini model was trained at 64.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=80,
+                    min=1,
+                    max=4096,
+                    tooltip="Any number runs. The mini model was trained on 80, which are 5 seconds at 16 fps.",
+                ),
             ],
             outputs=[io.Latent.Output(display_name="LATENT")],
         )
@@ -40,7 +58,9 @@ class EmptyVideo(io.ComfyNode):
     @classmethod
     def execute(cls, width: int, height: int, frames: int) -> io.NodeOutput:
         check_frames(frames)
-        samples = torch.zeros(1, 3, frames, height, width, device=comfy.model_management.intermediate_device())
+        samples = torch.zeros(
+            1, 3, frames, height, width, device=comfy.model_management.intermediate_device()
+        )
         return io.NodeOutput({"samples": samples, "downscale_ratio_spacial": 1})
 
 
@@ -52,7 +72,7 @@ class Sample(io.ComfyNode):
             display_name="Sample a Clip",
             category="Lumiere/start",
             description="Makes the whole clip in one pass with the engine's own samplers. The core KSampler with the "
-                        "scheduler sgm_uniform gives the same clip.",
+            "scheduler sgm_uniform gives the same clip.",
             search_aliases=["ksampler", "lumiere sampler", "text to video", "t2v"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Lumiere Model, or any MODEL."),
@@ -60,27 +80,63 @@ class Sample(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="What it should not be."),
                 io.Latent.Input("latent", tooltip="From Empty Clip, or an encoded clip."),
                 seed_input(),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Denoising steps. 20 is enough, 8 is a sketch."),
-                io.Float.Input("cfg", default=3.0, min=0.0, max=30.0, step=0.1,
-                               tooltip="How strictly the prompt is followed. 1 is twice as fast and loose."),
-                io.Combo.Input("sampler", options=list(SAMPLERS), default="dpmpp_2m",
-                               tooltip="dpmpp_2m needs the fewest steps."),
+                io.Int.Input(
+                    "steps",
+                    default=20,
+                    min=1,
+                    max=1000,
+                    tooltip="Denoising steps. 20 is enough, 8 is a sketch.",
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=3.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    tooltip="How strictly the prompt is followed. 1 is twice as fast and loose.",
+                ),
+                io.Combo.Input(
+                    "sampler",
+                    options=list(SAMPLERS),
+                    default="dpmpp_2m",
+                    tooltip="dpmpp_2m needs the fewest steps.",
+                ),
             ],
             outputs=[io.Latent.Output(display_name="LATENT")],
         )
 
     @classmethod
-    def execute(cls, model: Any, positive: Any, negative: Any, latent: dict, seed: int, steps: int, cfg: float,
-                sampler: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        latent: dict,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler: str,
+    ) -> io.NodeOutput:
         samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
         if isinstance(model.model, LumiereModel):
             multiple = model.model.lumiere.unet.size_multiple
             check_size("width", samples.shape[-1], multiple)
             check_size("height", samples.shape[-2], multiple)
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "sgm_uniform", steps)
+        sigmas = comfy.samplers.calculate_sigmas(
+            model.get_model_object("model_sampling"), "sgm_uniform", steps
+        )
         out = comfy.sample.sample_custom(
-            model, comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")), cfg, host_sampler(sampler), sigmas,
-            positive, negative, samples, noise_mask=latent.get("noise_mask"), seed=seed,
-            callback=latent_preview.prepare_callback(model, steps))
+            model,
+            comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
+            cfg,
+            host_sampler(sampler),
+            sigmas,
+            positive,
+            negative,
+            samples,
+            noise_mask=latent.get("noise_mask"),
+            seed=seed,
+            callback=latent_preview.prepare_callback(model, steps),
+        )
         kept = {k: v for k, v in latent.items() if not k.startswith("downscale_ratio")}
         return io.NodeOutput({**kept, "samples": out})

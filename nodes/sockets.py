@@ -15,4 +15,6 @@ def schema(**fields: Any) -> io.Schema:
 
 
 def seed_input(tooltip: str = "The random seed. The same seed and settings give the same clip.") -> Any:
-    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
+    return io.Int.Input(
+        "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip
+    )

@@ -38,8 +38,10 @@ class PixelVAE:
         if samples.ndim == 4:
             samples = samples[:, :, None]
         if samples.ndim != 5 or samples.shape[1] != 3:
-            raise ValueError(f"this LATENT has the shape {tuple(samples.shape)}, but the Lumiere mini VAE decodes clips of "
-                             "3 channels. Decode it with the VAE of the model that made it.")
+            raise ValueError(
+                f"this LATENT has the shape {tuple(samples.shape)}, but the Lumiere mini VAE decodes clips of "
+                "3 channels. Decode it with the VAE of the model that made it."
+            )
         return torch.stack([image_of(one[None]) for one in samples])
 
     def encode_tiled(self, pixels: Tensor, *_: Any, **__: Any) -> Tensor:

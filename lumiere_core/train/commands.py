@@ -38,20 +38,28 @@ def write_sheet(runs: Path, stage: str) -> None:
     write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0])
 
 
-def run_stage(stage: str, runs: Path, preset: str, world: str, minutes: float | None, device: str | None,
-              seed: int) -> None:
+def run_stage(
+    stage: str, runs: Path, preset: str, world: str, minutes: float | None, device: str | None, seed: int
+) -> None:
     """Train one stage to its end, or until a signal; a second call goes on where the first one stopped."""
     check_choice("preset", preset, PRESETS)
     check_choice("world", world, WORLDS)
     trainer = Trainer(STAGES[stage], runs, preset, world, minutes, device or pick_device()[0].type, seed)
-    print(f"{stage}: {sum(p.numel() for p in trainer.trained) / 1e6:.2f} M parameters to train for {trainer.minutes:g} "
-          f"minutes, from step {trainer.step}", file=sys.stderr)
+    print(
+        f"{stage}: {sum(p.numel() for p in trainer.trained) / 1e6:.2f} M parameters to train for {trainer.minutes:g} "
+        f"minutes, from step {trainer.step}",
+        file=sys.stderr,
+    )
     began, first, looked = time.monotonic(), trainer.step, time.monotonic()
     for progress, step, loss in trainer.run():
         if step % 20 == 0:
             rate = (step - first) / (time.monotonic() - began)
-            print(f"\r{100 * progress:5.1f} %  step {step}  loss {loss:.4f}  {rate:.2f} steps/s ", end="",
-                  file=sys.stderr, flush=True)
+            print(
+                f"\r{100 * progress:5.1f} %  step {step}  loss {loss:.4f}  {rate:.2f} steps/s ",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
         if time.monotonic() - looked > SHEET_EVERY:
             trainer.save()
             write_sheet(runs, stage)
@@ -73,15 +81,25 @@ def export(runs: Path, out: Path) -> list[Path]:
     return written
 
 
-def run_evaluation(weights: str | None, world: str, prompts: int | None, steps: int | None, json_path: Path | None,
-                   progress: Callable[[int, int, str], None]) -> None:
+def run_evaluation(
+    weights: str | None,
+    world: str,
+    prompts: int | None,
+    steps: int | None,
+    json_path: Path | None,
+    progress: Callable[[int, int, str], None],
+) -> None:
     """Score a base model on held-out prompts and print the table."""
     check_choice("world", world, WORLDS)
     model = load(weights or bundled("base"), *pick_device())
 
     def make_clips(captions: list[str], seeds: list[int]) -> Tensor:
-        return torch.cat([text_to_video(model, caption, settings=Settings(seed=seed, steps=steps))
-                          for caption, seed in zip(captions, seeds, strict=True)])
+        return torch.cat(
+            [
+                text_to_video(model, caption, settings=Settings(seed=seed, steps=steps))
+                for caption, seed in zip(captions, seeds, strict=True)
+            ]
+        )
 
     report = evaluate(make_clips, world, prompts, progress=progress)
     if json_path:

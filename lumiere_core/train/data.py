@@ -11,7 +11,9 @@ from torch import Tensor
 from ..text import Tokenizer
 from .scenes import Scene, World, render
 
-Draw = Callable[[list[Scene], random.Random], Tensor]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1]
+Draw = Callable[
+    [list[Scene], random.Random], Tensor
+]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1]
 
 
 def words_of(world: World) -> list[str]:
@@ -45,8 +47,17 @@ class Pool:
     group     clips drawn in one call; they share subject and place
     """
 
-    def __init__(self, world: World, draw: Draw, tokenizer: Tokenizer, capacity: int, group: int,
-                 exclude: Sequence[tuple[str, str, str]] = (), seed: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        world: World,
+        draw: Draw,
+        tokenizer: Tokenizer,
+        capacity: int,
+        group: int,
+        exclude: Sequence[tuple[str, str, str]] = (),
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
         self.world, self.draw, self.tokenizer = world, draw, tokenizer
         self.capacity, self.group, self.exclude = capacity, group, frozenset(exclude)
         self.rng, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
@@ -61,7 +72,8 @@ class Pool:
         """Draw one group and put it in the place of the oldest."""
         first = self.world.scene(self.rng, self.exclude)
         scenes = [first] + [
-            self.world.scene(self.rng, self.exclude, first.subject, first.place) for _ in range(self.group - 1)
+            self.world.scene(self.rng, self.exclude, first.subject, first.place)
+            for _ in range(self.group - 1)
         ]
         clips = (self.draw(scenes, self.rng) * 255).round_().to(torch.uint8)
         if self.clips is None:
@@ -71,7 +83,9 @@ class Pool:
         self.ids[where] = self.tokenizer.batch([scene.caption for scene in scenes])
         self.mirrored[where] = self.tokenizer.batch([scene.flipped().caption for scene in scenes])
         # A mirrored picture must not bring an excluded combination in by the back door.
-        self.may_mirror[where] = torch.tensor([scene.flipped().combination not in self.exclude for scene in scenes])
+        self.may_mirror[where] = torch.tensor(
+            [scene.flipped().combination not in self.exclude for scene in scenes]
+        )
         self.next = (self.next + self.group) % self.capacity
         self.filled = min(self.capacity, self.filled + self.group)
 

@@ -88,8 +88,16 @@ class Trainer:
     minutes  length of the whole stage, over all resumptions
     """
 
-    def __init__(self, stage: Stage, runs: Path, preset: str, world: str, minutes: float | None = None,
-                 device: str = "cpu", seed: int = 0) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        runs: Path,
+        preset: str,
+        world: str,
+        minutes: float | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
         self.stage, self.folder, self.device, self.seed = stage, runs / stage.name, device, seed
         self.world, self.minutes = WORLDS[world], minutes or stage.minutes
         self.exclude = held_out_list(world)
@@ -101,7 +109,9 @@ class Trainer:
         self.trained = freeze(stage, self.model)
         self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.ema = [p.detach().clone() for p in self.trained]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.step, self.seconds, self.losses = 0, 0.0, []
         self.phase: Phase | None = None
@@ -138,11 +148,23 @@ class Trainer:
         kept = {name: p for name, p in self.model.named_parameters() if not p.requires_grad}
         for name, p, ema in zip(self.names, self.trained, self.ema, strict=True):
             state = self.optimizer.state[p]
-            tensors |= {f"raw.{name}": p, f"ema.{name}": ema, f"m.{name}": state["exp_avg"].bfloat16(),
-                        f"v.{name}": state["exp_avg_sq"].bfloat16()}
+            tensors |= {
+                f"raw.{name}": p,
+                f"ema.{name}": ema,
+                f"m.{name}": state["exp_avg"].bfloat16(),
+                f"v.{name}": state["exp_avg_sq"].bfloat16(),
+            }
         tensors |= {f"ema.{name}": p for name, p in kept.items()}
-        save_state(self.folder, tensors, {"step": self.step, "seconds": self.seconds, "spec": to_dict(self.spec),
-                                          "loss": sum(self.losses[-200:]) / max(1, len(self.losses[-200:]))})
+        save_state(
+            self.folder,
+            tensors,
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "spec": to_dict(self.spec),
+                "loss": sum(self.losses[-200:]) / max(1, len(self.losses[-200:])),
+            },
+        )
 
     @property
     def progress(self) -> float:
@@ -151,7 +173,11 @@ class Trainer:
     def learning_rate(self) -> float:
         """A short warm-up, a plateau, and a cosine down to nothing over the second half."""
         fall = max(0.0, (self.progress - 0.5) / 0.5)
-        return self.stage.lr * min(1.0, (self.step + 1) / 200) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
+        return (
+            self.stage.lr
+            * min(1.0, (self.step + 1) / 200)
+            * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
+        )
 
     def enter_phase(self) -> None:
         """Fill the pool for the phase that the time has come for."""
@@ -163,8 +189,16 @@ class Trainer:
         if phase is not self.phase:
             self.phase = phase
             draw = draw_for(self.stage, phase, self.spec, self.device)
-            self.pool = Pool(self.world, draw, self.model.text.tokenizer, phase.pool, phase.group, self.exclude,
-                             self.seed + self.step, self.device)
+            self.pool = Pool(
+                self.world,
+                draw,
+                self.model.text.tokenizer,
+                phase.pool,
+                phase.group,
+                self.exclude,
+                self.seed + self.step,
+                self.device,
+            )
             # A quarter to begin with: the rest comes in while training runs.
             while self.pool.filled < phase.pool / 4:
                 self.pool.refresh()

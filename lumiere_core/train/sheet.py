@@ -29,14 +29,18 @@ PROMPTS = (
 
 
 @torch.inference_mode()
-def sample_pictures(model: Lumiere, prompts: Sequence[str], seed: int = 0, steps: int = 20,
-                    cfg_scale: float | None = None) -> Tensor:
+def sample_pictures(
+    model: Lumiere, prompts: Sequence[str], seed: int = 0, steps: int = 20, cfg_scale: float | None = None
+) -> Tensor:
     """Pictures of an image model, `(B, 3, H, W)` in about [-1, 1]."""
     size, device = model.spec.size, model.network.out[2].weight.device
     sigmas = uniform(steps, model.spec.diffusion).to(device)
-    denoise = guided(Denoiser(model.network, model.spec.diffusion, model.network.dtype),
-                     {"context": model.text.encode(prompts)}, {"context": model.text.encode([""] * len(prompts))},
-                     model.spec.diffusion.cfg_scale if cfg_scale is None else cfg_scale)
+    denoise = guided(
+        Denoiser(model.network, model.spec.diffusion, model.network.dtype),
+        {"context": model.text.encode(prompts)},
+        {"context": model.text.encode([""] * len(prompts))},
+        model.spec.diffusion.cfg_scale if cfg_scale is None else cfg_scale,
+    )
     return dpmpp_2m(denoise, noise((len(prompts), 3, size, size), seed).to(device) * sigmas[0], sigmas).cpu()
 
 
@@ -48,7 +52,7 @@ def tiles(rows: Sequence[Sequence[Tensor]], gap: int = 2) -> Tensor:
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
             y, x = i * (h + gap), j * (w + gap)
-            sheet[:, y:y + h, x:x + w] = picture.clamp(-1, 1)
+            sheet[:, y : y + h, x : x + w] = picture.clamp(-1, 1)
     return sheet
 
 
@@ -60,13 +64,17 @@ def sheet_of(model: Lumiere, frames: int = 6) -> Tensor:
         return tiles(rows)
     if model.spec.kind == "base":
         picks = torch.linspace(0, model.spec.num_frames - 1, frames).long()
-        clips = [text_to_video(model, scene.caption, settings=Settings(seed=i)) for i, scene in enumerate(PROMPTS)]
+        clips = [
+            text_to_video(model, scene.caption, settings=Settings(seed=i)) for i, scene in enumerate(PROMPTS)
+        ]
         return tiles([list(clip[0][:, picks].unbind(1)) for clip in clips])
     rows = []
     for scene in PROMPTS[:4]:
         exact = render([scene], 16, model.spec.size, model.spec.size) * 2 - 1
         small = torch.nn.functional.avg_pool3d(exact, (1, model.spec.scale, model.spec.scale))
-        smooth = torch.nn.functional.interpolate(small[0].transpose(0, 1), scale_factor=model.spec.scale, mode="bicubic")
+        smooth = torch.nn.functional.interpolate(
+            small[0].transpose(0, 1), scale_factor=model.spec.scale, mode="bicubic"
+        )
         ours = upscale(model, small, scene.caption)
         rows.append([smooth[8], ours[0, :, 8], exact[0, :, 8]])
     return tiles(rows)

@@ -44,7 +44,9 @@ class Stage:
 
 STAGES: dict[str, Stage] = {
     "t2i": Stage("t2i", 40, 1e-3, (Phase(1.0, 1, 32, 24576, 64, 4),)),
-    "temporal": Stage("temporal", 40, 1e-3, (Phase(0.4, 16, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8)), "t2i"),
+    "temporal": Stage(
+        "temporal", 40, 1e-3, (Phase(0.4, 16, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8)), "t2i"
+    ),
     "ssr": Stage("ssr", 25, 1e-3, (Phase(1.0, 16, 4, 1024, 8, 8),), "t2i", empty_caption=0.3, crop=0.5),
 }
 
@@ -54,18 +56,22 @@ def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
     spec = PRESETS["mini-ssr"] if stage.name == "ssr" else PRESETS[preset]
     spec = replace(spec, text=replace(spec.text, vocabulary=tuple(vocabulary)))
     if stage.name == "t2i":
-        return replace(spec, kind="image", temporal=None, num_frames=1, diffusion=replace(spec.diffusion, shift=1.0))
+        return replace(
+            spec, kind="image", temporal=None, num_frames=1, diffusion=replace(spec.diffusion, shift=1.0)
+        )
     return spec
 
 
 def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
     """Leave only what the stage trains: the image stage everything, the temporal one `temporal.*` alone."""
     for name, p in model.named_parameters():
-        p.requires_grad_({
-            "t2i": True,
-            "temporal": name.startswith("network.temporal."),
-            "ssr": name.startswith("network."),
-        }[stage.name])
+        p.requires_grad_(
+            {
+                "t2i": True,
+                "temporal": name.startswith("network.temporal."),
+                "ssr": name.startswith("network."),
+            }[stage.name]
+        )
     return [p for p in model.parameters() if p.requires_grad]
 
 
@@ -95,4 +101,3 @@ def loss_of(stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator:
     level = uniform(b) * 0.4
     low_res, _ = v_target(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))
     return F.mse_loss(model.network(noisy, t, context, low_res=low_res, noise_level=level).float(), v)
-

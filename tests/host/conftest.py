@@ -16,11 +16,14 @@ def find_host() -> tuple[Path, Path] | None:
     for path in (os.environ.get("COMFYUI_PATH"), enclosing, Path.home() / "comfy" / "ComfyUI"):
         if path and (Path(path) / "comfy_execution").is_dir():
             path = Path(path)
-            names = [path / folder / tail for folder in (".venv", "venv")
-                     for tail in ("bin/python", "Scripts/python.exe")]
+            names = [
+                path / folder / tail
+                for folder in (".venv", "venv")
+                for tail in ("bin/python", "Scripts/python.exe")
+            ]
             names.append(path.parent / "python_embeded" / "python.exe")
             chosen = os.environ.get("COMFYUI_PYTHON")
-            for python in ([Path(chosen)] if chosen else names):
+            for python in [Path(chosen)] if chosen else names:
                 if python.exists():
                     return path, python
     return None
@@ -30,5 +33,7 @@ def find_host() -> tuple[Path, Path] | None:
 def host() -> tuple[Path, Path]:
     found = find_host()
     if found is None:
-        pytest.skip("NO COMFYUI FOUND: the nodes were not tested in a real host. Set COMFYUI_PATH and COMFYUI_PYTHON.")
+        pytest.skip(
+            "NO COMFYUI FOUND: the nodes were not tested in a real host. Set COMFYUI_PATH and COMFYUI_PYTHON."
+        )
     return found

@@ -29,8 +29,9 @@ comfy.options.enable_args_parsing()
 import comfy.sample  # noqa: E402
 import comfy.samplers  # noqa: E402
 import comfy.sd  # noqa: E402
-import nodes as core  # noqa: E402
 import torch  # noqa: E402
+
+import nodes as core  # noqa: E402
 
 torch.set_num_threads(2)
 
@@ -38,7 +39,9 @@ torch.set_num_threads(2)
 def load_pack() -> tuple:
     """Import the pack as the host does: under a path-shaped name, through its entry point."""
     name = str(PACK).replace(".", "_x_")
-    spec = importlib.util.spec_from_file_location(name, PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+    spec = importlib.util.spec_from_file_location(
+        name, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -49,7 +52,11 @@ def load_pack() -> tuple:
 
 def run(node: type, **inputs: object) -> tuple:
     """Execute a node as the host's executor would, and give its outputs."""
-    return node.EXECUTE_NORMALIZED(**inputs).args if hasattr(node, "EXECUTE_NORMALIZED") else node.execute(**inputs).args
+    return (
+        node.EXECUTE_NORMALIZED(**inputs).args
+        if hasattr(node, "EXECUTE_NORMALIZED")
+        else node.execute(**inputs).args
+    )
 
 
 def main() -> dict:
@@ -65,12 +72,23 @@ def main() -> dict:
         def encode(text: str) -> list:
             return core.CLIPTextEncode().encode(clip, text)[0]
 
-        prompts = {"short": ("a red fish", ""), "long": ("an orange balloon drifting left over the meadow at sunset", "blue")}
+        prompts = {
+            "short": ("a red fish", ""),
+            "long": ("an orange balloon drifting left over the meadow at sunset", "blue"),
+        }
         for length, (yes, no) in prompts.items():
             for sampler in ("euler", "ddim", "dpmpp_2m"):
-                ours = pack["Lumiere_Sample"].execute(model, encode(yes), encode(no), latent, 5, 8, 3.0, sampler).args[0]
-                theirs = core.common_ksampler(model, 5, 8, 3.0, sampler, "sgm_uniform", encode(yes), encode(no), latent)[0]
-                report[f"{sampler} {length}"] = 127.5 * float((ours["samples"] - theirs["samples"]).abs().max())
+                ours = (
+                    pack["Lumiere_Sample"]
+                    .execute(model, encode(yes), encode(no), latent, 5, 8, 3.0, sampler)
+                    .args[0]
+                )
+                theirs = core.common_ksampler(
+                    model, 5, 8, 3.0, sampler, "sgm_uniform", encode(yes), encode(no), latent
+                )[0]
+                report[f"{sampler} {length}"] = 127.5 * float(
+                    (ours["samples"] - theirs["samples"]).abs().max()
+                )
         report["spread"] = float(theirs["samples"].std())
 
         # The engine alone, without any host object, makes the same clip.
@@ -78,7 +96,9 @@ def main() -> dict:
         alone = engine.load(engine.bundled("base"))
         generate = importlib.import_module(f"{name}.lumiere_core.generate")
         yes, no = prompts["long"]
-        settings = generate.Settings(num_frames=16, steps=8, cfg_scale=3.0, rescale=0.0, seed=5, sampler="dpmpp_2m")
+        settings = generate.Settings(
+            num_frames=16, steps=8, cfg_scale=3.0, rescale=0.0, seed=5, sampler="dpmpp_2m"
+        )
         clip_alone = generate.text_to_video(alone, yes, no, settings)
         report["engine"] = 127.5 * float((clip_alone - theirs["samples"]).abs().max())
 
@@ -95,25 +115,32 @@ def main() -> dict:
         image = core.VAEDecode().decode(vae, theirs)[0]
         report["decoded"] = list(image.shape)
         again = core.VAEEncode().encode(vae, image)[0]["samples"]
-        report["round trip"] = float((core.VAEDecode().decode(vae, {"samples": again})[0] - image).abs().max())
+        report["round trip"] = float(
+            (core.VAEDecode().decode(vae, {"samples": again})[0] - image).abs().max()
+        )
         tiled = core.VAEDecodeTiled().decode(vae, theirs, 512)[0]
         report["tiled"] = float((tiled - image).abs().max())
 
         # Super-resolution through the host against the engine alone.
         ssr = engine.load(engine.bundled("ssr"))
         enlarged = generate.upscale(ssr, clip_alone, "", generate.Settings(steps=2, window=8, seed=9))
-        node = pack["Lumiere_Upscale"].execute(vae.decode(clip_alone.clone())[0] * 0 + (clip_alone[0].permute(1, 2, 3, 0) / 2 + 0.5),
-                                               9, 2, 8, 2, 0.1).args[0]
+        unclipped = clip_alone[0].permute(1, 2, 3, 0) / 2 + 0.5
+        node = pack["Lumiere_Upscale"].execute(unclipped, 9, 2, 8, 2, 0.1).args[0]
         report["upscaled"] = list(node.shape)
-        report["ssr"] = 255 * float((node - (enlarged[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1)).abs().max())
+        report["ssr"] = 255 * float(
+            (node - (enlarged[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1)).abs().max()
+        )
 
         # LoRA: the host finds our layers by their names.
         weight = model.model.diffusion_model.middle_block[0].in_layers[2].weight
-        lora = {"diffusion_model.middle_block.0.in_layers.2.lora_up.weight": torch.randn(weight.shape[0], 2),
-                "diffusion_model.middle_block.0.in_layers.2.lora_down.weight": torch.randn(2, weight[0].numel())}
+        lora = {
+            "diffusion_model.middle_block.0.in_layers.2.lora_up.weight": torch.randn(weight.shape[0], 2),
+            "diffusion_model.middle_block.0.in_layers.2.lora_down.weight": torch.randn(2, weight[0].numel()),
+        }
         with_lora, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0)
-        changed = pack["Lumiere_Sample"].execute(with_lora, encode(yes), encode(no), latent, 5, 8, 3.0, "dpmpp_2m").args[0]
-        back = pack["Lumiere_Sample"].execute(model, encode(yes), encode(no), latent, 5, 8, 3.0, "dpmpp_2m").args[0]
+        same = (encode(yes), encode(no), latent, 5, 8, 3.0, "dpmpp_2m")
+        changed = pack["Lumiere_Sample"].execute(with_lora, *same).args[0]
+        back = pack["Lumiere_Sample"].execute(model, *same).args[0]
         report["lora changes"] = float((changed["samples"] - theirs["samples"]).abs().max())
         report["lora leaves"] = 127.5 * float((back["samples"] - theirs["samples"]).abs().max())
 
@@ -122,8 +149,12 @@ def main() -> dict:
         wrong = [[torch.zeros(1, 77, 768), {}]]
         odd = {"samples": torch.zeros(1, 3, 4, 60, 64)}
         for what, call in {
-            "foreign prompt": lambda: core.common_ksampler(model, 0, 1, 1.0, "euler", "normal", wrong, wrong, latent),
-            "odd size": lambda: pack["Lumiere_Sample"].execute(model, encode(""), encode(""), odd, 0, 1, 1.0, "euler"),
+            "foreign prompt": lambda: core.common_ksampler(
+                model, 0, 1, 1.0, "euler", "normal", wrong, wrong, latent
+            ),
+            "odd size": lambda: pack["Lumiere_Sample"].execute(
+                model, encode(""), encode(""), odd, 0, 1, 1.0, "euler"
+            ),
             "not ssr": lambda: pack["Lumiere_Upscale"].execute(image, 0, 1, 16, 2, 0.1, model=model),
             "overlap": lambda: pack["Lumiere_Upscale"].execute(image, 0, 1, 4, 4, 0.1),
             "foreign latent": lambda: core.VAEDecode().decode(vae, {"samples": torch.zeros(1, 4, 8, 8)}),

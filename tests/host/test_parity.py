@@ -13,8 +13,15 @@ import pytest
 @pytest.fixture(scope="module")
 def report(host: tuple[Path, Path]) -> dict:
     path, python = host
-    run = subprocess.run([str(python), str(Path(__file__).parent / "inside.py")], capture_output=True, text=True,
-                         encoding="utf-8", errors="replace", env={**os.environ, "COMFYUI_PATH": str(path)}, timeout=900)
+    run = subprocess.run(
+        [str(python), str(Path(__file__).parent / "inside.py")],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "COMFYUI_PATH": str(path)},
+        timeout=900,
+    )
     lines = [line for line in run.stdout.splitlines() if line.startswith("REPORT ")]
     assert lines, run.stdout[-2000:] + run.stderr[-4000:]
     return json.loads(lines[-1].removeprefix("REPORT "))
@@ -53,13 +60,16 @@ def test_words_the_model_does_not_know_are_named(report: dict) -> None:
     assert "dragon" in report["remark"]
 
 
-@pytest.mark.parametrize(("what", "words"), [
-    ("foreign prompt", ("768", "128")),
-    ("odd size", ("60", "48 or 64")),
-    ("not ssr", ("super-resolution",)),
-    ("overlap", ("overlap is 4",)),
-    ("foreign latent", ("(1, 4, 1, 8, 8)",)),
-])
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("foreign prompt", ("768", "128")),
+        ("odd size", ("60", "48 or 64")),
+        ("not ssr", ("super-resolution",)),
+        ("overlap", ("overlap is 4",)),
+        ("foreign latent", ("(1, 4, 1, 8, 8)",)),
+    ],
+)
 def test_bad_input_is_one_sentence_with_the_number(report: dict, what: str, words: tuple[str, ...]) -> None:
     assert report["refusals"][what], f"{what} was not refused"
     assert all(word in report["refusals"][what] for word in words)

@@ -27,12 +27,27 @@ class Server:
         self.base, self.log = base, base / "server.log"
         (base / "custom_nodes").mkdir(parents=True)
         # A copy, not a link: what is tested is what a release holds.
-        shutil.copytree(PACK, base / "custom_nodes" / "lumiere",
-                        ignore=shutil.ignore_patterns(".git", ".venv", "runs", "output", "__pycache__", ".*_cache"))
+        shutil.copytree(
+            PACK,
+            base / "custom_nodes" / "lumiere",
+            ignore=shutil.ignore_patterns(".git", ".venv", "runs", "output", "__pycache__", ".*_cache"),
+        )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(python), str(path / "main.py"), "--cpu", "--port", str(self.port), "--base-directory", str(base)],
-                stdout=log, stderr=subprocess.STDOUT, cwd=path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+                [
+                    str(python),
+                    str(path / "main.py"),
+                    "--cpu",
+                    "--port",
+                    str(self.port),
+                    "--base-directory",
+                    str(base),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=path,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
         end = time.monotonic() + 240
         while time.monotonic() < end:
             assert self.process.poll() is None, self.text()[-4000:]
@@ -51,8 +66,11 @@ class Server:
             return json.load(answer)
 
     def post(self, path: str, data: dict) -> dict:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(data).encode(),
-                                         {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            json.dumps(data).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"{}")
 
@@ -85,11 +103,19 @@ def small(prompt: dict) -> dict:
 
 def test_the_pack_loads_without_a_warning_of_ours(server: Server) -> None:
     lines = [line for line in server.text().splitlines() if "lumiere" in line.lower()]
-    assert not [line for line in lines if "warn" in line.lower() or "error" in line.lower() or "fail" in line.lower()]
+    assert not [
+        line for line in lines if "warn" in line.lower() or "error" in line.lower() or "fail" in line.lower()
+    ]
     assert "IMPORT FAILED" not in server.text()
     known = server.get("/object_info")
-    assert {"Lumiere_LoadModel", "Lumiere_TextEncode", "Lumiere_EmptyVideo", "Lumiere_Sample", "Lumiere_Upscale",
-            "Lumiere_XTSlice"} <= set(known)
+    assert {
+        "Lumiere_LoadModel",
+        "Lumiere_TextEncode",
+        "Lumiere_EmptyVideo",
+        "Lumiere_Sample",
+        "Lumiere_Upscale",
+        "Lumiere_XTSlice",
+    } <= set(known)
 
 
 def test_every_input_has_a_tooltip_and_every_model_choice_is_labelled(server: Server) -> None:
@@ -98,7 +124,9 @@ def test_every_input_has_a_tooltip_and_every_model_choice_is_labelled(server: Se
             for part in info["input"].values():
                 for field, spec in part.items():
                     assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"
-    choices = server.get("/object_info/Lumiere_LoadModel")["Lumiere_LoadModel"]["input"]["required"]["model_name"][1]
+    choices = server.get("/object_info/Lumiere_LoadModel")["Lumiere_LoadModel"]["input"]["required"][
+        "model_name"
+    ][1]
     assert all("drawn world" in choice for choice in choices["options"])
 
 
@@ -110,9 +138,13 @@ def test_a_shipped_workflow_finishes_and_saves_its_clip(server: Server, path: Pa
     prompt = to_prompt(json.loads(path.read_text(encoding="utf-8")), server.get("/object_info"))
     done = server.wait(server.post("/prompt", {"prompt": prompt})["prompt_id"])
     assert done["status"]["status_str"] == "success", done["status"]
-    files = [f for output in done["outputs"].values() for f in output.get("images", []) if f["type"] == "output"]
+    files = [
+        f for output in done["outputs"].values() for f in output.get("images", []) if f["type"] == "output"
+    ]
     assert files
-    frames, seconds = count_frames_and_secs(str(server.base / "output" / files[0]["subfolder"] / files[0]["filename"]))
+    frames, seconds = count_frames_and_secs(
+        str(server.base / "output" / files[0]["subfolder"] / files[0]["filename"])
+    )
     assert frames == 80
     assert seconds == pytest.approx(5, abs=0.1)
 
@@ -136,16 +168,23 @@ def test_cancel_stops_within_a_window_and_the_next_prompt_runs(server: Server) -
     assert stopped["status"]["status_str"] == "error"
     assert any(kind == "execution_interrupted" for kind, _ in stopped["status"]["messages"])
     again = small(to_prompt(workflow, server.get("/object_info")))
-    assert server.wait(server.post("/prompt", {"prompt": again})["prompt_id"])["status"]["status_str"] == "success"
+    assert (
+        server.wait(server.post("/prompt", {"prompt": again})["prompt_id"])["status"]["status_str"]
+        == "success"
+    )
 
 
 def test_a_setting_that_cannot_be_is_a_node_error_in_words(server: Server) -> None:
     to_prompt = load_converter()
-    prompt = small(to_prompt(json.loads(WORKFLOWS[0].read_text(encoding="utf-8")), server.get("/object_info")))
+    prompt = small(
+        to_prompt(json.loads(WORKFLOWS[0].read_text(encoding="utf-8")), server.get("/object_info"))
+    )
     upscale = next(node for node in prompt.values() if node["class_type"] == "Lumiere_Upscale")
     upscale["inputs"] |= {"window": 4, "overlap": 4}
     done = server.wait(server.post("/prompt", {"prompt": prompt})["prompt_id"])
-    messages = [body["exception_message"] for kind, body in done["status"]["messages"] if kind == "execution_error"]
+    messages = [
+        body["exception_message"] for kind, body in done["status"]["messages"] if kind == "execution_error"
+    ]
     assert messages and "overlap is 4 frames" in messages[0]
 
 

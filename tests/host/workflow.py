@@ -21,7 +21,9 @@ def to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
             continue
         assert node["type"] in object_info, f"this host has no node {node['type']}"
         declared = object_info[node["type"]]["input"]
-        inputs = {name: spec for part in ("required", "optional") for name, spec in declared.get(part, {}).items()}
+        inputs = {
+            name: spec for part in ("required", "optional") for name, spec in declared.get(part, {}).items()
+        }
         linked = {slot["name"]: sources[slot["link"]] for slot in node["inputs"] if slot["link"] is not None}
         assert set(linked) <= set(inputs), f"{node['type']} has no input {set(linked) - set(inputs)}"
         values, given = list(node["widgets_values"]), dict(linked)
