@@ -63,7 +63,7 @@ class DiffusionSpec:
     sigma_max: float = 955.0  # numerically zero terminal signal; larger costs accuracy in fp32
     steps: int = 20
     cfg_scale: float = 3.0
-    rescale: float = 0.7
+    rescale: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ _SSR_UNET = UNetSpec(
     low_res_channels=3,
     noise_level=True,
 )
-_GPU_UNET = UNetSpec(channels=(64, 112, 176), patch=2, head_dim=16)
+_GPU_UNET = UNetSpec(channels=(64, 96, 160), patch=2)
 
 PRESETS: dict[str, ModelSpec] = {
     # What two CPU cores can train: the finest grid is 16x16.
@@ -144,7 +144,7 @@ PRESETS: dict[str, ModelSpec] = {
         "lumiere-mini-base",
         "base",
         _GPU_UNET,
-        TemporalSpec(head_dim=16),
+        TemporalSpec(),
         DiffusionSpec(shift=2.0),
         label=MINI_LABEL,
     ),

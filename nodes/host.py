@@ -1,4 +1,4 @@
-"""The engine inside ComfyUI: our network as a native MODEL, our text encoder as a native CLIP, windows as a wrapper.
+"""The engine inside ComfyUI: our network as a native MODEL, our text encoder as a native CLIP.
 
 Nothing of the host is patched. Classes that build on the host's are made here; everything else in this pack sees
 MODEL, CLIP and VAE.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -20,21 +19,16 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import comfy.ops
-import comfy.samplers
 import comfy.sd
 import comfy.supported_models_base
-import comfy.utils
 import torch
-from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..lumiere_core import schedules
 from ..lumiere_core.checkpoint import Weights, check_keys
 from ..lumiere_core.config import DiffusionSpec, ModelSpec, TextSpec
-from ..lumiere_core.samplers import SAMPLERS
 from ..lumiere_core.stunet import SpaceTimeUNet
 from ..lumiere_core.text import TextEncoder, Tokenizer
-from ..lumiere_core.windows import fuse
 
 
 # ------------------------------------------------------------------------------------------------ MODEL
@@ -262,72 +256,6 @@ def remark_on(clip: Any, text: str) -> str:
     """What our text encoder could not read of a prompt; empty for any other CLIP."""
     tokenizer = getattr(clip, "tokenizer", None)
     return tokenizer.lumiere(tokenizer.plain(text)).remark if isinstance(tokenizer, HostTokenizer) else ""
-
-
-# --------------------------------------------------------------------------------------------- sampling
-def check_interrupt() -> None:
-    comfy.model_management.throw_exception_if_processing_interrupted()
-
-
-def host_sampler(name: str) -> Any:
-    """One of the engine's samplers as the host's SAMPLER."""
-
-    def run(
-        model: Callable[..., Tensor],
-        x: Tensor,
-        sigmas: Tensor,
-        extra_args: dict | None = None,
-        callback: Callable[[dict], None] | None = None,
-        disable: bool | None = None,
-    ) -> Tensor:
-        def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
-            check_interrupt()
-            return model(noisy, sigma * noisy.new_ones([noisy.shape[0]]), **(extra_args or {}))
-
-        def report(step: int, x0: Tensor) -> None:
-            if callback:
-                callback(
-                    {"i": step, "denoised": x0, "x": x0, "sigma": sigmas[step], "sigma_hat": sigmas[step]}
-                )
-
-        return SAMPLERS[name](denoise, x, sigmas, report)
-
-    return comfy.samplers.KSAMPLER(run)
-
-
-def with_windows(
-    model: Any, window: int, overlap: int, each: Callable[[int, int], None] | None = None
-) -> Any:
-    """The MODEL under temporal MultiDiffusion: a clone whose every prediction is fused from windows of frames."""
-
-    def apply(
-        executor: Any,
-        x: Tensor,
-        t: Tensor,
-        c_concat: Tensor | None = None,
-        c_crossattn: Tensor | None = None,
-        control: Any = None,
-        transformer_options: dict | None = None,
-        **conds: Any,
-    ) -> Tensor:
-        def one(part: Tensor, cut: dict[str, Any]) -> Tensor:
-            check_interrupt()
-            return executor(
-                part, t, cut.pop("c_concat"), c_crossattn, control, transformer_options or {}, **cut
-            )
-
-        return fuse(one, x, {"c_concat": c_concat, **conds}, window, overlap, each)
-
-    def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
-        shape = list(noise_shape)
-        if len(shape) == 5:
-            shape[2] = min(shape[2], window)
-        return executor(patcher, shape, *args, **kwargs)
-
-    model = model.clone()
-    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "lumiere_windows", apply)
-    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "lumiere_windows", prepare)
-    return model
 
 
 def show_text(node_id: Any, text: str) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.model_management
-import comfy.sample
-import comfy.samplers
-import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ..lumiere_core.generate import check_frames, check_size
+from ..lumiere_core.generate import check_frames
 from ..lumiere_core.samplers import SAMPLERS
-from .host import LumiereModel, host_sampler
+from .sampling import sample_clip
 from .sockets import schema, seed_input
 
 
@@ -117,26 +114,4 @@ class Sample(io.ComfyNode):
         cfg: float,
         sampler: str,
     ) -> io.NodeOutput:
-        samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-        if isinstance(model.model, LumiereModel):
-            multiple = model.model.lumiere.unet.size_multiple
-            check_size("width", samples.shape[-1], multiple)
-            check_size("height", samples.shape[-2], multiple)
-        sigmas = comfy.samplers.calculate_sigmas(
-            model.get_model_object("model_sampling"), "sgm_uniform", steps
-        )
-        out = comfy.sample.sample_custom(
-            model,
-            comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
-            cfg,
-            host_sampler(sampler),
-            sigmas,
-            positive,
-            negative,
-            samples,
-            noise_mask=latent.get("noise_mask"),
-            seed=seed,
-            callback=latent_preview.prepare_callback(model, steps),
-        )
-        kept = {k: v for k, v in latent.items() if not k.startswith("downscale_ratio")}
-        return io.NodeOutput({**kept, "samples": out})
+        return io.NodeOutput(sample_clip(model, positive, negative, latent, seed, steps, cfg, sampler))

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.sample
-import comfy.samplers
-import comfy.utils
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core.checkpoint import bundled, read
-from ..lumiere_core.generate import augmented, check_size
-from ..lumiere_core.windows import shares
-from .host import LumiereModel, host_sampler, make_clip, make_model, with_windows
+from .host import LumiereModel, make_clip, make_model
+from .sampling import enlarge_clip
 from .sockets import schema, seed_input
 from .tensors import clip_of, image_of
 
@@ -88,33 +83,5 @@ class Upscale(io.ComfyNode):
         if positive is None:
             clip = make_clip(weights)
             positive = clip.encode_from_tokens_scheduled(clip.tokenize(""))
-        spec = model.model.lumiere
-        low_res = clip_of(image)
-        multiple = spec.unet.size_multiple // spec.scale
-        check_size("width", low_res.shape[-1], multiple)
-        check_size("height", low_res.shape[-2], multiple)
-
-        condition = {
-            "low_res": augmented(low_res, noise_level, seed),
-            "noise_level": torch.full((1,), noise_level),
-        }
-        positive = [[rows, {**options, **condition}] for rows, options in positive]
-        _, _, frames, height, width = low_res.shape
-        canvas = torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
-        bar = comfy.utils.ProgressBar(steps * len(shares(frames, window, overlap)))
-        windows = with_windows(model, window, overlap, lambda *_: bar.update(1))
-        sigmas = comfy.samplers.calculate_sigmas(
-            model.get_model_object("model_sampling"), "sgm_uniform", steps
-        )
-        out = comfy.sample.sample_custom(
-            windows,
-            comfy.sample.prepare_noise(canvas, seed),
-            1.0,
-            host_sampler("dpmpp_2m"),
-            sigmas,
-            positive,
-            positive,
-            canvas,
-            seed=seed,
-        )
+        out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level)
         return io.NodeOutput(image_of(out))
