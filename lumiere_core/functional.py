@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 
@@ -59,21 +60,19 @@ def over_time(conv: Callable[[Tensor], Tensor], x: Tensor, frames: int) -> Tenso
 
     conv2d on a (time, space) view keeps channels last: up to twenty times faster than rearrange + conv1d.
     """
-    _, c, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(-1, frames, h * w, c).permute(0, 3, 1, 2)  # (B, C, T, H*W)
-    x = conv(x)  # (B, C', T', H*W)
-    return x.permute(0, 2, 3, 1).reshape(-1, h, w, x.shape[1]).permute(0, 3, 1, 2)  # (B*T', C', H, W)
+    h = x.shape[2]
+    x = conv(rearrange(x, "(b t) c h w -> b c t (h w)", t=frames))  # (B, C', T', H*W)
+    return rearrange(x, "b c t (h w) -> (b t) c h w", h=h)  # (B*T', C', H, W)
 
 
 def frames_as_batch(x: Tensor) -> Tensor:
     """`(B, C, T, H, W) -> (B*T, C, H, W)`, channels last. Copies once, at the border of the network."""
-    b, c, t, h, w = x.shape
-    return x.permute(0, 2, 3, 4, 1).reshape(b * t, h, w, c).permute(0, 3, 1, 2)
+    return rearrange(x, "b c t h w -> (b t) h w c").permute(0, 3, 1, 2)
 
 
 def frames_as_time(x: Tensor, frames: int) -> Tensor:
     """The inverse of `frames_as_batch`, as a view: `(B*T, C, H, W) -> (B, C, T, H, W)`."""
-    return x.unflatten(0, (-1, frames)).transpose(1, 2)
+    return rearrange(x, "(b t) c h w -> b c t h w", t=frames)
 
 
 def pad_frames(x: Tensor, multiple: int) -> Tensor:
