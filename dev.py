@@ -194,9 +194,9 @@ def place(custom_nodes: Path) -> Path:
 
 
 def read(url: str) -> bytes:
-    """What the address answers, empty when it does not."""
-    with suppress(OSError), urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=9) as reply:
-        return reply.read()
+    """What the address answers; empty when it does not, or speaks something else."""
+    with suppress(Exception), urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=9) as got:
+        return got.read()
     return b""
 
 

@@ -50,18 +50,20 @@ def size(text: str) -> tuple[int, int]:
 def generate(args: argparse.Namespace) -> None:
     """A prompt becomes a clip file."""
     from . import checkpoint, measure, video
-    from .generate import Settings, pick_device, text_to_video, upscale
+    from .generate import Settings, check_upscaler, pick_device, text_to_video, upscale
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
     out = Path(args.out)
-    if out.suffix and out.suffix.lower() not in video.FORMATS:  # before the work, not after it
-        raise ValueError(
-            f"{out.name} ends in {out.suffix}, but clips are written as {', '.join(video.FORMATS)}, or into "
-            "a folder of PNG pictures where the name has no ending."
-        )
+    video.check_clip(out, args.fps)  # before the work, not after it
+    if args.xt_slice:
+        video.check_folder(Path(args.xt_slice))
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
+    ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
+    ssr_settings = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap)
+    if ssr:
+        check_upscaler(ssr.spec, ssr_settings)
     width, height = args.size or (base.spec.size, base.spec.size)
     settings = Settings(
         num_frames=args.frames,
@@ -87,10 +89,8 @@ def generate(args: argparse.Namespace) -> None:
     bar = Bar()
     clip = text_to_video(base, args.prompt, args.negative, settings, bar)
     used = {"base": base.hash}
-    if args.ssr:
-        ssr = checkpoint.load(ssr_path, device, dtype)
-        steps = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap)
-        clip = upscale(ssr, clip, args.prompt, steps, progress=bar)
+    if ssr:
+        clip = upscale(ssr, clip, args.prompt, ssr_settings, progress=bar)
         used["ssr"] = ssr.hash
 
     facts = {

@@ -5,6 +5,7 @@ Files are read as bytes and not mapped: a mapped file cannot be replaced on Wind
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,7 +68,8 @@ def write_whole(path: Path, data: bytes) -> None:
             f"{path} cannot be written: {error.strerror or error}. Choose another folder."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def save(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], dtype: torch.dtype = torch.float16) -> None:
@@ -102,9 +104,7 @@ def read(path: str | Path) -> Weights:
     try:
         metadata = header(data).get("__metadata__", {})
         tensors = from_bytes(data)
-    except (
-        Exception
-    ) as error:  # safetensors raises its own kinds; each means that these bytes are no whole file
+    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
         raise ValueError(
             f"{path.name} is not a whole safetensors file ({len(data)} bytes). It may be cut off: "
             "download or copy it again."
@@ -120,9 +120,13 @@ def read(path: str | Path) -> Weights:
             f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
             "Update the pack."
         )
-    return Weights(
-        from_dict(json.loads(metadata["spec"])), tensors, path, hashlib.sha256(data).hexdigest()[:12]
-    )
+    try:
+        spec = from_dict(json.loads(metadata["spec"]))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path.name} does not say what model it holds. Use a file made by this version of the pack."
+        ) from error
+    return Weights(spec, tensors, path, hashlib.sha256(data).hexdigest()[:12])
 
 
 def check_keys(weights: Weights, wanted: set[str]) -> None:
@@ -142,6 +146,12 @@ def load(path: str | Path, device: Any = "cpu", dtype: torch.dtype = torch.float
     weights = read(path)
     model = Lumiere(weights.spec)
     check_keys(weights, set(model.state_dict()))
-    model.load_state_dict(weights.tensors)
+    try:
+        model.load_state_dict(weights.tensors)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{weights.path.name} holds tensors of other sizes than it says. Use a file made by this version "
+            "of the pack."
+        ) from error
     model.hash = weights.hash
     return model.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)

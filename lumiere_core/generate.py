@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Lumiere
+from .config import ModelSpec
 from .denoise import Denoiser
 from .guidance import guided
 from .samplers import SAMPLERS
 from .schedules import uniform
-from .windows import windowed
+from .windows import starts, windowed
 
 Progress = Callable[[int, int, str], None]  # (done, in all, what); raise in it to stop
 
@@ -66,6 +67,17 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def check_upscaler(spec: ModelSpec, s: Settings, noise_level: float = 0.1) -> None:
+    """Raises ValueError for what `upscale` refuses in any clip: a caller may ask before the base model's work."""
+    if spec.kind != "ssr":
+        raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
+    if not 0 <= noise_level <= 0.4:
+        raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.1.")
+    choose_sampler(s.sampler)
+    uniform(spec.diffusion.steps if s.steps is None else s.steps, spec.diffusion)
+    starts(1, spec.window if s.window is None else s.window, s.overlap)
+
+
 def choose_sampler(name: str) -> Callable[..., Tensor]:
     if name not in SAMPLERS:
         raise ValueError(f"sampler is {name!r}, but it has to be one of {', '.join(SAMPLERS)}.")
@@ -87,6 +99,8 @@ def text_to_video(
     range; the sentence holds the number and the remedy.
     """
     s, spec = settings or Settings(), model.spec
+    if spec.kind != "base":
+        raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
     frames = spec.num_frames if s.num_frames is None else s.num_frames
     width, height = (spec.size if v is None else v for v in (s.width, s.height))
     check_frames(frames)
@@ -129,10 +143,7 @@ def upscale(
     into the low-resolution clip, drawn once for the whole clip; more of it invents more. Raises ValueError.
     """
     s, spec = settings or Settings(), model.spec
-    if spec.kind != "ssr":
-        raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
-    if not 0 <= noise_level <= 0.4:
-        raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.1.")
+    check_upscaler(spec, s, noise_level)
     scale, multiple = spec.scale, spec.unet.size_multiple // spec.scale
     _, _, frames, height, width = clip.shape
     check_size("width", width, multiple)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -96,7 +97,31 @@ def whole_file(path: Path) -> Iterator[Path]:
             "folder, or make room on the disk."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def check_folder(path: Path) -> None:
+    """Raises ValueError where nothing can be written beside `path`; folders that are not there yet can be made."""
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"{path} cannot be written: {folder} is no folder to write to. Choose another.")
+
+
+def check_clip(path: Path, fps: float) -> None:
+    """Raises ValueError for what `write_clip` refuses in any clip: a caller may ask before the work."""
+    if not 0 < fps <= 240:
+        raise ValueError(f"fps is {fps:g}, but it has to be above 0 and at most 240. Try 16.")
+    if path.suffix and path.suffix.lower() not in FORMATS:
+        raise ValueError(
+            f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
+            "folder of PNG pictures where the name has no ending."
+        )
+    check_folder(path)
+    if not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(
+            f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten."
+        )
 
 
 def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any] | None = None) -> Path:
@@ -106,13 +131,9 @@ def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any]
     padded by one pixel where the format wants even ones. Nothing half-written stays behind. Raises ValueError.
     """
     path, comment = Path(path), describe(facts or {})
+    check_clip(path, fps)
     if not path.suffix:
         return _write_folder(path, to_pixels(clip), comment)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
-            "folder of PNG pictures where the name has no ending."
-        )
     import imageio_ffmpeg
 
     pixels = to_pixels(clip)
@@ -133,11 +154,21 @@ def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any]
                 writer.send(np.ascontiguousarray(frame))
         finally:
             writer.close()
-        if part.stat().st_size == 0:
-            raise OSError("the encoder wrote nothing")
+        written = _count_frames(part)  # on a full disk the encoder ends without a word
+        if written < len(pixels):
+            raise OSError(f"only {written} of {len(pixels)} frames got there")
         if path.suffix.lower() == ".gif":
             part.write_bytes(_with_gif_comment(part.read_bytes(), comment))
     return path
+
+
+def _count_frames(path: Path) -> int:
+    import imageio_ffmpeg
+
+    try:
+        return imageio_ffmpeg.count_frames_and_secs(str(path))[0]
+    except RuntimeError:
+        return 0
 
 
 def _with_gif_comment(data: bytes, comment: str) -> bytes:
@@ -169,10 +200,6 @@ def write_image(path: str | Path, image: np.ndarray, comment: str = "") -> Path:
 
 def _write_folder(path: Path, pixels: np.ndarray, comment: str) -> Path:
     """Frame pictures 00000.png, 00001.png, ... in a folder that must be new or empty."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(
-            f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten."
-        )
     part = path.with_name(f".part-{path.name}")
     try:
         part.mkdir(parents=True)
@@ -229,5 +256,5 @@ def read_comment(path: str | Path) -> str:
     )
     for line in run.stdout.decode("utf-8", "replace").splitlines():
         if line.lower().startswith("comment="):
-            return line[len("comment=") :].replace("\\=", "=").replace("\\;", ";").replace("\\#", "#")
+            return re.sub(r"\\(.)", r"\1", line[len("comment=") :])  # ffmpeg escapes some letters
     return ""

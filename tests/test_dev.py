@@ -22,16 +22,20 @@ def dev(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
     module.installed = []
-    monkeypatch.setattr(module, "install", lambda python, *lines: module.installed.append((str(python), list(lines))))
+    monkeypatch.setattr(
+        module, "install", lambda python, *lines: module.installed.append((str(python), list(lines)))
+    )
     return module
 
 
 def lacking(dev, monkeypatch, lacks: dict[str, set[str]]) -> None:
     """Each interpreter lacks the modules given for it, until they are installed into it."""
+
     def missing(python, needs):
         there = {line for place, lines in dev.installed if place == str(python) for line in lines}
         gone = lacks.get(str(python), set())
         return [line for line in needs if re.split("[=<>]", line)[0] in gone and line not in there]
+
     monkeypatch.setattr(dev, "missing", missing)
 
 
@@ -44,6 +48,7 @@ def made_venvs(dev, monkeypatch) -> list[tuple]:
         python.touch()
         made.append((venv, *options))
         return python
+
     monkeypatch.setattr(dev, "make_venv", make_venv)
     return made
 
@@ -56,6 +61,7 @@ def comfyui_at(folder: Path) -> Path:
 
 
 # The running Python, or .venv
+
 
 def test_a_python_that_has_everything_is_used_as_it_is(dev, monkeypatch):
     lacking(dev, monkeypatch, {})
@@ -112,6 +118,7 @@ def test_installing_never_replaces_pytorch_or_numpy(monkeypatch, tmp_path):
     def quietly(what, *command):
         commands.append([str(part) for part in command])
         return "torch==2.9.1+cu128\nnumpy==1.26.4\n"
+
     monkeypatch.setattr(dev, "quietly", quietly)
     dev.install("python", "einops>=0.6")
     assert commands[-1][-3:] == ["einops>=0.6", "torch==2.9.1+cu128", "numpy==1.26.4"]
@@ -119,13 +126,16 @@ def test_installing_never_replaces_pytorch_or_numpy(monkeypatch, tmp_path):
 
 def test_the_requirements_are_said_twice_and_equal(dev):
     lines = dev.requirements()[1:]
-    listed = re.search(r"^dependencies = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)
+    listed = re.search(
+        r"^dependencies = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S
+    )
     assert re.findall(r'"([^"]+)"', listed[1]) == lines
     assert not [line for line in lines if re.match("torch|numpy", line)]
     assert {"pytest", "ruff", "diffusers"} == {line.split(">")[0] for line in dev.requirements(test=True)[5:]}
 
 
 # One sentence and exit code 2
+
 
 def test_an_unknown_command_says_so_in_one_sentence():
     for argv in ([], ["paint"]):
@@ -134,13 +144,16 @@ def test_an_unknown_command_says_so_in_one_sentence():
         assert "demo, test or comfyui" in done.stderr
 
 
-@pytest.mark.parametrize(("obstacle", "words"), [
-    ("old Python", "3.10 or newer"),
-    ("no venv", "install its venv module"),
-    ("no space", "Only 0.5 GB are free"),
-    ("foreign venv", "holds no Python for this system"),
-    ("pip", "No matching distribution found"),
-])
+@pytest.mark.parametrize(
+    ("obstacle", "words"),
+    [
+        ("old Python", "3.10 or newer"),
+        ("no venv", "install its venv module"),
+        ("no space", "Only 0.5 GB are free"),
+        ("foreign venv", "holds no Python for this system"),
+        ("pip", "No matching distribution found"),
+    ],
+)
 def test_a_python_that_cannot_be_prepared_is_one_sentence(dev, monkeypatch, capsys, obstacle, words):
     lacks = {"torch"} | ({"venv"} if obstacle == "no venv" else set())
     lacking(dev, monkeypatch, {sys.executable: lacks, str(dev.VENV / dev.PYTHON): lacks})
@@ -152,8 +165,12 @@ def test_a_python_that_cannot_be_prepared_is_one_sentence(dev, monkeypatch, caps
         dev.VENV.mkdir()
     if obstacle == "pip":
         made_venvs(dev, monkeypatch)
-        complaint = "import sys; sys.exit('ERROR: No matching distribution found for torch\\n[notice] a new pip')"
-        monkeypatch.setattr(dev, "install", lambda *_: dev.quietly("Installing", sys.executable, "-c", complaint))
+        complaint = (
+            "import sys; sys.exit('ERROR: No matching distribution found for torch\\n[notice] a new pip')"
+        )
+        monkeypatch.setattr(
+            dev, "install", lambda *_: dev.quietly("Installing", sys.executable, "-c", complaint)
+        )
     assert dev.main(["demo"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and words in said
@@ -182,6 +199,7 @@ def test_the_command_line_runs_from_any_folder(dev, monkeypatch, tmp_path):
 
 
 # ComfyUI
+
 
 def test_a_named_comfyui_wins_over_the_one_around_and_the_one_at_home(dev, tmp_path):
     named = comfyui_at(tmp_path / "named")
@@ -226,6 +244,7 @@ def test_a_new_host_environment_that_broke_off_is_taken_up_again(dev, monkeypatc
 
     def broken(*_):
         raise dev.Stop("the network is gone")
+
     monkeypatch.setattr(dev, "install", broken)
     with pytest.raises(dev.Stop):
         dev.prepare_host(comfy, {})
@@ -270,6 +289,7 @@ def test_another_copy_of_the_pack_is_not_touched(dev, pack):
 def test_where_links_are_refused_a_copy_is_renewed_at_each_start(dev, monkeypatch, pack):
     def refused(*_, **__):
         raise OSError("links are not allowed here")
+
     monkeypatch.setattr(Path, "symlink_to", refused)
     monkeypatch.setattr(dev, "quietly", refused)
     (dev.ROOT / ".venv").mkdir()

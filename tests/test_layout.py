@@ -45,11 +45,17 @@ TEXT = {"", ".py", ".md", ".txt", ".toml", ".json", ".js", ".css", ".html", ".ym
 
 def our_files() -> list[Path]:
     """Tracked files and new ones that git does not ignore; in a tree without git, all but the usual by-products."""
-    listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                             cwd=ROOT, capture_output=True)
-    names = listing.stdout.decode("utf-8").split("\0") if (ROOT / ".git").exists() and not listing.returncode else []
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    names = (
+        listing.stdout.decode("utf-8").split("\0")
+        if (ROOT / ".git").exists() and not listing.returncode
+        else []
+    )
     found = [ROOT / name for name in names if name] or [
-        path for path in ROOT.rglob("*") if not NOT_OURS & set(path.relative_to(ROOT).parts)]
+        path for path in ROOT.rglob("*") if not NOT_OURS & set(path.relative_to(ROOT).parts)
+    ]
     return sorted({path for path in found if path.is_file()})
 
 
@@ -62,7 +68,9 @@ NODES = {name: tree for name, tree in TREES.items() if name.startswith("nodes/")
 
 def room_of(parts: tuple[str, ...]) -> str:
     """("lumiere_core", "train", "loop") is in the room train; what is no module is a name of __init__."""
-    if len(parts) > 1 and ((ROOT / "lumiere_core" / parts[1]).is_dir() or f"lumiere_core/{parts[1]}.py" in SOURCES):
+    if len(parts) > 1 and (
+        (ROOT / "lumiere_core" / parts[1]).is_dir() or f"lumiere_core/{parts[1]}.py" in SOURCES
+    ):
         return parts[1]
     return "__init__"
 
@@ -105,7 +113,9 @@ def test_every_room_imports_only_what_its_row_allows():
             if relative and path[0] != "lumiere_core":
                 faults.append(f"{name}:{line} reaches outside lumiere_core: {'.'.join(path)}")
             elif relative and room_of(path) not in allowed:
-                faults.append(f"{name}:{line} imports {'.'.join(path)}, but {here} may import {sorted(allowed)}")
+                faults.append(
+                    f"{name}:{line} imports {'.'.join(path)}, but {here} may import {sorted(allowed)}"
+                )
     assert not faults, "\n".join(faults)
 
 
@@ -113,8 +123,11 @@ def test_the_engine_knows_no_host_and_only_declared_packages():
     faults = []
     for name, tree in ENGINE.items():
         packages = PACKAGES_OF.get(room_of(tuple(name.removesuffix(".py").split("/"))), PACKAGES)
-        faults += [f"{name}:{line} imports {'.'.join(path)}" for line, path, relative in imports(name, tree)
-                   if not relative and path[0] not in packages and path[0] not in sys.stdlib_module_names]
+        faults += [
+            f"{name}:{line} imports {'.'.join(path)}"
+            for line, path, relative in imports(name, tree)
+            if not relative and path[0] not in packages and path[0] not in sys.stdlib_module_names
+        ]
     assert not faults, "\n".join(faults)
 
 
@@ -123,7 +136,9 @@ def test_nodes_reach_the_engine_by_relative_imports_and_never_its_training():
     for name, tree in NODES.items():
         for line, path, relative in imports(name, tree):
             if not relative and path[0] == "lumiere_core":
-                faults.append(f"{name}:{line} imports lumiere_core by its absolute name, which ComfyUI does not have")
+                faults.append(
+                    f"{name}:{line} imports lumiere_core by its absolute name, which ComfyUI does not have"
+                )
             if relative and path[0] not in ("nodes", "lumiere_core"):
                 faults.append(f"{name}:{line} reaches {'.'.join(path)}")
             if relative and path[:2] == ("lumiere_core", "train"):
@@ -169,7 +184,10 @@ def test_text_is_opened_with_an_encoding():
             given = {keyword.arg for keyword in call.keywords}
             position = {"read_text": 0, "write_text": 1}.get(what)
             if what == "open" and on not in other_openers:
-                modes = [*call.args[1 if on == "" else 0:][:1], *(k.value for k in call.keywords if k.arg == "mode")]
+                modes = [
+                    *call.args[1 if on == "" else 0 :][:1],
+                    *(k.value for k in call.keywords if k.arg == "mode"),
+                ]
                 binary = any("b" in str(getattr(mode, "value", "")) for mode in modes)
                 if not binary and "encoding" not in given:
                     faults.append(f"{name}:{call.lineno}")
@@ -181,8 +199,11 @@ def test_text_is_opened_with_an_encoding():
 def test_nothing_is_unpickled_or_evaluated():
     faults = []
     for name, tree in TREES.items():
-        faults += [f"{name}:{line} imports {path[0]}" for line, path, _ in imports(name, tree)
-                   if path[0] in ("pickle", "cPickle", "dill", "shelve", "joblib", "marshal")]
+        faults += [
+            f"{name}:{line} imports {path[0]}"
+            for line, path, _ in imports(name, tree)
+            if path[0] in ("pickle", "cPickle", "dill", "shelve", "joblib", "marshal")
+        ]
         for call, on, what in calls(tree):
             if (on, what) in (("torch", "load"), ("", "eval"), ("", "exec")):
                 faults.append(f"{name}:{call.lineno} calls {what}")
@@ -192,9 +213,15 @@ def test_nothing_is_unpickled_or_evaluated():
 
 
 def test_no_file_names_a_folder_of_one_machine():
-    machine = re.compile(r"(?<![\w.~])/(work|root|home|Users|mnt|opt)(?=[/\s\"'`)]|$)|\b[A-Za-z]:[\\/]+Users\b", re.M)
-    faults = [f"{path.relative_to(ROOT)}: {hit[0]}" for path in FILES if path.suffix in TEXT
-              for hit in machine.finditer(path.read_text(encoding="utf-8"))]
+    machine = re.compile(
+        r"(?<![\w.~])/(work|root|home|Users|mnt|opt)(?=[/\s\"'`)]|$)|\b[A-Za-z]:[\\/]+Users\b", re.M
+    )
+    faults = [
+        f"{path.relative_to(ROOT)}: {hit[0]}"
+        for path in FILES
+        if path.suffix in TEXT
+        for hit in machine.finditer(path.read_text(encoding="utf-8"))
+    ]
     assert not faults, faults
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..checkpoint import Lumiere
+from ..checkpoint import Lumiere, write_whole
 from ..config import ModelSpec, from_dict, to_dict
 from .data import Pool, words_of
 from .scenes import WORLDS, Combination
@@ -31,7 +31,6 @@ SAVE_EVERY = 120.0  # seconds
 
 def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write tensors as shards, then the index that names them, then remove shards of older states."""
-    folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():
@@ -42,10 +41,8 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
         size += tensor.nbytes
     names = [f"state-{facts['step']:07d}-{i}.safetensors" for i in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):
-        save_file(shard, folder / name)
-    index = folder / "resume.json"
-    index.with_suffix(".part").write_text(json.dumps({"shards": names, **facts}, indent=1), encoding="utf-8")
-    os.replace(index.with_suffix(".part"), index)
+        write_whole(folder / name, to_bytes(shard))
+    write_whole(folder / "resume.json", json.dumps({"shards": names, **facts}, indent=1).encode("utf-8"))
     for old in folder.glob("state-*.safetensors"):
         if old.name not in names:
             old.unlink()
@@ -119,18 +116,29 @@ class Trainer:
 
     def start_from(self, folder: Path) -> None:
         """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
-        _, weights = averaged(folder)
+        spec, weights = averaged(folder)
+        self.check_same(folder, spec, ("text",) if self.stage.name == "ssr" else ("text", "unet"))
         if self.stage.name == "ssr":
             weights = {k: v for k, v in weights.items() if k.startswith("text.")}
         missing, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
 
+    def check_same(self, folder: Path, spec: ModelSpec, parts: tuple[str, ...]) -> None:
+        """Raises ValueError where the weights in a folder have other sizes, or know other words."""
+        for part in parts:
+            if getattr(spec, part) != getattr(self.spec, part):
+                raise ValueError(
+                    f"{folder} holds a run of another preset or world (its {part} differs). Name those it was "
+                    "started with, or another folder for the runs."
+                )
+
     def resume(self) -> None:
         state = load_state(self.folder)
         if state is None:
             return
         tensors, facts = state
+        self.check_same(self.folder, from_dict(facts["spec"]), ("text", "unet", "temporal"))
         self.step, self.seconds = facts["step"], facts["seconds"]
         self.generator.manual_seed(self.seed + 1 + self.step)
         with torch.no_grad():
@@ -147,12 +155,16 @@ class Trainer:
         tensors: dict[str, Tensor] = {}
         kept = {name: p for name, p in self.model.named_parameters() if not p.requires_grad}
         for name, p, ema in zip(self.names, self.trained, self.ema, strict=True):
-            state = self.optimizer.state[p]
+            # No moments yet where no gradient came: <C, M> rests while clips are made from text alone.
+            moments = self.optimizer.state.get(p) or {
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
             tensors |= {
                 f"raw.{name}": p,
                 f"ema.{name}": ema,
-                f"m.{name}": state["exp_avg"].bfloat16(),
-                f"v.{name}": state["exp_avg_sq"].bfloat16(),
+                f"m.{name}": moments["exp_avg"].bfloat16(),
+                f"v.{name}": moments["exp_avg_sq"].bfloat16(),
             }
         tensors |= {f"ema.{name}": p for name, p in kept.items()}
         save_state(
