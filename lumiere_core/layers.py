@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .functional import attention, over_channels, per_frame
+from .functional import attention, per_frame
 
 
 class Operations:
@@ -163,21 +163,3 @@ class Stage(nn.Sequential):
             elif layer is not self.resize:
                 x = layer(x)
         return x
-
-
-__all__ = [
-    "ATTENTION",
-    "DOWNSAMPLE",
-    "UPSAMPLE",
-    "Downsample",
-    "JointTextAttention",
-    "Operations",
-    "ResBlock",
-    "Stage",
-    "TextPool",
-    "Upsample",
-    "film",
-    "initialise",
-    "over_channels",
-    "zero",
-]

@@ -16,16 +16,6 @@ Draw = Callable[
 ]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1]
 
 
-def words_of(world: World) -> list[str]:
-    """Every word a caption of this world can hold, sorted: the vocabulary of what is trained on it."""
-    captions = (
-        Scene(*combination, *context).caption
-        for combination in world.combinations()
-        for context in world.contexts(combination[0])
-    )
-    return sorted({word for caption in captions for word in caption.split()})
-
-
 def draw_windows(num_frames: int, size: int, device: str = "cpu", crop: float = 1.0) -> Draw:
     """Windows of `num_frames` at a random time, whole pictures or random square crops of that share of the side."""
 

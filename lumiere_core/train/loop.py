@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ..checkpoint import Lumiere, write_whole
 from ..config import ModelSpec, from_dict, to_dict
-from .data import Pool, words_of
-from .scenes import WORLDS, Combination
-from .stages import STAGES, Phase, Stage, draw_for, freeze, loss_of, spec_for
+from .data import Pool
+from .scenes import WORLDS, Combination, vocabulary
+from .stages import Phase, Stage, draw_for, freeze, loss_of, spec_for
 
 SHARD_BYTES = 15 * 2**20
 SAVE_EVERY = 120.0  # seconds
@@ -98,7 +98,7 @@ class Trainer:
         self.stage, self.folder, self.device, self.seed = stage, runs / stage.name, device, seed
         self.world, self.minutes = WORLDS[world], minutes or stage.minutes
         self.exclude = held_out_list(world)
-        self.spec = spec_for(stage, preset, words_of(self.world))
+        self.spec = spec_for(stage, preset, vocabulary(self.world))
         torch.manual_seed(seed)
         self.model = Lumiere(self.spec).to(device, memory_format=torch.channels_last)
         if stage.needs:
@@ -252,6 +252,3 @@ class Trainer:
         finally:
             for s, handler in before.items():
                 signal.signal(s, handler)
-
-
-__all__ = ["STAGES", "Trainer", "averaged", "load_state", "save_state"]

@@ -198,13 +198,14 @@ WORLDS = {
 }
 
 
-def vocabulary() -> list[str]:
-    """Every word that a caption of the full world can hold, sorted, for the tokenizer of every world."""
-    world = WORLDS["full"]
-    phrases = [*world.subjects, *world.colours, *world.places, *world.times, *world.weathers]
-    phrases += [motion for habits in world.subjects.values() for motion in habits.motions]
-    phrases += ["a an the in on over"]
-    return sorted({word for phrase in phrases for word in phrase.split()})
+def vocabulary(world: World) -> list[str]:
+    """Every word that a caption of this world can hold, sorted: what a model trained on it can read."""
+    captions = (
+        Scene(*combination, *context).caption
+        for combination in world.combinations()
+        for context in world.contexts(combination[0])
+    )
+    return sorted({word for caption in captions for word in caption.split()})
 
 
 def held_out(world: World, fraction: float = 0.35, seed: int = 0) -> list[Combination]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Lumiere
-from ..config import replace
 from ..denoise import Denoiser
 from ..generate import Settings, noise, text_to_video, upscale
 from ..guidance import guided
@@ -78,9 +77,3 @@ def sheet_of(model: Lumiere, frames: int = 6) -> Tensor:
         ours = upscale(model, small, scene.caption)
         rows.append([smooth[8], ours[0, :, 8], exact[0, :, 8]])
     return tiles(rows)
-
-
-def with_diffusion(model: Lumiere, **changes: float) -> Lumiere:
-    """The same model under other diffusion settings, for comparisons."""
-    model.spec = replace(model.spec, diffusion=replace(model.spec.diffusion, **changes))
-    return model
