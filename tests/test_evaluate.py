@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lumiere_core.text import Tokenizer
-from lumiere_core.train.data import Pool, words_of
+from lumiere_core.train.data import Pool
 from lumiere_core.train.evaluate import (
     Report,
     can_travel,
@@ -36,7 +36,7 @@ from lumiere_core.train.probe import (
     train_probe,
     velocity,
 )
-from lumiere_core.train.scenes import WORLDS, Scene, render, subject_path
+from lumiere_core.train.scenes import WORLDS, Scene, render, subject_path, vocabulary
 
 SMALL = WORLDS["small"]
 needs_probe = pytest.mark.skipif(not BUNDLED_PROBE.exists(), reason="the bundled probe is not there")
@@ -185,7 +185,7 @@ def test_there_are_two_hundred_held_out_prompts():
 
 
 def test_training_never_draws_a_held_out_combination_nor_mirrors_one_in():
-    tokenizer = Tokenizer(words_of(SMALL))
+    tokenizer = Tokenizer(vocabulary(SMALL))
     forbidden = {tokenizer(scene.caption).ids for scene in held_out_scenes("small")}
 
     def blank(scenes: list[Scene], rng: random.Random) -> Tensor:
