@@ -137,7 +137,7 @@ _GPU_UNET = UNetSpec(channels=(64, 96, 160), patch=2)
 PRESETS: dict[str, ModelSpec] = {
     # What two CPU cores can train: the finest grid is 16x16.
     "mini-cpu": ModelSpec(
-        "lumiere-mini-base", "base", UNetSpec(), TemporalSpec(), DiffusionSpec(shift=2.0), label=MINI_LABEL
+        "lumiere-mini-base", "base", UNetSpec(), TemporalSpec(), DiffusionSpec(shift=4.0), label=MINI_LABEL
     ),
     # What half an hour of a large GPU can train: a 32x32 grid.
     "mini-gpu": ModelSpec(
@@ -145,7 +145,7 @@ PRESETS: dict[str, ModelSpec] = {
         "base",
         _GPU_UNET,
         TemporalSpec(),
-        DiffusionSpec(shift=2.0),
+        DiffusionSpec(shift=4.0),
         label=MINI_LABEL,
     ),
     "mini-ssr": ModelSpec(
@@ -166,7 +166,7 @@ PRESETS: dict[str, ModelSpec] = {
         "base",
         UNetSpec(channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16, embed_width=32, patch=2),
         TemporalSpec(head_dim=8),
-        DiffusionSpec(shift=2.0),
+        DiffusionSpec(shift=4.0),
         TextSpec(width=16, heads=2),
         label="tiny",
     ),
