@@ -18,7 +18,7 @@ from .evaluate import evaluate
 from .loop import Trainer, averaged
 from .scenes import WORLDS
 from .sheet import sheet_of
-from .stages import STAGES
+from .stages import stage_for
 
 SHEET_EVERY = 600.0  # seconds
 
@@ -44,7 +44,8 @@ def run_stage(
     """Train one stage to its end, or until a signal; a second call goes on where the first one stopped."""
     check_choice("preset", preset, PRESETS)
     check_choice("world", world, WORLDS)
-    trainer = Trainer(STAGES[stage], runs, preset, world, minutes, device or pick_device()[0].type, seed)
+    device = device or pick_device()[0].type
+    trainer = Trainer(stage_for(stage, device), runs, preset, world, minutes, device, seed)
     print(
         f"{stage}: {sum(p.numel() for p in trainer.trained) / 1e6:.2f} M parameters to train for {trainer.minutes:g} "
         f"minutes, from step {trainer.step}",

@@ -109,7 +109,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
-        self.generator = torch.Generator().manual_seed(seed + 1)
+        self.generator = torch.Generator(device).manual_seed(seed + 1)
         self.step, self.seconds, self.losses = 0, 0.0, []
         self.phase: Phase | None = None
         self.resume()

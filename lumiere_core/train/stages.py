@@ -49,6 +49,19 @@ STAGES: dict[str, Stage] = {
     ),
     "ssr": Stage("ssr", 25, 1e-3, (Phase(1.0, 16, 4, 1024, 8, 8),), "t2i", empty_caption=0.3, crop=0.5),
 }
+# The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
+GPU_STAGES: dict[str, Stage] = {
+    "t2i": Stage("t2i", 8, 1e-3, (Phase(1.0, 1, 512, 131072, 512, 1),)),
+    "temporal": Stage(
+        "temporal", 12, 1e-3, (Phase(0.3, 16, 128, 16384, 64, 2), Phase(0.7, 80, 32, 16384, 32, 2)), "t2i"
+    ),
+    "ssr": Stage("ssr", 5, 1e-3, (Phase(1.0, 16, 64, 8192, 32, 2),), "t2i", empty_caption=0.3, crop=0.5),
+}
+
+
+def stage_for(name: str, device: str) -> Stage:
+    """The row of a stage on that kind of device."""
+    return (GPU_STAGES if device.startswith("cuda") else STAGES)[name]
 
 
 def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
@@ -84,10 +97,10 @@ def loss_of(stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator:
     b, spec = clips.shape[0], model.spec
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator).to(clips.device)
+        return torch.rand(*shape, generator=generator, device=clips.device)
 
     def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(clips.device)
+        return torch.randn(like.shape, generator=generator, device=clips.device)
 
     ids = torch.where(uniform(b, 1) < stage.empty_caption, torch.zeros_like(ids), ids)
     context = model.text(ids)
