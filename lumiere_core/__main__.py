@@ -6,6 +6,7 @@ Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leave
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ def size(text: str) -> tuple[int, int]:
 def generate(args: argparse.Namespace) -> None:
     """A prompt becomes a clip file."""
     from . import checkpoint, measure, video
-    from .generate import Settings, check_upscaler, pick_device, text_to_video, upscale
+    from .generate import Settings, check_upscaler, pick_device, resolved, text_to_video, upscale
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
@@ -98,14 +99,13 @@ def generate(args: argparse.Namespace) -> None:
         "negative": args.negative,
         "model": base.spec.label,
         "weights": used,
-        "frames": clip.shape[2],
-        "fps": args.fps,
         "seed": args.seed,
-        "sampler": args.sampler,
-        "steps": base.spec.diffusion.steps if args.steps is None else args.steps,
-        "cfg": base.spec.diffusion.cfg_scale if args.cfg is None else args.cfg,
+        "fps": args.fps,
+        "base": dataclasses.asdict(resolved(settings, base.spec)),
         "version": __version__,
     }
+    if ssr:
+        facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
     video.write_clip(out, clip[0], args.fps, facts)
     print(f"wrote {out}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {args.fps:g} fps")
     if args.xt_slice:
@@ -133,12 +133,14 @@ def info(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """One stage of the recipe, or `export`, which writes the results as weights files."""
-    from .train.commands import export, run_stage
+    """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, which writes the weights files."""
+    from .train.commands import export, make_probe, run_stage
 
     if args.stage == "export":
         for path in export(Path(args.runs), Path(args.out)):
             print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")
+    elif args.stage == "probe":
+        print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
     else:
         run_stage(args.stage, Path(args.runs), args.preset, args.world, args.minutes, args.device, args.seed)
 
@@ -196,14 +198,14 @@ def parser() -> argparse.ArgumentParser:
     i.add_argument("files", nargs="*", help="weights files; the bundled ones by default")
 
     t = command("train", train)
-    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "export"])
+    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export"])
     t.add_argument("--runs", default="runs", help="folder of all runs; a run goes on where it was stopped")
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
     t.add_argument("--world", default="small", help="small or full")
     t.add_argument("--minutes", type=float, help="length of the stage over all resumptions")
     t.add_argument("--device", default=None, help="cuda or cpu; the best by default")
     t.add_argument("--seed", type=int, default=0)
-    t.add_argument("--out", default="weights", help="where export writes")
+    t.add_argument("--out", default="weights", help="where export and probe write")
 
     e = command("evaluate", evaluate)
     e.add_argument("--weights", help="another base model's file")

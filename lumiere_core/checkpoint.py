@@ -50,6 +50,10 @@ class Weights:
     path: Path
     hash: str
 
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of `network` or `text`, without that name in front."""
+        return {k.removeprefix(f"{name}."): v for k, v in self.tensors.items() if k.startswith(f"{name}.")}
+
 
 def bundled(kind: str) -> Path:
     """The weights that come with the pack: `base` or `ssr`."""
@@ -85,30 +89,25 @@ def save(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], dtype: torch.d
     write_whole(path, to_bytes(kept, metadata))
 
 
-def header(data: bytes) -> dict[str, Any]:
-    """The JSON at the start of a safetensors file. Raises ValueError where there is none."""
-    try:
-        (length,) = struct.unpack("<Q", data[:8])
-        return json.loads(data[8 : 8 + length])
-    except (struct.error, ValueError, MemoryError) as error:
-        raise ValueError("no safetensors header") from error
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata in a safetensors file's header, without reading the rest of a file that may be large."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > 100 * 2**20:
+            raise ValueError("no safetensors header")
+        return json.loads(file.read(length)).get("__metadata__", {})
 
 
 def read(path: str | Path) -> Weights:
     """Read and check a weights file. Raises ValueError naming what is wrong with it and what to do."""
     path = Path(path)
+    cut_off = f"{path.name} is not a whole safetensors file. It may be cut off: download or copy it again."
     try:
-        data = path.read_bytes()
+        metadata = read_metadata(path)
     except OSError as error:
         raise ValueError(f"the weights file {path} cannot be read: {error.strerror or error}.") from error
-    try:
-        metadata = header(data).get("__metadata__", {})
-        tensors = from_bytes(data)
-    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
-        raise ValueError(
-            f"{path.name} is not a whole safetensors file ({len(data)} bytes). It may be cut off: "
-            "download or copy it again."
-        ) from error
+    except (struct.error, ValueError, AttributeError) as error:
+        raise ValueError(cut_off) from error
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path.name} is a safetensors file of another kind, not a Lumiere model. Files for this "
@@ -126,13 +125,27 @@ def read(path: str | Path) -> Weights:
         raise ValueError(
             f"{path.name} does not say what model it holds. Use a file made by this version of the pack."
         ) from error
-    return Weights(spec, tensors, path, hashlib.sha256(data).hexdigest()[:12])
+    data = path.read_bytes()
+    try:
+        tensors = from_bytes(data)
+    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
+        raise ValueError(cut_off) from error
+    weights = Weights(spec, tensors, path, hashlib.sha256(data).hexdigest()[:12])
+    check_tensors(weights)
+    return weights
 
 
-def check_keys(weights: Weights, wanted: set[str]) -> None:
-    """Raises ValueError with a list where keys are missing or unexpected."""
-    found = set(weights.tensors)
-    for what, names in (("lacks", wanted - found), ("has unexpected", found - wanted)):
+def check_tensors(weights: Weights) -> None:
+    """Raises ValueError with a list where tensors are missing, unexpected or of another size than the spec's."""
+    with torch.device("meta"):
+        wanted = {name: t.shape for name, t in Lumiere(weights.spec).state_dict().items()}
+    found = {name: t.shape for name, t in weights.tensors.items()}
+    sizes = {name for name in wanted.keys() & found.keys() if wanted[name] != found[name]}
+    for what, names in (
+        ("lacks", wanted.keys() - found.keys()),
+        ("has unexpected", found.keys() - wanted.keys()),
+        ("has other sizes in", sizes),
+    ):
         if names:
             some = ", ".join(sorted(names)[:4])
             raise ValueError(
@@ -142,16 +155,9 @@ def check_keys(weights: Weights, wanted: set[str]) -> None:
 
 
 def load(path: str | Path, device: Any = "cpu", dtype: torch.dtype = torch.float32) -> Lumiere:
-    """A model ready to run. Raises ValueError for any file that does not fit, see `read` and `check_keys`."""
+    """A model ready to run. Raises ValueError for any file that does not fit, see `read`."""
     weights = read(path)
     model = Lumiere(weights.spec)
-    check_keys(weights, set(model.state_dict()))
-    try:
-        model.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{weights.path.name} holds tensors of other sizes than it says. Use a file made by this version "
-            "of the pack."
-        ) from error
+    model.load_state_dict(weights.tensors)
     model.hash = weights.hash
     return model.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -58,7 +58,9 @@ class Denoiser:
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(x.shape[0])
         wide = sigma.reshape(-1, *[1] * (x.ndim - 1))
         scaled = (x / (1 + wide**2).sqrt()).to(self.dtype)
-        cast = {
-            k: v.to(self.dtype) if torch.is_tensor(v) else v for k, v in condition.items() if v is not None
+        cast = {  # levels (B,) stay float32, as the time does: half precision would shift them
+            k: v.to(self.dtype) if torch.is_tensor(v) and v.ndim > 1 else v
+            for k, v in condition.items()
+            if v is not None
         }
         return self.to_x0(self.network(scaled, time_of(sigma), **cast).float(), x, wide)

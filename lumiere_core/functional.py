@@ -50,6 +50,11 @@ def per_frame(x: Tensor, frames_of: Tensor) -> Tensor:
     return x.repeat_interleave(frames_of.shape[0] // x.shape[0], dim=0)
 
 
+def repeat_frames(x: Tensor, times: int) -> Tensor:
+    """Each picture of `(N, C, H, W)` so many times in a row, channels staying last in memory."""
+    return x.permute(0, 2, 3, 1).repeat_interleave(times, dim=0).permute(0, 3, 1, 2)
+
+
 def over_channels(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a linear layer to the channels of `(N, C, H, W)`; in channels-last memory both turns are views."""
     return layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from .schedules import uniform
 from .windows import starts, windowed
 
 Progress = Callable[[int, int, str], None]  # (done, in all, what); raise in it to stop
+SEEDS = 2**64
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,30 @@ class Settings:
     rescale: float | None = None
     sampler: str = "dpmpp_2m"
     seed: int = 0
-    window: int | None = None  # frames a network call sees at most
+    window: int | None = None  # frames a network call sees at most; None: base all, super-resolution its own
     overlap: int = 2
+
+
+def resolved(settings: Settings | None, spec: ModelSpec) -> Settings:
+    """Settings with every `None` filled in from the model."""
+    s, d = settings or Settings(), spec.diffusion
+    frames = spec.num_frames if s.num_frames is None else s.num_frames
+    filled = {
+        "num_frames": frames,
+        "width": spec.size,
+        "height": spec.size,
+        "steps": d.steps,
+        "cfg_scale": d.cfg_scale,
+        "rescale": d.rescale,
+        "window": spec.window if spec.kind == "ssr" else max(1, frames),
+    }
+    return replace(s, **{name: value for name, value in filled.items() if getattr(s, name) is None})
 
 
 def pick_device() -> tuple[torch.device, torch.dtype]:
     """The fastest device here and the dtype it is fast in: bf16 on GPUs and on CPUs with instructions for it."""
     if torch.cuda.is_available():
-        return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
     if torch.backends.mps.is_available():
         return torch.device("mps"), torch.float32
     has = (
@@ -64,18 +81,21 @@ def check_frames(num_frames: int) -> None:
 
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     """Initial noise: one draw of the whole shape on the CPU, which is the host's own way."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed is {seed}, but it has to be from 0 to {SEEDS - 1}. Try 0.")
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def check_upscaler(spec: ModelSpec, s: Settings, noise_level: float = 0.1) -> None:
+def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.1) -> None:
     """Raises ValueError for what `upscale` refuses in any clip: a caller may ask before the base model's work."""
     if spec.kind != "ssr":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
     if not 0 <= noise_level <= 0.4:
         raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.1.")
+    s = resolved(settings, spec)
     choose_sampler(s.sampler)
-    uniform(spec.diffusion.steps if s.steps is None else s.steps, spec.diffusion)
-    starts(1, spec.window if s.window is None else s.window, s.overlap)
+    uniform(s.steps, spec.diffusion)
+    starts(1, s.window, s.overlap)
 
 
 def choose_sampler(name: str) -> Callable[..., Tensor]:
@@ -95,19 +115,17 @@ def text_to_video(
     """Sample the base model. Returns `(1, 3, T, H, W)` float32 on the CPU, about [-1, 1].
 
     Runs on the device and in the dtype of the model. The same seed gives the same clip on the same machine. Any number
-    of frames runs; above `window` the clip is made by temporal MultiDiffusion. Raises ValueError for settings out of
+    of frames runs; with a `window` the clip is made by temporal MultiDiffusion. Raises ValueError for settings out of
     range; the sentence holds the number and the remedy.
     """
-    s, spec = settings or Settings(), model.spec
+    spec = model.spec
     if spec.kind != "base":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
-    frames = spec.num_frames if s.num_frames is None else s.num_frames
-    width, height = (spec.size if v is None else v for v in (s.width, s.height))
-    check_frames(frames)
-    check_size("width", width, spec.unet.size_multiple)
-    check_size("height", height, spec.unet.size_multiple)
-    sample = choose_sampler(s.sampler)
-    sigmas = uniform(spec.diffusion.steps if s.steps is None else s.steps, spec.diffusion)
+    s = resolved(settings, spec)
+    check_frames(s.num_frames)
+    check_size("width", s.width, spec.unet.size_multiple)
+    check_size("height", s.height, spec.unet.size_multiple)
+    sample, sigmas = choose_sampler(s.sampler), uniform(s.steps, spec.diffusion)
     device, dtype = model.network.out[2].weight.device, model.network.dtype
 
     def report(step: int, _: Tensor) -> None:
@@ -115,16 +133,10 @@ def text_to_video(
             progress(step + 1, len(sigmas) - 1, "base")
 
     denoise = Denoiser(model.network, spec.diffusion, dtype)
-    denoise = windowed(denoise, max(spec.window, 1) if s.window is None else s.window, s.overlap)
+    denoise = windowed(denoise, s.window, s.overlap if settings and settings.window else 0)
     positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
-    denoise = guided(
-        denoise,
-        positive,
-        empty,
-        spec.diffusion.cfg_scale if s.cfg_scale is None else s.cfg_scale,
-        spec.diffusion.rescale if s.rescale is None else s.rescale,
-    )
-    x = noise((1, 3, frames, height, width), s.seed).to(device) * sigmas[0]
+    denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
+    x = noise((1, 3, s.num_frames, s.height, s.width), s.seed).to(device) * sigmas[0]
     return sample(denoise, x, sigmas.to(device), report).cpu()
 
 
@@ -142,14 +154,14 @@ def upscale(
     The canvas stays in host memory; one window at a time is on the model's device. noise_level in [0, 0.4]: noise mixed
     into the low-resolution clip, drawn once for the whole clip; more of it invents more. Raises ValueError.
     """
-    s, spec = settings or Settings(), model.spec
+    spec = model.spec
+    s = resolved(settings, spec)
     check_upscaler(spec, s, noise_level)
     scale, multiple = spec.scale, spec.unet.size_multiple // spec.scale
     _, _, frames, height, width = clip.shape
     check_size("width", width, multiple)
     check_size("height", height, multiple)
-    sample = choose_sampler(s.sampler)
-    sigmas = uniform(spec.diffusion.steps if s.steps is None else s.steps, spec.diffusion)
+    sample, sigmas = choose_sampler(s.sampler), uniform(s.steps, spec.diffusion)
     device, dtype = model.network.out[2].weight.device, model.network.dtype
     calls = 0
 
@@ -166,8 +178,7 @@ def upscale(
         "context": model.text.encode([prompt]),
     }
     network = Denoiser(model.network, spec.diffusion, dtype)
-    window = spec.window if s.window is None else s.window
-    denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), window, s.overlap, device, report)
+    denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), s.window, s.overlap, device, report)
     return sample(partial(denoise, **condition), x, sigmas)
 
 
@@ -177,4 +188,4 @@ def augmented(clip: Tensor, level: float, seed: int) -> Tensor:
     Drawn from seed + 1: the noise of the clip itself must not be repeated in its condition.
     """
     t = torch.tensor(level) * torch.pi / 2
-    return torch.cos(t) * clip + torch.sin(t) * noise(tuple(clip.shape), seed + 1)
+    return torch.cos(t) * clip + torch.sin(t) * noise(tuple(clip.shape), (seed + 1) % SEEDS)

@@ -29,9 +29,12 @@ class Operations:
 def initialise(model: nn.Module) -> None:
     """Give every parameter its first value: the customary ones, then what a block asks for itself (`start`).
 
-    Hosts build layers without any initialisation, so nothing here relies on a constructor having done it.
+    Hosts build layers without any initialisation, so nothing here relies on a constructor having done it; some even
+    leave out the weights until they are loaded, and those layers are passed over.
     """
     for m in model.modules():
+        if getattr(m, "weight", None) is None:
+            continue
         if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_uniform_(m.weight, a=5**0.5)
             if m.bias is not None:
@@ -48,9 +51,9 @@ def initialise(model: nn.Module) -> None:
 
 def zero(layer: nn.Module) -> None:
     """A layer that starts by adding nothing."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for p in (layer.weight, layer.bias):
+        if p is not None:
+            nn.init.zeros_(p)
 
 
 def film(x: Tensor, scale_shift: Tensor) -> Tensor:

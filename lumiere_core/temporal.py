@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .config import TemporalSpec
-from .functional import attention, over_channels, over_time, rotary
+from .functional import attention, over_channels, over_time, repeat_frames, rotary
 from .layers import Operations, film, zero
 
 
 def identity(conv: nn.Module) -> None:
     """A convolution that hands its middle tap through."""
-    nn.init.zeros_(conv.bias)
-    nn.init.zeros_(conv.weight)
-    with torch.no_grad():
-        conv.weight[:, :, conv.weight.shape[2] // 2, 0].fill_diagonal_(1)
+    zero(conv)
+    if conv.weight is not None:
+        with torch.no_grad():
+            conv.weight[:, :, conv.weight.shape[2] // 2, 0].fill_diagonal_(1)
 
 
 class TemporalDown(nn.Module):
@@ -52,8 +52,9 @@ class TemporalUp(nn.Module):
         identity(self.conv)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        x = x.repeat_interleave(self.stride, dim=0)  # (B*T*stride, C, H, W)
-        return over_time(self.conv, x, frames * self.stride)
+        return over_time(
+            self.conv, repeat_frames(x, self.stride), frames * self.stride
+        )  # (B*T*stride, C, H, W)
 
 
 class ConvInflation(nn.Module):

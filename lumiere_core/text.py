@@ -18,7 +18,7 @@ from .config import TextSpec
 from .functional import attention
 from .layers import Operations, initialise
 
-PAD, UNKNOWN = 0, 1
+PAD, UNKNOWN = 0, 1  # UNKNOWN has a row in the weights, but no prompt uses it
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
@@ -42,7 +42,11 @@ class Tokens:
 
 
 class Tokenizer:
-    """Lower-case words by a fixed vocabulary. Empty prompts are allowed: all rows are padding."""
+    """Lower-case words by a fixed vocabulary. Empty prompts are allowed: all rows are padding.
+
+    Words outside the vocabulary are left out, and named: no training caption ever held one, so a row for them would
+    be noise, and would move the words after it to places they never had.
+    """
 
     def __init__(self, vocabulary: Sequence[str], rows: int = 32) -> None:
         self.vocabulary, self.rows = tuple(vocabulary), rows
@@ -50,10 +54,10 @@ class Tokenizer:
 
     def __call__(self, text: str) -> Tokens:
         words = _WORD.findall(text.lower())
-        kept = words[: self.rows]
-        ids = [self.ids.get(word, UNKNOWN) for word in kept]
-        unknown = tuple(dict.fromkeys(word for word in kept if word not in self.ids))
-        return Tokens(tuple(ids + [PAD] * (self.rows - len(ids))), unknown, len(words) - len(kept))
+        ids = [self.ids[word] for word in words if word in self.ids]
+        unknown = tuple(dict.fromkeys(word for word in words if word not in self.ids))
+        kept = ids[: self.rows]
+        return Tokens(tuple(kept + [PAD] * (self.rows - len(kept))), unknown, len(ids) - len(kept))
 
     def batch(self, texts: Sequence[str], device: Any = None) -> Tensor:
         """`(B, rows)` int64."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .config import UNetSpec
 from .functional import depth_to_space, space_to_depth, timestep_embedding
-from .layers import ATTENTION, DOWNSAMPLE, UPSAMPLE, Operations, ResBlock, Stage, TextPool, initialise
+from .layers import ATTENTION, DOWNSAMPLE, UPSAMPLE, Operations, ResBlock, Stage, TextPool, initialise, zero
 
 
 class UNet(nn.Module):
@@ -79,7 +79,7 @@ class UNet(nn.Module):
         initialise(self)
 
     def start(self) -> None:
-        nn.init.zeros_(self.out[2].weight)
+        zero(self.out[2])
 
     @property
     def dtype(self) -> torch.dtype:

@@ -108,6 +108,18 @@ def check_folder(path: Path) -> None:
         raise ValueError(f"{path} cannot be written: {folder} is no folder to write to. Choose another.")
 
 
+def check_encoder() -> None:
+    """Raises ValueError where imageio-ffmpeg brings no ffmpeg for this system."""
+    import imageio_ffmpeg
+
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise ValueError(
+            "there is no ffmpeg for this system. Install it, or set IMAGEIO_FFMPEG_EXE to one."
+        ) from error
+
+
 def check_clip(path: Path, fps: float) -> None:
     """Raises ValueError for what `write_clip` refuses in any clip: a caller may ask before the work."""
     if not 0 < fps <= 240:
@@ -117,7 +129,11 @@ def check_clip(path: Path, fps: float) -> None:
             f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
             "folder of PNG pictures where the name has no ending."
         )
+    if path.suffix and path.is_dir():
+        raise ValueError(f"{path} is a folder. Choose another name for the clip.")
     check_folder(path)
+    if path.suffix:
+        check_encoder()
     if not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
             f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten."
@@ -202,6 +218,7 @@ def _write_folder(path: Path, pixels: np.ndarray, comment: str) -> Path:
     """Frame pictures 00000.png, 00001.png, ... in a folder that must be new or empty."""
     part = path.with_name(f".part-{path.name}")
     try:
+        shutil.rmtree(part, ignore_errors=True)  # a stopped run may have left one
         part.mkdir(parents=True)
         for i, frame in enumerate(pixels):
             (part / f"{i:05d}.png").write_bytes(png_bytes(frame, comment))

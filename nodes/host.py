@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from ..lumiere_core import schedules
-from ..lumiere_core.checkpoint import Weights, check_keys
-from ..lumiere_core.config import DiffusionSpec, ModelSpec, TextSpec
+from ..lumiere_core.checkpoint import Weights
+from ..lumiere_core.config import DiffusionSpec, ModelSpec, TextSpec, replace
+from ..lumiere_core.generate import check_size
 from ..lumiere_core.stunet import SpaceTimeUNet
 from ..lumiere_core.text import TextEncoder, Tokenizer
 
@@ -61,6 +62,11 @@ class HostNetwork(SpaceTimeUNet):
         **_: Any,
     ) -> None:
         super().__init__(spec.unet, spec.temporal, operations, dtype, device)
+        self.weight_dtype = dtype
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weight_dtype
 
     def forward(
         self,
@@ -70,9 +76,17 @@ class HostNetwork(SpaceTimeUNet):
         control: Any = None,
         transformer_options: dict | None = None,
         low_res: Tensor | None = None,
-        noise_level: Tensor | None = None,
+        noise_level: float | None = None,
         **_: Any,
     ) -> Tensor:
+        if x.ndim != 5 or x.shape[1] != self.spec.in_channels:
+            raise ValueError(
+                f"the LATENT has the shape {tuple(x.shape)}, but this Lumiere model takes clips "
+                f"(1, {self.spec.in_channels}, frames, height, width). Make it with Empty Clip, or encode a clip with "
+                "the VAE of Load Lumiere Model."
+            )
+        check_size("width", x.shape[4], self.spec.size_multiple)
+        check_size("height", x.shape[3], self.spec.size_multiple)
         if low_res is None and self.spec.low_res_channels:
             raise ValueError(
                 "this is a super-resolution MODEL: it needs a clip to enlarge. Use the node "
@@ -84,7 +98,8 @@ class HostNetwork(SpaceTimeUNet):
                 f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.context_dim}. "
                 "Encode it with the CLIP that comes out of Load Lumiere Model."
             )
-        return super().forward(x, timesteps, context, low_res=low_res, noise_level=noise_level)
+        level = None if noise_level is None else torch.full((x.shape[0],), noise_level, device=x.device)
+        return super().forward(x, timesteps, context, low_res=low_res, noise_level=level)
 
 
 class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.V_PREDICTION):
@@ -133,25 +148,33 @@ class ModelConfig(comfy.supported_models_base.BASE):
 class LumiereModel(comfy.model_base.BaseModel):
     """Our network as the host's own kind of model."""
 
-    def __init__(self, config: ModelConfig, spec: ModelSpec, device: Any = None) -> None:
+    def __init__(self, config: ModelConfig, weights: Weights, device: Any = None) -> None:
         super().__init__(
             config, comfy.model_base.ModelType.V_PREDICTION, device=device, unet_model=HostNetwork
         )
-        self.model_sampling = Sampling(spec.diffusion)
-        self.lumiere = spec
+        self.model_sampling = Sampling(weights.spec.diffusion)
+        self.lumiere = weights.spec
+        self.text = replace(
+            weights, tensors=weights.part("text")
+        )  # whoever has the MODEL can encode a prompt
 
     def process_timestep(self, timestep: Tensor, **_: Any) -> Tensor:
         """From the spaced time u, which spreads the steps, to the true time the network was trained on."""
+        if not isinstance(self.model_sampling, Sampling):
+            raise ValueError(
+                "a ModelSampling node has replaced this model's noise levels. Remove it: Lumiere has its own."
+            )
         return schedules.time_of(schedules.sigma_of(timestep, self.model_sampling.shift))
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Text rows go in as they are: repeated to a common length they would change a joint softmax."""
-        found = {
-            "c_crossattn": kwargs.get("cross_attn"),
-            "low_res": kwargs.get("low_res"),
-            "noise_level": kwargs.get("noise_level"),
-        }
-        return {name: comfy.conds.CONDRegular(value) for name, value in found.items() if value is not None}
+        conds = {}
+        for name, source in (("c_crossattn", "cross_attn"), ("low_res", "low_res")):
+            if kwargs.get(source) is not None:
+                conds[name] = comfy.conds.CONDRegular(kwargs[source])
+        if kwargs.get("noise_level") is not None:  # a plain number: half precision would shift it
+            conds["noise_level"] = comfy.conds.CONDConstant(kwargs["noise_level"])
+        return conds
 
     def memory_required(self, input_shape: Any, *_: Any, **__: Any) -> float:
         """Bytes of one forward pass: about twelve tensors of the finest level, measured on the bundled models."""
@@ -159,17 +182,16 @@ class LumiereModel(comfy.model_base.BaseModel):
             input_shape if len(input_shape) == 5 else (*input_shape[:2], 1, *input_shape[2:])
         )
         grid = (height // self.lumiere.unet.patch) * (width // self.lumiere.unet.patch)
-        size = comfy.model_management.dtype_size(self.get_dtype_inference())
+        size = comfy.model_management.dtype_size(self.manual_cast_dtype or self.get_dtype())
         return 12.0 * clips * frames * grid * self.lumiere.unet.channels[0] * size
 
 
 def make_model(weights: Weights) -> Any:
-    """A MODEL from a weights file. Raises ValueError where tensors are missing or unexpected."""
+    """A MODEL from a weights file. Raises ValueError for one without time."""
     spec = weights.spec
     if spec.temporal is None:
         raise ValueError(f"{weights.path.name} is an image model without time. Choose a base or SSR file.")
-    prefix = "network."
-    tensors = {k.removeprefix(prefix): v for k, v in weights.tensors.items() if k.startswith(prefix)}
+    tensors = weights.part("network")
     load_device = comfy.model_management.get_torch_device()
     count = sum(t.numel() for t in tensors.values())
     dtype = comfy.model_management.unet_dtype(
@@ -180,9 +202,8 @@ def make_model(weights: Weights) -> Any:
         dtype,
         comfy.model_management.unet_manual_cast(dtype, load_device, ModelConfig.supported_inference_dtypes),
     )
-    model = LumiereModel(config, spec)
-    check_keys(Weights(spec, tensors, weights.path, weights.hash), set(model.diffusion_model.state_dict()))
-    model.diffusion_model.load_state_dict(tensors)
+    model = LumiereModel(config, weights)
+    model.diffusion_model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()})
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     return patcher(
         model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device()
@@ -239,31 +260,32 @@ class HostTextEncoder(torch.nn.Module):
 
 
 def make_clip(weights: Weights) -> Any:
-    """A CLIP from the same weights file."""
-    spec = weights.spec.text
-    tensors = {k.removeprefix("text."): v for k, v in weights.tensors.items() if k.startswith("text.")}
+    """A CLIP from the same weights file. Its 32 rows are the CPU's work: a device would wait for them."""
+    spec, cpu = weights.spec.text, torch.device("cpu")
+    tensors = {name: tensor.float() for name, tensor in weights.part("text").items()}
     target = SimpleNamespace(
         params={"spec": spec}, clip=HostTextEncoder, tokenizer=partial(HostTokenizer, spec)
     )
     clip = comfy.sd.CLIP(
-        target, parameters=sum(t.numel() for t in tensors.values()), model_options={"dtype": torch.float32}
+        target,
+        parameters=sum(t.numel() for t in tensors.values()),
+        model_options={"dtype": torch.float32, "load_device": cpu, "offload_device": cpu},
     )
     clip.load_sd(tensors)
     return clip
 
 
-def remark_on(clip: Any, text: str) -> str:
-    """What our text encoder could not read of a prompt; empty for any other CLIP."""
+def remark_on(clip: Any, text: str) -> str | None:
+    """What our text encoder could not read of a prompt, perhaps nothing; None for any other CLIP."""
     tokenizer = getattr(clip, "tokenizer", None)
-    return tokenizer.lumiere(tokenizer.plain(text)).remark if isinstance(tokenizer, HostTokenizer) else ""
+    return tokenizer.lumiere(tokenizer.plain(text)).remark if isinstance(tokenizer, HostTokenizer) else None
 
 
 def show_text(node_id: Any, text: str) -> None:
-    """Show a sentence on a node; an empty one clears it. Hosts without that get it in their log."""
+    """Show a sentence on a node, until the next one. Hosts without that get it in their log."""
     try:
         from server import PromptServer
 
         PromptServer.instance.send_progress_text(text, str(node_id))
     except (ImportError, AttributeError):
-        if text:
-            logging.warning("Lumiere: %s", text)
+        logging.info("Lumiere: %s", text)

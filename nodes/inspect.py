@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ..lumiere_core.measure import xt_slice
 from .sockets import schema
-from .tensors import clip_of, image_of
 
 
 class XTSlice(io.ComfyNode):
@@ -40,5 +39,7 @@ class XTSlice(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, row: float) -> io.NodeOutput:
-        traced = image_of(xt_slice(clip_of(image)[0], row)[None, :, None])  # (1, T, W, 3)
+        traced = (
+            xt_slice(image[..., :3].movedim(-1, 0), row).movedim(0, -1)[None].contiguous()
+        )  # (1, T, W, 3)
         return io.NodeOutput(traced, ui=ui.PreviewImage(traced, cls=cls))

@@ -70,7 +70,8 @@ class LoadModel(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, model_name: str) -> bool | str:
         try:
-            path_of(model_name)
+            if model_name is not None:  # None: the name comes over a link
+                path_of(model_name)
         except ValueError as error:
             return str(error)
         return True

@@ -44,12 +44,12 @@ class TextEncode(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: Any, positive: str, negative: str) -> io.NodeOutput:
-        remarks = [
-            f"{name}: {remark}"
-            for name, text in (("Prompt", positive), ("Negative", negative))
-            if (remark := remark_on(clip, text))
-        ]
-        show_text(cls.hidden.unique_id, "\n".join(remarks))
+        remarks = {
+            name: remark_on(clip, text) for name, text in (("Prompt", positive), ("Negative", negative))
+        }
+        if None not in remarks.values():
+            lines = [f"{name}: {remark}" for name, remark in remarks.items() if remark]
+            show_text(cls.hidden.unique_id, "\n".join(lines) or "The model knows all these words.")
         return io.NodeOutput(
             *(clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (positive, negative))
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,9 @@ from torch import Tensor
 from ..lumiere_core.generate import augmented, check_size
 from ..lumiere_core.samplers import SAMPLERS
 from ..lumiere_core.windows import fuse, shares
-from .host import LumiereModel
+
+# How much smaller than pixels an empty latent says it is; older hosts do not know these.
+RATIOS = set(inspect.signature(comfy.sample.fix_empty_latent_channels).parameters) - {"model", "latent_image"}
 
 
 def check_interrupt() -> None:
@@ -79,8 +83,9 @@ def with_windows(
 
     def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
         shape = list(noise_shape)
-        if len(shape) == 5:
-            shape[2] = min(shape[2], window)
+        if len(shape) == 5:  # one window's work, and the half dozen whole clips a sampler holds
+            one_frame = patcher.model.memory_required([*shape[:2], 1, *shape[3:]])
+            shape[2] = min(shape[2], window) + math.ceil(6 * 4 * math.prod(shape) / one_frame)
         return executor(patcher, shape, *args, **kwargs)
 
     model = model.clone()
@@ -110,11 +115,8 @@ def sample_clip(
     model: Any, positive: Any, negative: Any, latent: dict, seed: int, steps: int, cfg: float, sampler: str
 ) -> dict:
     """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels."""
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-    if isinstance(model.model, LumiereModel):
-        multiple = model.model.lumiere.unet.size_multiple
-        check_size("width", samples.shape[-1], multiple)
-        check_size("height", samples.shape[-2], multiple)
+    ratios = {name: latent[name] for name in RATIOS if name in latent}
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
     out = comfy.sample.sample_custom(
         model,
         comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
@@ -128,7 +130,7 @@ def sample_clip(
         callback=latent_preview.prepare_callback(model, steps),
         seed=seed,
     )
-    kept = {name: value for name, value in latent.items() if not name.startswith("downscale_ratio")}
+    kept = {name: value for name, value in latent.items() if name not in RATIOS}
     return {**kept, "samples": out}
 
 
@@ -147,7 +149,7 @@ def enlarge_clip(
     _, _, frames, height, width = clip.shape
     check_size("width", width, spec.unet.size_multiple // spec.scale)
     check_size("height", height, spec.unet.size_multiple // spec.scale)
-    condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": torch.full((1,), noise_level)}
+    condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
     positive = [[rows, {**options, **condition}] for rows, options in positive]
     canvas = torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
     progress = WindowProgress(model, steps * len(shares(frames, window, overlap)))

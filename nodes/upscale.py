@@ -72,16 +72,14 @@ class Upscale(io.ComfyNode):
         model: Any = None,
         positive: Any = None,
     ) -> io.NodeOutput:
-        if model is None or positive is None:
-            weights = read(bundled("ssr"))
-            model = model or make_model(weights)
+        model = model or make_model(read(bundled("ssr")))
         if not isinstance(model.model, LumiereModel) or model.model.lumiere.kind != "ssr":
             raise ValueError(
                 "the MODEL is not a Lumiere super-resolution model. Choose an SSR model in Load Lumiere "
                 "Model, or leave the input empty."
             )
         if positive is None:
-            clip = make_clip(weights)
+            clip = make_clip(model.model.text)
             positive = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level)
         return io.NodeOutput(image_of(out))

@@ -16,6 +16,7 @@ from ..generate import Settings, pick_device, text_to_video
 from ..video import to_pixels, write_image
 from .evaluate import evaluate
 from .loop import Trainer, averaged
+from .probe import BUNDLED_PROBE, save_probe, train_probe
 from .scenes import WORLDS
 from .sheet import sheet_of
 from .stages import stage_for
@@ -44,6 +45,8 @@ def run_stage(
     """Train one stage to its end, or until a signal; a second call goes on where the first one stopped."""
     check_choice("preset", preset, PRESETS)
     check_choice("world", world, WORLDS)
+    if minutes is not None and minutes <= 0:
+        raise ValueError(f"minutes is {minutes:g}, but it has to be above 0. Try 40.")
     device = device or pick_device()[0].type
     trainer = Trainer(stage_for(stage, device), runs, preset, world, minutes, device, seed)
     print(
@@ -65,8 +68,18 @@ def run_stage(
             trainer.save()
             write_sheet(runs, stage)
             looked = time.monotonic()
+    if trainer.progress < 1:
+        raise KeyboardInterrupt  # stopped by a signal; what was learnt is saved
     write_sheet(runs, stage)
     print(f"\nwrote {runs / stage / 'sheet.png'}", file=sys.stderr)
+
+
+def make_probe(world: str, out: Path, seed: int) -> Path:
+    """Train the judge of `evaluate` on renders of a world."""
+    check_choice("world", world, WORLDS)
+    path = out / BUNDLED_PROBE.name
+    save_probe(path, train_probe(WORLDS[world], seed=seed))
+    return path
 
 
 def export(runs: Path, out: Path) -> list[Path]:

@@ -146,7 +146,7 @@ class Trainer:
                 p.copy_(tensors[f"raw.{name}"])
                 ema.copy_(tensors[f"ema.{name}"])
                 self.optimizer.state[p] = {
-                    "step": torch.tensor(float(self.step)),
+                    "step": torch.tensor(float(self.step), device=p.device),
                     "exp_avg": tensors[f"m.{name}"].to(p),
                     "exp_avg_sq": tensors[f"v.{name}"].to(p),
                 }
