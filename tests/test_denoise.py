@@ -95,7 +95,8 @@ def test_the_network_runs_in_its_dtype_and_the_clip_stays_float32():
         seen.extend([noisy.dtype, t.dtype, context.dtype])
         return noisy
 
-    out = Denoiser(network, DiffusionSpec(), torch.bfloat16)(torch.ones(1, 3, 1, 2, 2), 1.0, context=torch.ones(1, 2, 3))
+    denoise = Denoiser(network, DiffusionSpec(), torch.bfloat16)
+    out = denoise(torch.ones(1, 3, 1, 2, 2), 1.0, context=torch.ones(1, 2, 3))
     assert seen == [torch.bfloat16, torch.float32, torch.bfloat16]  # time is too fine for half precision
     assert out.dtype == torch.float32
 

@@ -129,7 +129,8 @@ def test_fresh_noise_replaces_as_much_as_was_taken(eta):
 def test_fresh_noise_is_the_seeds_and_the_last_step_adds_none():
     sigmas = uniform(4, DiffusionSpec())
     a, b, c = (
-        ddim(smooth, start(sigmas), sigmas, eta=1.0, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        ddim(smooth, start(sigmas), sigmas, eta=1.0, generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(a, b) and not torch.allclose(a, c, atol=1e-3)
     assert a.abs().max() <= 1  # the last x0, a tanh, and nothing on top
