@@ -154,9 +154,9 @@ class LumiereModel(comfy.model_base.BaseModel):
         )
         self.model_sampling = Sampling(weights.spec.diffusion)
         self.lumiere = weights.spec
-        self.text = replace(
-            weights, tensors=weights.part("text")
-        )  # whoever has the MODEL can encode a prompt
+        # Whoever has the MODEL can encode a prompt for it.
+        text = {name: tensor for name, tensor in weights.tensors.items() if name.startswith("text.")}
+        self.text = replace(weights, tensors=text)
 
     def process_timestep(self, timestep: Tensor, **_: Any) -> Tensor:
         """From the spaced time u, which spreads the steps, to the true time the network was trained on."""

@@ -144,6 +144,18 @@ def main() -> dict:
         report["lora changes"] = float((changed["samples"] - theirs["samples"]).abs().max())
         report["lora leaves"] = 127.5 * float((back["samples"] - theirs["samples"]).abs().max())
 
+        # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
+        if hasattr(getattr(comfy, "memory_management", None), "aimdo_enabled"):
+            before = comfy.memory_management.aimdo_enabled
+            comfy.memory_management.aimdo_enabled = True
+            try:
+                lazy, lazy_clip, _ = pack["Lumiere_LoadModel"].execute(choice).args
+            finally:
+                comfy.memory_management.aimdo_enabled = before
+            rows = [core.CLIPTextEncode().encode(lazy_clip, text)[0] for text in (yes, no)]
+            late = pack["Lumiere_Sample"].execute(lazy, *rows, latent, 5, 8, 3.0, "dpmpp_2m").args[0]
+            report["lazy"] = 127.5 * float((late["samples"] - theirs["samples"]).abs().max())
+
         report["remark"] = host.remark_on(clip, "a red dragon")
         report["refusals"] = {}
         wrong = [[torch.zeros(1, 77, 768), {}]]
@@ -154,6 +166,20 @@ def main() -> dict:
             ),
             "odd size": lambda: pack["Lumiere_Sample"].execute(
                 model, encode(""), encode(""), odd, 0, 1, 1.0, "euler"
+            ),
+            "odd size in the core": lambda: core.common_ksampler(
+                model, 0, 1, 1.0, "euler", "normal", encode(""), encode(""), odd
+            ),
+            "latent of another model": lambda: core.common_ksampler(
+                model,
+                0,
+                1,
+                1.0,
+                "euler",
+                "normal",
+                encode(""),
+                encode(""),
+                {"samples": torch.ones(1, 4, 8, 8)},
             ),
             "not ssr": lambda: pack["Lumiere_Upscale"].execute(image, 0, 1, 16, 2, 0.1, model=model),
             "overlap": lambda: pack["Lumiere_Upscale"].execute(image, 0, 1, 4, 4, 0.1),

@@ -56,6 +56,10 @@ def test_a_lora_moves_the_clip_and_leaves_no_trace(report: dict) -> None:
     assert report["lora leaves"] < 0.1
 
 
+def test_layers_that_get_their_weights_late_make_the_same_clip(report: dict) -> None:
+    assert report.get("lazy", 0.0) < 2
+
+
 def test_words_the_model_does_not_know_are_named(report: dict) -> None:
     assert "dragon" in report["remark"]
 
@@ -65,6 +69,8 @@ def test_words_the_model_does_not_know_are_named(report: dict) -> None:
     [
         ("foreign prompt", ("768", "128")),
         ("odd size", ("60", "48 or 64")),
+        ("odd size in the core", ("60", "48 or 64")),
+        ("latent of another model", ("(1, 4, 1, 8, 8)", "Empty Clip")),
         ("not ssr", ("super-resolution",)),
         ("overlap", ("overlap is 4",)),
         ("foreign latent", ("(1, 4, 1, 8, 8)",)),
