@@ -47,7 +47,7 @@ STAGES: dict[str, Stage] = {
     "temporal": Stage(
         "temporal", 40, 1e-3, (Phase(0.4, 16, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8)), "t2i"
     ),
-    "ssr": Stage("ssr", 25, 1e-3, (Phase(1.0, 16, 4, 1024, 8, 8),), "t2i", empty_caption=0.3, crop=0.5),
+    "ssr": Stage("ssr", 25, 1e-3, (Phase(1.0, 16, 4, 2048, 16, 8),), "t2i", empty_caption=0.3, crop=0.25),
 }
 # The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
 GPU_STAGES: dict[str, Stage] = {
