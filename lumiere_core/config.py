@@ -24,6 +24,7 @@ class UNetSpec:
     context_dim: int = 128  # width of a text row
     head_dim: int = 32
     groups: int = 8  # of every GroupNorm
+    residual: bool = False  # adds the enlarged low-resolution clip: the network makes what that lacks
     noise_level: bool = False  # embeds the noise added to the low-resolution clip
 
     @property
@@ -124,13 +125,14 @@ def from_dict(data: dict[str, Any]) -> ModelSpec:
 
 
 MINI_LABEL = "Lumiere mini (drawn world)"
-_SSR_DIFFUSION = DiffusionSpec(shift=1.0, steps=6, cfg_scale=1.0, rescale=0.0)
+_SSR_DIFFUSION = DiffusionSpec(prediction="x0", shift=1.0, steps=6, cfg_scale=1.0, rescale=0.0)
 _SSR_UNET = UNetSpec(
     channels=(64, 96, 128),
     blocks=(1, 1, 1),
     attention=(False, False, False),
     low_res_channels=3,
     noise_level=True,
+    residual=True,
 )
 _GPU_UNET = UNetSpec(channels=(64, 96, 160), patch=2)
 

@@ -9,7 +9,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from .config import TemporalSpec, UNetSpec
-from .functional import depth_to_space, frames_as_batch, frames_as_time, pad_frames, space_to_depth
+from .functional import frames_as_batch, frames_as_time, pad_frames, space_to_depth
 from .layers import Operations, TextPool, initialise, zero
 from .temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 from .unet import UNet
@@ -104,7 +104,8 @@ class SpaceTimeUNet(UNet):
         emb = self.embed(t, context, noise_level)
         tau = emb + self.temporal["text"](context)  # what the temporal blocks see
 
-        h = self.to_grid(frames_as_batch(x), None if low_res is None else frames_as_batch(low_res))
+        low_res = None if low_res is None else frames_as_batch(low_res)
+        h = self.to_grid(frames_as_batch(x), low_res)
         h, skips = self.input_blocks[0].body(h, emb, context), []
         if condition is not None:
             h = h + self.temporal["condition"](space_to_depth(frames_as_batch(condition), self.spec.patch))
@@ -133,8 +134,7 @@ class SpaceTimeUNet(UNet):
                 h = extra["resize"](block.resize(h), frames)
                 frames *= extra["resize"].stride
 
-        h = depth_to_space(self.out(h), self.spec.patch)
-        return frames_as_time(h, frames)[:, :, :length]  # (B, C, T, H, W)
+        return frames_as_time(self.to_pixels(h, low_res), frames)[:, :, :length]  # (B, C, T, H, W)
 
 
 def inflate(unet: UNet, temporal: TemporalSpec) -> SpaceTimeUNet:

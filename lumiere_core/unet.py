@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from .config import UNetSpec
@@ -100,6 +101,13 @@ class UNet(nn.Module):
             x if low_res is None else torch.cat([x, low_res.contiguous(memory_format=torch.channels_last)], 1)
         )
 
+    def to_pixels(self, h: Tensor, low_res: Tensor | None = None) -> Tensor:
+        """The last layers, back to pixels. `-> (B*T, C, H, W)`"""
+        y = depth_to_space(self.out(h), self.spec.patch)
+        if self.spec.residual:
+            y = y + F.interpolate(low_res, scale_factor=float(self.spec.patch), mode="bilinear")
+        return y
+
     def forward(
         self,
         x: Tensor,
@@ -123,4 +131,4 @@ class UNet(nn.Module):
             h = block.body(torch.cat([h, skips.pop()], 1), emb, context)
             h = block.resize(h) if block.resize else h
 
-        return depth_to_space(self.out(h), self.spec.patch)  # (B*T, C, H, W)
+        return self.to_pixels(h, low_res)

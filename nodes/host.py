@@ -27,6 +27,7 @@ from torch import Tensor
 from ..lumiere_core import schedules
 from ..lumiere_core.checkpoint import Weights
 from ..lumiere_core.config import DiffusionSpec, ModelSpec, TextSpec, replace
+from ..lumiere_core.denoise import PREDICTIONS
 from ..lumiere_core.generate import check_size
 from ..lumiere_core.stunet import SpaceTimeUNet
 from ..lumiere_core.text import TextEncoder, Tokenizer
@@ -107,7 +108,7 @@ class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_samp
 
     def __init__(self, diffusion: DiffusionSpec) -> None:
         super().__init__()
-        self.shift = diffusion.shift
+        self.shift, self.to_x0 = diffusion.shift, PREDICTIONS[diffusion.prediction]
         u_max = schedules.time_of(torch.tensor(diffusion.sigma_max, dtype=torch.float64), self.shift)
         u = u_max * torch.arange(1, schedules.TABLE + 1, dtype=torch.float64) / schedules.TABLE
         sigmas = schedules.sigma_of(u, self.shift).float()
@@ -120,6 +121,10 @@ class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_samp
 
     def sigma(self, timestep: Tensor) -> Tensor:
         return schedules.sigma_of(torch.as_tensor(timestep), self.shift)
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        sigma = sigma.reshape(-1, *[1] * (model_input.ndim - 1))
+        return self.to_x0(model_output, model_input, sigma)
 
     def percent_to_sigma(self, percent: float) -> float:
         if percent <= 0.0:

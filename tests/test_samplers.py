@@ -71,10 +71,10 @@ def test_more_steps_come_closer_to_the_exact_clip(name):
         exact = x / (1 + sigmas[0] ** 2) ** 0.5
         return (SAMPLERS[name](of_gaussian, x, sigmas) - exact).abs().mean().item()
 
-    coarse, fine = error(20), error(80)
+    coarse, fine = error(80), error(320)
     order = math.log(coarse / fine) / math.log(4)
     assert order > (1.3 if name == "dpmpp_2m" else 0.9)
-    assert fine < 0.02
+    assert fine < 0.005
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -123,7 +123,7 @@ def test_fresh_noise_replaces_as_much_as_was_taken(eta):
     left = ddim(lambda x, s: torch.zeros_like(x), x, sigmas, eta=eta, generator=generator)
     assert left.std().item() == pytest.approx(2.0, rel=0.02)
     kept = torch.corrcoef(torch.stack([x, left]))[0, 1].item()
-    assert kept == pytest.approx(0.2 if eta == 1 else 0.84, abs=0.02)
+    assert kept == pytest.approx(0.2 if eta == 1 else 0.801, abs=0.02)
 
 
 def test_fresh_noise_is_the_seeds_and_the_last_step_adds_none():
@@ -206,7 +206,7 @@ def test_euler_equals_diffusers_euler(spec):
     diffusers = pytest.importorskip("diffusers")
     sigmas = uniform(10, spec)
     scheduler = diffusers.EulerDiscreteScheduler(prediction_type="sample")
-    scheduler.set_timesteps(sigmas=sigmas[:-1].tolist())
+    scheduler.set_timesteps(sigmas=sigmas.tolist())
     torch.testing.assert_close(scheduler.sigmas, sigmas)
     x = start(sigmas)
     for i, t in enumerate(scheduler.timesteps):

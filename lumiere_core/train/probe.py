@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..checkpoint import WEIGHTS, header, write_whole
+from ..checkpoint import WEIGHTS, read_metadata, write_whole
 from .scenes import World, clash, render, subject_path
 
 FORMAT, FORMAT_VERSION = "lumiere-probe", 1
@@ -172,8 +173,8 @@ def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
     path = Path(path)
     try:
         data = path.read_bytes()
-        metadata = header(data).get("__metadata__", {})
-    except (OSError, ValueError) as error:
+        metadata = read_metadata(path)
+    except (OSError, ValueError, struct.error) as error:
         raise ValueError(f"the probe {path} cannot be read: {error}. {REMEDY}") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path.name} is a file of another kind, not a probe. {REMEDY}")
