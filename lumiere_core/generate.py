@@ -86,12 +86,12 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.1) -> None:
+def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.05) -> None:
     """Raises ValueError for what `upscale` refuses in any clip: a caller may ask before the base model's work."""
     if spec.kind != "ssr":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
     if not 0 <= noise_level <= 0.4:
-        raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.1.")
+        raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.05.")
     s = resolved(settings, spec)
     choose_sampler(s.sampler)
     uniform(s.steps, spec.diffusion)
@@ -146,7 +146,7 @@ def upscale(
     clip: Tensor,
     prompt: str = "",
     settings: Settings | None = None,
-    noise_level: float = 0.1,
+    noise_level: float = 0.05,
     progress: Progress | None = None,
 ) -> Tensor:
     """Super-resolution over overlapping windows, fused at every step. `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`.

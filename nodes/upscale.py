@@ -44,7 +44,7 @@ class Upscale(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "noise_level",
-                    default=0.1,
+                    default=0.05,
                     min=0.0,
                     max=0.4,
                     step=0.01,
