@@ -45,7 +45,7 @@ FORMATS: dict[str, dict[str, Any]] = {
         "quality": None,
         "output_params": [
             "-crf",
-            "14",
+            "10",
             "-preset",
             "medium",
             *_BT709,
@@ -57,7 +57,7 @@ FORMATS: dict[str, dict[str, Any]] = {
         "codec": "libvpx-vp9",
         "pix_fmt_out": "yuv420p",
         "quality": None,
-        "output_params": ["-crf", "20", "-b:v", "0", "-row-mt", "1", *_BT709],
+        "output_params": ["-crf", "12", "-b:v", "0", "-row-mt", "1", *_BT709],
     },
     ".gif": {"codec": "gif", "pix_fmt_out": "pal8", "quality": None, "output_params": _PALETTE},
 }

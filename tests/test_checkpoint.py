@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,7 +38,12 @@ def test_the_file_may_be_replaced_while_its_model_is_in_use(tmp_path, tiny, weig
     path.write_bytes(weights_files[0].read_bytes())
     model = load(path)
     before = model.text.encode(["red"])
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or path.name not in maps.read_text(encoding="utf-8")
     path.write_bytes(b"something else")
+    assert torch.equal(model.text.encode(["red"]), before)
+    os.replace(shutil.copy(weights_files[1], tmp_path / "new"), path)
+    assert load(path).spec.kind == "ssr"
     assert torch.equal(model.text.encode(["red"]), before)
 
 
@@ -122,3 +130,9 @@ def test_the_bundled_weights_are_whole_small_and_labelled(kind):
     assert "drawn world" in weights.spec.label
     assert all(torch.isfinite(t.float()).all() for t in weights.tensors.values())
     assert len(weights.spec.text.vocabulary) == 40
+
+
+def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path, tiny):
+    for spec in ("", "[]", '{"name": "half"}'):
+        with pytest.raises(ValueError, match=r"changed\.safetensors does not say what model it holds"):
+            read(rewritten(tmp_path, tiny.spec, tiny.state_dict(), spec=spec))

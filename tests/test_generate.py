@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lumiere_core.generate import Settings, augmented, noise, text_to_video, upscale
+from lumiere_core.checkpoint import Lumiere
+from lumiere_core.config import replace
+from lumiere_core.generate import Settings, augmented, noise, resolved, text_to_video, upscale
 
 SMALL = {"width": 8, "height": 8, "steps": 2}
 
@@ -92,3 +94,67 @@ def test_each_model_does_its_own_work_only(tiny, tiny_ssr):
         upscale(tiny, torch.zeros(1, 3, 1, 4, 4))
     with pytest.raises(ValueError, match="takes a base model"):
         text_to_video(tiny_ssr, "a boat")
+
+
+def frame_local(model: Lumiere) -> Lumiere:
+    """The same weights in a model whose frames do not see each other: a fresh temporal part without strides."""
+    spec = replace(model.spec, temporal=replace(model.spec.temporal, strides=(1, 1)))
+    new = Lumiere(spec).eval().requires_grad_(False)
+    fresh = {k: v for k, v in new.state_dict().items() if ".temporal." in k}
+    new.load_state_dict(model.state_dict() | fresh)
+    return new
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_frames_that_do_not_see_each_other_do_not_notice_windows(tiny, tiny_ssr, sampler):
+    base, ssr = frame_local(tiny), frame_local(tiny_ssr)
+    options = {"steps": 3, "sampler": sampler}
+    whole = text_to_video(base, "a boat", settings=Settings(num_frames=13, width=8, height=8, **options))
+    for window, overlap in ((4, 2), (5, 0), (8, 7)):
+        cut = Settings(num_frames=13, width=8, height=8, window=window, overlap=overlap, **options)
+        torch.testing.assert_close(text_to_video(base, "a boat", settings=cut), whole, atol=1e-4, rtol=1e-4)
+
+    large = upscale(ssr, whole, "a boat", Settings(window=99, **options))
+    torch.testing.assert_close(upscale(ssr, whole, "a boat", Settings(**options)), large, atol=1e-4, rtol=1e-4)
+
+
+def test_every_window_sees_its_part_of_one_noisy_small_clip(tiny_ssr):
+    clip, seen = torch.rand(1, 3, 10, 4, 4) * 2 - 1, []
+
+    def look(module, args, kwargs):
+        seen.append((kwargs["low_res"], kwargs["noise_level"]))
+
+    hook = tiny_ssr.network.register_forward_pre_hook(look, with_kwargs=True)
+    upscale(tiny_ssr, clip, settings=Settings(steps=2, seed=5), noise_level=0.2)
+    hook.remove()
+    noisy = augmented(clip, 0.2, 5)
+    assert len(seen) == 4  # two windows of 6 frames, two steps
+    for (part, level), start in zip(seen, [0, 4, 0, 4], strict=True):
+        assert torch.equal(part, noisy[:, :, start : start + 6])
+        assert level.item() == pytest.approx(0.2)
+
+
+def test_progress_counts_to_the_end_and_can_stop_the_work(tiny):
+    told = []
+
+    def stop(done, total, what):
+        told.append((done, total, what))
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        text_to_video(tiny, "", settings=Settings(num_frames=1, width=8, height=8, steps=5), progress=stop)
+    assert told == [(1, 5, "base"), (2, 5, "base")]
+
+
+def test_a_setting_left_open_is_the_weights_own(tiny, tiny_ssr):
+    s = resolved(Settings(steps=3), tiny.spec)
+    assert (s.steps, s.num_frames, s.width, s.cfg_scale) == (3, 80, 64, tiny.spec.diffusion.cfg_scale)
+    assert resolved(None, tiny_ssr.spec).window == 6
+    assert resolved(Settings(steps=0), tiny.spec).steps == 0  # a zero is an answer, and refused later
+
+
+@pytest.mark.parametrize("size", [(3, 4), (4, 6)])
+def test_a_small_clip_of_a_size_that_does_not_fit_is_refused(tiny_ssr, size):
+    with pytest.raises(ValueError, match=r"(height|width) is [36], but this model takes multiples of 4\. Try 4"):
+        upscale(tiny_ssr, torch.zeros(1, 3, 2, *size))

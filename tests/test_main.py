@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +100,49 @@ def test_the_module_runs_and_its_exit_code_reaches_the_shell():
     )
     assert run.returncode == 2
     assert run.stderr.strip().count("\n") == 0 and "nothing" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--overlap", "6"], "overlap is 6 frames, but it has to be from 0 to 5"),  # of super-resolution's 6
+        (["--fps", "0"], "fps is 0"),
+        (["--ssr-weights", "gone.safetensors"], "gone.safetensors cannot be read"),
+    ],
+)
+def test_what_super_resolution_or_the_file_would_refuse_is_refused_before_the_work(command, options, words, capsys):
+    assert main([*command, *options]) == 2
+    said = capsys.readouterr().err
+    assert words in said and "base [" not in said
+
+
+@pytest.mark.parametrize("option", ["--out", "--xt-slice"])
+def test_a_place_that_cannot_be_written_is_said_before_the_work(command, option, tmp_path, capsys):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    assert main([*command, option, str(tmp_path / "file" / "clip.mp4")]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and "base [" not in said
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_two_models_are_not_mixed_up(command, weights_files, capsys):
+    assert main([*command, "--weights", str(weights_files[1])]) == 2
+    assert "tiny-ssr is a ssr model" in capsys.readouterr().err
+    assert main([*command, "--ssr-weights", str(weights_files[0])]) == 2
+    assert "tiny is a base model" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_ctrl_c_in_a_terminal_stops_the_work_and_leaves_nothing(command, tmp_path):
+    line = [sys.executable, "-m", "lumiere_core", *command, "--steps", "100000"]  # more than anyone waits for
+    listening = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a job in the background is deaf)
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=listening) as run:
+        try:
+            assert "a red balloon" in run.stderr.readline()  # it says what it makes, and begins
+            run.send_signal(signal.SIGINT)
+            said = run.stderr.read()
+            assert run.wait(60) == 130
+        finally:
+            run.kill()
+    assert "stopped" in said and "Traceback" not in said
+    assert not list(tmp_path.iterdir())

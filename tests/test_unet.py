@@ -84,3 +84,11 @@ def test_the_network_is_told_the_time_smoothly(unet):
     x, _, context = inputs(batch=1)
     a, b, far = (unet(x, torch.tensor([t]), context) for t in (0.5, 0.50001, 0.9))
     assert (a - b).abs().max() < 0.1 * (a - far).abs().max()
+
+
+def test_a_fresh_super_resolution_model_enlarges_smoothly(ssr_spec):
+    """What it adds is zero at first: the clip it hands over is the small one, four times as large."""
+    x, t, context = inputs()
+    small = torch.randn(2, 3, 4, 4)
+    y = UNet(ssr_spec.unet)(x, t, context, small, torch.zeros(2))
+    torch.testing.assert_close(y, torch.nn.functional.interpolate(small, scale_factor=4.0, mode="bilinear"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import imageio_ffmpeg
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from lumiere_core.video import (
+    FORMATS,
     describe,
     from_pixels,
     png_bytes,
@@ -153,3 +155,35 @@ def test_what_is_no_video_is_named(tmp_path, data):
 def test_a_picture_is_written_whole(tmp_path):
     image = np.zeros((4, 6, 3), np.uint8)
     assert write_image(tmp_path / "a" / "x.png", image, "AI-generated.").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_a_prompt_with_quotes_and_signs_is_read_back_as_it_was(tmp_path, suffix):
+    facts = {"prompt": 'a "red" balloon; 100% = #1 \\ über 海'}
+    path = write_clip(tmp_path / f"clip{suffix}", ramp(), 16, facts)
+    assert json.loads(read_comment(path).removeprefix("AI-generated. "))["prompt"] == facts["prompt"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+@pytest.mark.parametrize("frames", [1, 17])
+def test_every_frame_is_there_and_no_more(tmp_path, suffix, frames):
+    path = write_clip(tmp_path / f"clip{suffix}", ramp(frames), 16)
+    assert imageio_ffmpeg.count_frames_and_secs(str(path))[0] == frames
+
+
+def test_a_long_clip_may_be_read_in_part(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", ramp(9), 16)
+    assert torch.equal(read_clip(path, max_frames=5)[0], read_clip(path)[0][:, :5])
+
+
+def test_a_webm_says_which_colours_it_means(tmp_path):
+    told = probe(write_clip(tmp_path / "clip.webm", ramp(), 16))
+    assert "vp9" in told and "yuv420p(tv, bt709" in told and "16 fps" in told
+
+
+def test_an_encoder_that_fails_is_an_error_and_leaves_the_clip_of_before(tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"old")
+    monkeypatch.setitem(FORMATS, ".mp4", {**FORMATS[".mp4"], "output_params": ["-crf", "nonsense"]})
+    with pytest.raises(ValueError, match="clip.mp4 cannot be written"):
+        write_clip(tmp_path / "clip.mp4", ramp(), 16)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]

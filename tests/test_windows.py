@@ -99,3 +99,16 @@ def test_an_interrupt_comes_out_at_the_window_it_was_raised_in():
     with pytest.raises(KeyboardInterrupt):
         fuse(lambda part, c: calls.append(1) or part, torch.zeros(1, 3, 40, 2, 2), {}, 8, 2, stop)
     assert len(calls) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_long_clip_takes_no_more_of_the_gpu_than_a_short_one():
+    def peak(frames: int) -> int:
+        torch.cuda.reset_peak_memory_stats()
+        x = torch.randn(1, 3, frames, 64, 64)
+        out = windowed(frame_local, 8, 2, "cuda")(x, SIGMA, scale=torch.tensor(2.0))
+        assert out.device.type == "cpu"
+        torch.testing.assert_close(out, frame_local(x, SIGMA, 2.0), atol=1e-5, rtol=0)
+        return torch.cuda.max_memory_allocated()
+
+    assert peak(160) == peak(16)
