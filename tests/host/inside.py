@@ -125,7 +125,7 @@ def main() -> dict:
         ssr = engine.load(engine.bundled("ssr"))
         enlarged = generate.upscale(ssr, clip_alone, "", generate.Settings(steps=2, window=8, seed=9))
         unclipped = clip_alone[0].permute(1, 2, 3, 0) / 2 + 0.5
-        node = pack["Lumiere_Upscale"].execute(unclipped, 9, 2, 8, 2, 0.1).args[0]
+        node = pack["Lumiere_Upscale"].execute(unclipped, 9, 2, 8, 2, 0.05).args[0]
         report["upscaled"] = list(node.shape)
         report["ssr"] = 255 * float(
             (node - (enlarged[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1)).abs().max()
