@@ -121,8 +121,8 @@ def test_the_pack_loads_without_a_warning_of_ours(server: Server) -> None:
 def test_every_input_has_a_tooltip_and_every_model_choice_is_labelled(server: Server) -> None:
     for name, info in server.get("/object_info").items():
         if name.startswith("Lumiere_"):
-            for part in info["input"].values():
-                for field, spec in part.items():
+            for part in ("required", "optional"):
+                for field, spec in info["input"].get(part, {}).items():
                     assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"
     choices = server.get("/object_info/Lumiere_LoadModel")["Lumiere_LoadModel"]["input"]["required"][
         "model_name"
