@@ -182,7 +182,7 @@ class LumiereModel(comfy.model_base.BaseModel):
         return conds
 
     def memory_required(self, input_shape: Any, *_: Any, **__: Any) -> float:
-        """Bytes of one forward pass: about twelve tensors of the finest level, measured on the bundled models."""
+        """Bytes of one forward pass, an estimate: about twelve tensors of the finest level live at once."""
         clips, _, frames, height, width = (
             input_shape if len(input_shape) == 5 else (*input_shape[:2], 1, *input_shape[2:])
         )
