@@ -35,18 +35,19 @@ class Stop(Exception):
 
 
 def requirements(test: bool = False) -> list[str]:
-    """PyTorch and the lines of requirements.txt, and with `test` those of pyproject's test extra."""
+    """PyTorch, the lines of requirements.txt, and pyproject's extra `opencv`; with `test` its extra `test` too."""
     needs = [TORCH] + re.findall(r"^[\w-].*", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
-    if test:
-        extra = re.search(r"^test = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)
-        needs += re.findall(r'"([^"]+)"', extra[1])
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for name in ("opencv", "test") if test else ("opencv",):
+        needs += re.findall(r'"([^"]+)"', re.search(rf"^{name} = \[(.*?)\]", project, re.M | re.S)[1])
     return needs
 
 
 def quietly(what: str, *command: str | Path) -> str:
     """Run a command and return what it prints; if it fails, say that `what` failed, and its last line."""
     try:
-        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True,
+                              errors="replace")
     except OSError as error:
         raise Stop(f"{what} failed: {command[0]} does not start ({error.strerror}).") from error
     if done.returncode:
@@ -184,10 +185,12 @@ def place(custom_nodes: Path) -> Path:
         raise Stop(f"{target} is another copy of this pack or a dead link: move it away, or use the dev.py in it.")
     try:
         if os.name == "nt":
-            quietly("Linking", "cmd", "/c", "mklink", "/J", target, ROOT.resolve())
+            import _winapi  # a junction needs no administrator, and no shell that would read the path
+
+            _winapi.CreateJunction(str(ROOT.resolve()), str(target))
         else:
             target.symlink_to(ROOT.resolve(), target_is_directory=True)
-    except (OSError, Stop):
+    except OSError:
         shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(".*", "runs", "output", "__pycache__"))
         (target / COPIED).write_text("Renewed by dev.py at each start: edit the original.\n", encoding="utf-8")
     return target

@@ -48,7 +48,7 @@ def test_a_word_the_model_does_not_know_changes_nothing(tokenizer):
 
 
 def test_words_of_any_script_can_be_unknown(tokenizer):
-    assert tokenizer("ein roter Ballon über 海").unknown == ("ein", "roter", "ballon", "über", "海")
+    assert tokenizer("ein roter Ballon über \u6d77").unknown == ("ein", "roter", "ballon", "über", "\u6d77")
 
 
 def test_words_past_the_last_row_are_cut_and_counted(tokenizer):
