@@ -1,4 +1,4 @@
-"""The command line: `python -m lumiere_core generate|info|train|evaluate`. The same functions the nodes call.
+"""The command line: `python -m lumiere_core generate|clip|info|train|evaluate`. The same functions the nodes call.
 
 Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__
+from .commands import register
 
 
 class Bar:
@@ -62,7 +63,9 @@ def generate(args: argparse.Namespace) -> None:
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
     ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
-    ssr_settings = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap)
+    ssr_settings = Settings(
+        seed=args.seed, steps=args.ssr_steps, overlap=args.overlap, loop=args.loop
+    )
     if ssr:
         check_upscaler(ssr.spec, ssr_settings)
     width, height = args.size or (base.spec.size, base.spec.size)
@@ -77,6 +80,7 @@ def generate(args: argparse.Namespace) -> None:
         seed=args.seed,
         window=args.window,
         overlap=args.overlap,
+        loop=args.loop,
     )
     tokens = base.text.tokenizer(args.prompt)
     print(
@@ -183,6 +187,7 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument("--window", type=int, help="frames the base model sees at a time")
     g.add_argument("--overlap", type=int, default=2, help="frames neighbouring windows share")
+    g.add_argument("--loop", action="store_true", help="a closed loop: after the last frame comes the first")
     g.add_argument(
         "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"
     )
@@ -193,6 +198,8 @@ def parser() -> argparse.ArgumentParser:
         "--out", default="output/clip.mp4", help=".mp4, .webm, .gif, or a new folder for PNG pictures"
     )
     g.add_argument("--xt-slice", help="write the middle row over time as a PNG picture")
+
+    register(commands, Bar)
 
     i = command("info", info)
     i.add_argument("files", nargs="*", help="weights files; the bundled ones by default")

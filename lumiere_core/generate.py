@@ -15,7 +15,7 @@ from .denoise import Denoiser
 from .guidance import guided
 from .samplers import SAMPLERS
 from .schedules import uniform
-from .windows import starts, windowed
+from .windows import Windows, windowed
 
 Progress = Callable[[int, int, str], None]  # (done, in all, what); raise in it to stop
 SEEDS = 2**64
@@ -35,6 +35,11 @@ class Settings:
     seed: int = 0
     window: int | None = None  # frames a network call sees at most; None: base all, super-resolution its own
     overlap: int = 2
+    loop: bool = False  # the clip ends where it begins
+
+    def windows(self) -> Windows:
+        """How the clip is cut; call it on resolved settings."""
+        return Windows(self.window, self.overlap if self.window else 0, roll=self.seed if self.loop else None)
 
 
 def resolved(settings: Settings | None, spec: ModelSpec) -> Settings:
@@ -48,7 +53,7 @@ def resolved(settings: Settings | None, spec: ModelSpec) -> Settings:
         "steps": d.steps,
         "cfg_scale": d.cfg_scale,
         "rescale": d.rescale,
-        "window": spec.window if spec.kind == "ssr" else max(1, frames),
+        "window": spec.window if spec.kind == "ssr" else None,
     }
     return replace(s, **{name: value for name, value in filled.items() if getattr(s, name) is None})
 
@@ -86,16 +91,20 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def check_noise_level(level: float) -> None:
+    if not 0 <= level <= 0.4:
+        raise ValueError(f"noise level is {level:g}, but it has to be between 0 and 0.4. Try 0.05.")
+
+
 def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.05) -> None:
     """Raises ValueError for what `upscale` refuses in any clip: a caller may ask before the base model's work."""
     if spec.kind != "ssr":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
-    if not 0 <= noise_level <= 0.4:
-        raise ValueError(f"noise level is {noise_level:g}, but it has to be between 0 and 0.4. Try 0.05.")
+    check_noise_level(noise_level)
     s = resolved(settings, spec)
     choose_sampler(s.sampler)
     uniform(s.steps, spec.diffusion)
-    starts(1, s.window, s.overlap)
+    s.windows().parts(1)
 
 
 def choose_sampler(name: str) -> Callable[..., Tensor]:
@@ -127,13 +136,14 @@ def text_to_video(
     check_size("height", s.height, spec.unet.size_multiple)
     sample, sigmas = choose_sampler(s.sampler), uniform(s.steps, spec.diffusion)
     device, dtype = model.network.out[2].weight.device, model.network.dtype
+    s.windows().parts(s.num_frames)
 
     def report(step: int, _: Tensor) -> None:
         if progress:
             progress(step + 1, len(sigmas) - 1, "base")
 
     denoise = Denoiser(model.network, spec.diffusion, dtype)
-    denoise = windowed(denoise, s.window, s.overlap if settings and settings.window else 0)
+    denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
     positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
     x = noise((1, 3, s.num_frames, s.height, s.width), s.seed).to(device) * sigmas[0]
@@ -178,7 +188,7 @@ def upscale(
         "context": model.text.encode([prompt]),
     }
     network = Denoiser(model.network, spec.diffusion, dtype)
-    denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), s.window, s.overlap, device, report)
+    denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), s.windows(), device, report)
     return sample(partial(denoise, **condition), x, sigmas)
 
 

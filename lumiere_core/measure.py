@@ -46,6 +46,22 @@ def loop_seam_score(clip: Tensor) -> float:
     return float((clip[:, -1] - clip[:, 0]).abs().mean() / frame_differences(clip).mean().clamp(min=1e-8))
 
 
+def difference_chart(clip: Tensor, borders: Sequence[int] = (), height: int = 128, bar: int = 6) -> Tensor:
+    """Frame differences as bars, `(3, height, bar * T)` in [0, 1]: grey, orange at `borders`, and blue for the step
+    from the last frame back to the first. Even bars are even motion; a tall orange or blue one is a seam that shows.
+    """
+    steps = torch.cat([frame_differences(clip), (clip[:, -1] - clip[:, 0]).abs().mean().view(1)])  # (T,)
+    colours = torch.full((len(steps), 3), 0.65)
+    colours[[border - 1 for border in borders]] = torch.tensor([1.0, 0.55, 0.1])
+    colours[-1] = torch.tensor([0.2, 0.55, 1.0])
+    tall = (steps / steps.max().clamp(min=1e-8) * (height - 1)).round() + 1  # every bar is seen
+    filled = torch.arange(height, 0, -1)[:, None] <= tall  # (height, T)
+    picture = torch.where(filled, colours.T[:, :, None].movedim(2, 1), torch.tensor(0.08))  # (3, height, T)
+    picture = picture.repeat_interleave(bar, dim=2)
+    picture[:, :, ::bar] = 0.08  # a gap between bars
+    return picture
+
+
 def psnr(a: Tensor, b: Tensor, span: float = 2.0) -> float:
     """Peak signal-to-noise ratio in dB of clips whose values span `span` (2 for [-1, 1])."""
     return float(10 * torch.log10(span**2 / (a - b).square().mean().clamp(min=1e-12)))

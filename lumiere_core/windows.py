@@ -1,14 +1,18 @@
-"""Temporal MultiDiffusion: long clips from a network that sees a window of frames at a time (Lumiere, section 3.2).
+"""Time, cut and closed: long clips from windows of frames, and clips without an end.
 
-At every denoising step the windows' predictions are reconciled by least squares, which is a weighted mean per frame
-(Bar-Tal et al. 2302.08113). x0 is fused first and the sampler takes one step for the whole clip: windows never step on
-their own, so multistep samplers stay right.
+Temporal MultiDiffusion (Lumiere, section 3.2): at every denoising step the windows' predictions are reconciled by least
+squares, which is a weighted mean per frame (Bar-Tal et al. 2302.08113). x0 is fused first and the sampler takes one
+step for the whole clip: windows never step on their own, so multistep samplers stay right.
+
+A closed loop is the same machine: a window is a list of frames, and a list may go on round the end of the clip.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,25 +21,7 @@ from torch import Tensor
 from .denoise import Denoise
 
 Each = Callable[[int, int], None]  # (window done, windows in all); raise in it to stop
-
-
-def starts(num_frames: int, window: int, overlap: int) -> list[int]:
-    """First frames of the windows: spread evenly, neighbours share at least `overlap`, the last ends on the last frame.
-
-    A window longer than the clip is one window. Raises ValueError for a window below 1 or an overlap outside
-    0 to window - 1.
-    """
-    if window < 1:
-        raise ValueError(f"window is {window} frames, but it has to be at least 1. Try 16.")
-    if not 0 <= overlap < window:
-        raise ValueError(
-            f"overlap is {overlap} frames, but it has to be from 0 to {window - 1}, below the window of "
-            f"{window}. Try {min(2, window - 1)}."
-        )
-    if window >= num_frames:
-        return [0]
-    count = 1 + math.ceil((num_frames - window) / (window - overlap))
-    return [round(i * (num_frames - window) / (count - 1)) for i in range(count)]
+Part = tuple[Tensor, Tensor]  # a window: its frames `(w,)` int64, and its share `(w,)` of each of them
 
 
 def triangle(window: int) -> Tensor:
@@ -44,60 +30,137 @@ def triangle(window: int) -> Tensor:
     return torch.minimum(rise, rise.flip(0))
 
 
-def shares(num_frames: int, window: int, overlap: int) -> list[tuple[int, Tensor]]:
-    """Each window's first frame and its share `(w,)` of every frame it covers; the shares of a frame add up to 1."""
-    places, window = starts(num_frames, window, overlap), min(window, num_frames)
-    weights, total = triangle(window), torch.zeros(num_frames)
-    for s in places:
-        total[s : s + window] += weights
-    return [(s, weights / total[s : s + window]) for s in places]
+def flat(window: int) -> Tensor:
+    """Every frame of a window counts alike, as in MultiDiffusion's own paper. `(window,)`"""
+    return torch.ones(window)
 
 
-def cut(value: Any, start: int, stop: int, num_frames: int) -> Any:
+WEIGHTS = {"triangle": triangle, "flat": flat}
+
+
+def starts(num_frames: int, window: int, overlap: int) -> list[int]:
+    """First frames of the windows: spread evenly, neighbours share at least `overlap`, the last ends on the last frame.
+
+    A window longer than the clip is one window. Raises ValueError for a window below 1 or an overlap outside
+    0 to window - 1.
+    """
+    check_windows(window, overlap)
+    if window >= num_frames:
+        return [0]
+    count = 1 + math.ceil((num_frames - window) / (window - overlap))
+    return [round(i * (num_frames - window) / (count - 1)) for i in range(count)]
+
+
+def starts_around(num_frames: int, window: int, overlap: int) -> list[int]:
+    """As `starts`, on a circle: the last windows go on with the first frames, so no frame is an end."""
+    check_windows(window, overlap)
+    if window >= num_frames:
+        return [0]
+    count = math.ceil(num_frames / (window - overlap))
+    return [round(i * num_frames / count) for i in range(count)]
+
+
+def check_windows(window: int, overlap: int) -> None:
+    if window < 1:
+        raise ValueError(f"window is {window} frames, but it has to be at least 1. Try 16.")
+    if not 0 <= overlap < window:
+        raise ValueError(
+            f"overlap is {overlap} frames, but it has to be from 0 to {window - 1}, below the window of "
+            f"{window}. Try {min(2, window - 1)}."
+        )
+
+
+def shift_of(seed: int, sigma: float, num_frames: int) -> int:
+    """How far a closed loop is rolled at a noise level: a pure function, so every sampler may ask again."""
+    return random.Random(f"{seed} {sigma:.3g}").randrange(num_frames)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a clip is handed to a network. A variant is a row; the default hands over the whole clip.
+
+    window   frames a call sees; None is all of them
+    overlap  frames that neighbouring windows share at least
+    weights  a name in WEIGHTS
+    closed   windows go on round the end of the clip
+    roll     the seed of a closed loop: at every noise level the clip begins at another frame, so the network's border
+             is nowhere for long. Implies `closed`.
+    """
+
+    window: int | None = None
+    overlap: int = 0
+    weights: str = "triangle"
+    closed: bool = False
+    roll: int | None = None
+
+    def parts(self, num_frames: int, sigma: float = 0.0, multiple: int = 1) -> list[Part]:
+        """The windows of a clip at a noise level; the shares of a frame add up to 1. Raises ValueError.
+
+        A rolled clip in one window is filled up to `multiple` frames with its own beginning, at a share of 0, where a
+        network would otherwise fill with stills.
+        """
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"weights is {self.weights!r}, but it has to be one of {', '.join(WEIGHTS)}.")
+        window = num_frames if self.window is None else min(self.window, num_frames)
+        around = self.closed or self.roll is not None
+        # Checked as asked for; a window longer than the clip is the clip.
+        check_windows(window if self.window is None else self.window, self.overlap)
+        places = (starts_around if around else starts)(num_frames, window, min(self.overlap, window - 1))
+        shift = 0 if self.roll is None else shift_of(self.roll, sigma, num_frames)
+        frames = [(torch.arange(s, s + window) + shift) % num_frames for s in places]
+
+        weight, total = WEIGHTS[self.weights](window), torch.zeros(num_frames)
+        for covered in frames:
+            total[covered] += weight
+        parts = [(covered, weight / total[covered]) for covered in frames]
+        if self.roll is not None and len(parts) == 1 and num_frames % multiple:
+            more = multiple - num_frames % multiple
+            (covered, share) = parts[0]
+            filled = (torch.arange(num_frames + more) + shift) % num_frames
+            return [(filled, torch.cat([share, torch.zeros(more)]))]
+        return parts
+
+
+def cut(value: Any, frames: Tensor, num_frames: int) -> Any:
     """The frames of a window, where `value` is a clip tensor `(B, C, T, H, W)` of the whole length; else as it is."""
     if torch.is_tensor(value) and value.ndim == 5 and value.shape[2] == num_frames:
-        return value[:, :, start:stop]
+        return value.index_select(2, frames.to(value.device))
     return value
 
 
 def fuse(
-    call: Callable[[Tensor, dict[str, Any]], Tensor],
-    x: Tensor,
-    condition: dict[str, Any],
-    window: int,
-    overlap: int,
-    each: Each | None = None,
+    call: Callable[[Tensor, Tensor], Tensor], x: Tensor, parts: list[Part], each: Each | None = None
 ) -> Tensor:
-    """Run `call(x_window, condition_window) -> x0_window` over all windows and reconcile. x `(B, C, T, ...)`.
+    """Run `call(x_window, frames) -> x0_window` over all windows and reconcile. x `(B, C, T, ...)`.
 
     The result lives where x lives, so x may be a canvas in host memory while windows stream through a device. Windows
     that agree come back unchanged; a `call` that looks at single frames gives what it gives without windows.
     """
-    frames = x.shape[2]
-    parts = shares(frames, window, overlap)
     fused = torch.zeros_like(x)
-    for i, (s, share) in enumerate(parts):
-        stop = s + len(share)
-        part = call(x[:, :, s:stop], {k: cut(v, s, stop, frames) for k, v in condition.items()})
+    for i, (frames, share) in enumerate(parts):
+        frames = frames.to(x.device)
+        part = call(x.index_select(2, frames), frames)
         share = share.to(part).view(1, 1, -1, *[1] * (part.ndim - 3))
-        fused[:, :, s:stop] += (part * share).to(fused.device)
+        fused.index_add_(2, frames, (part * share).to(fused))
         if each:
             each(i + 1, len(parts))
     return fused
 
 
 def windowed(
-    denoise: Denoise, window: int, overlap: int = 2, device: Any = None, each: Each | None = None
+    denoise: Denoise, windows: Windows, device: Any = None, each: Each | None = None, multiple: int = 1
 ) -> Denoise:
-    """A denoiser that sees `window` frames at a time. With a `device`, only one window at a time is moved there."""
+    """A denoiser that sees a clip as `windows` say. With a `device`, only one window at a time is moved there."""
 
     def move(value: Any) -> Any:
         return value.to(device) if device is not None and torch.is_tensor(value) else value
 
     def call(x: Tensor, sigma: Tensor, **condition: Any) -> Tensor:
-        def one(part: Tensor, cond: dict[str, Any]) -> Tensor:
-            return denoise(move(part), move(sigma), **{k: move(v) for k, v in cond.items()})
+        def one(part: Tensor, frames: Tensor) -> Tensor:
+            conds = {k: move(cut(v, frames, x.shape[2])) for k, v in condition.items()}
+            return denoise(move(part), move(sigma), **conds)
 
-        return fuse(one, x, condition, window, overlap, each)
+        level = float(sigma.flatten()[0]) if windows.roll is not None else 0.0
+        return fuse(one, x, windows.parts(x.shape[2], level, multiple), each)
 
     return call

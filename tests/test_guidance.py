@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lumiere_core.guidance import guided, rescaled
+from lumiere_core.guidance import guided, rescaled, thresholded
 
 YES, NO = {"context": torch.full((1, 1, 1), 3.0)}, {"context": torch.full((1, 1, 1), 1.0)}
 
@@ -92,3 +92,29 @@ def test_a_scale_out_of_range_is_refused(scale):
 def test_a_rescale_out_of_range_is_refused(rescale):
     with pytest.raises(ValueError, match=rf"rescale is {rescale:g}, but it has to be between 0 and 1\. Try 0\.7"):
         guided(Echo(), YES, NO, 3.0, rescale)
+
+
+def test_thresholding_takes_one_limit_for_the_whole_clip_and_leaves_calm_clips_alone():
+    calm = torch.rand(1, 3, 4, 8, 8) * 2 - 1
+    torch.testing.assert_close(thresholded(calm, 0.995), calm)
+    loud = 3 * torch.randn(2, 3, 4, 8, 8)
+    loud[1] *= 2
+    out = thresholded(loud, 0.9)
+    assert out.abs().max() <= 1
+    for clip, limited in zip(loud, out, strict=True):
+        inside = clip.abs() < clip.abs().flatten().quantile(0.89)
+        factors = (limited / clip)[inside]
+        assert factors.max() - factors.min() < 1e-5, "one factor for all frames of a clip"
+
+
+def test_thresholding_acts_inside_guidance_also_outside_its_interval():
+    clip = 4 * torch.randn(1, 3, 4, 8, 8)
+    for interval in ((0.0, float("inf")), (10.0, 20.0)):
+        out = guided(Echo(), YES, NO, 6.0, interval=interval, quantile=0.9)(clip, torch.tensor(1.0))
+        assert out.abs().max() <= 1
+
+
+@pytest.mark.parametrize("quantile", [-0.1, 1.5])
+def test_a_threshold_out_of_range_is_refused_with_the_number(quantile):
+    with pytest.raises(ValueError, match=f"threshold is {quantile}"):
+        guided(Echo(), YES, NO, 3.0, quantile=quantile)

@@ -27,9 +27,17 @@ ROOMS = {
     "guidance": "denoise",
     "samplers": "",
     "windows": "denoise",
+    "prompts": "",
     "checkpoint": "config stunet unet text",
     "video": "config functional",
     "measure": "config functional video",
+    "opencv": "",
+    "region": "opencv",
+    "steady": "opencv region",
+    "loop": "opencv",
+    "brush": "opencv region",
+    "clip": "loop opencv region steady",
+    "commands": "brush clip loop region video",
 }
 ROOMS["generate"] = " ".join(ROOMS)  # it assembles
 ROOMS["train"] = " ".join(ROOMS) + " train"
@@ -173,7 +181,8 @@ def test_files_are_small_enough_to_read_at_once():
 def test_text_files_are_utf8_with_unix_line_ends():
     for path in FILES:
         if path.suffix in TEXT:
-            assert b"\r" not in path.read_text(encoding="utf-8").encode(), path
+            raw = path.read_bytes()
+            assert b"\r" not in raw and raw.decode("utf-8") is not None, path
 
 
 def test_text_is_opened_with_an_encoding():

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lumiere_core.measure import frame_differences, loop_seam_score, psnr, seam_score, xt_slice
+from lumiere_core.measure import (
+    difference_chart,
+    frame_differences,
+    loop_seam_score,
+    psnr,
+    seam_score,
+    xt_slice,
+)
 
 
 def moving_edge(frames: int = 12, width: int = 24) -> torch.Tensor:
@@ -59,3 +66,15 @@ def test_borders_outside_the_clip_are_refused(borders):
 def test_a_row_outside_the_picture_is_refused():
     with pytest.raises(ValueError, match="row is 1.5"):
         xt_slice(moving_edge(), 1.5)
+
+
+def test_the_chart_shows_the_tallest_step_at_full_height_and_marks_seams():
+    clip = torch.zeros(3, 6, 4, 4)
+    clip[:, 3:] = 1.0  # one jump, between frames 2 and 3
+    chart = difference_chart(clip, borders=[3], height=20, bar=4)
+    assert chart.shape == (3, 20, 24) and 0 <= chart.min() and chart.max() <= 1
+    top = chart[:, 0, 2::4]  # one column of each bar
+    assert (top[0] > 0.5).tolist() == [False, False, True, False, False, False], "orange, at the jump"
+    assert (top[2] > 0.9).tolist() == [False] * 5 + [True], "blue, back to the first frame"
+    assert (chart[:, -1, 2::4].amax(0) > 0.5).all(), "every step has a bar"
+    assert difference_chart(torch.zeros(3, 5, 4, 4)).isfinite().all()
