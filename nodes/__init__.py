@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from .inspect import XTSlice
+from .control import Guidance, Loop, MultiDiffusion
+from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
-from .prompt import TextEncode
+from .prompt import PromptSchedule, TextEncode
 from .sample import EmptyVideo, Sample
-from .upscale import Upscale
+from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
 
 
 class LumiereExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadModel, TextEncode, EmptyVideo, Sample, Upscale, XTSlice]
+        return [
+            LoadModel,
+            TextEncode,
+            EmptyVideo,
+            Sample,
+            Upscale,
+            Guidance,
+            MultiDiffusion,
+            Loop,
+            PromptSchedule,
+            UpscaleConditioning,
+            XTSlice,
+            SeamScore,
+        ]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..lumiere_core.measure import xt_slice
+from ..lumiere_core.measure import difference_chart, loop_seam_score, seam_score, xt_slice
+from ..lumiere_core.windows import Windows
+from .host import show_text
 from .sockets import schema
+from .tensors import clip_of
 
 
 class XTSlice(io.ComfyNode):
@@ -17,8 +20,7 @@ class XTSlice(io.ComfyNode):
             display_name="Motion Trace (X-T Slice)",
             category="Lumiere/inspect",
             description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged ones "
-            "flicker, "
-            "straight ones a still picture.",
+            "flicker, straight ones a still picture.",
             search_aliases=["xt slice", "temporal consistency", "flicker", "motion"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
@@ -43,3 +45,51 @@ class XTSlice(io.ComfyNode):
             xt_slice(image[..., :3].movedim(-1, 0), row).movedim(0, -1)[None].contiguous()
         )  # (1, T, W, 3)
         return io.NodeOutput(traced, ui=ui.PreviewImage(traced, cls=cls))
+
+
+class SeamScore(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_SeamScore",
+            display_name="Seam Score (Windows and Loop)",
+            category="Lumiere/inspect",
+            description="How much more the picture changes at window borders, and from the last frame to the first, "
+            "than elsewhere. 1 is ideal, above 1.25 a seam shows.",
+            search_aliases=["seam", "loop check", "context window seam", "flicker", "frame difference"],
+            inputs=[
+                io.Image.Input("image", tooltip="The clip, three frames or more."),
+                io.Int.Input(
+                    "window", default=16, min=1, max=4096, tooltip="The window the clip was made with."
+                ),
+                io.Int.Input("overlap", default=2, min=0, max=4095, tooltip="Its overlap."),
+            ],
+            outputs=[
+                io.Float.Output(display_name="window_score", tooltip="1 where the clip is a single window."),
+                io.Float.Output(display_name="loop_score", tooltip="About 1 in a closed loop."),
+                io.Image.Output(
+                    display_name="chart", tooltip="A bar for each step; orange: borders, blue: the loop."
+                ),
+            ],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, window: int, overlap: int) -> io.NodeOutput:
+        if image.shape[0] < 3:
+            raise ValueError(f"the clip has {image.shape[0]} frames, but a seam is measured on 3 or more.")
+        clip = clip_of(image)[0]
+        borders = borders_of(image.shape[0], window, overlap)
+        windows = seam_score(clip, borders) if borders else 1.0
+        loop = loop_seam_score(clip)
+        chart = difference_chart(clip, borders).movedim(0, -1)[None].contiguous()  # (1, H, W, 3)
+        show_text(cls.hidden.unique_id, f"windows {windows:.2f}, loop {loop:.2f} (1 is ideal)")
+        return io.NodeOutput(windows, loop, chart, ui=ui.PreviewImage(chart, cls=cls))
+
+
+def borders_of(num_frames: int, window: int, overlap: int) -> list[int]:
+    """The frames at which a window begins or one has just ended. Raises ValueError for windows that cannot be."""
+    parts = Windows(window, overlap).parts(num_frames)
+    edges = {int(frame) for frames, _ in parts for frame in (frames[0], frames[-1] + 1)}
+    return sorted(edges - {0, num_frames})

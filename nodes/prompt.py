@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
+from ..lumiere_core.prompts import Scene, parse, weights
 from .host import remark_on, show_text
-from .sockets import schema
+from .sampling import with_options
+from .sockets import advanced, schema
+from .wrappers import FRAMES
 
 
 class TextEncode(io.ComfyNode):
@@ -44,12 +48,97 @@ class TextEncode(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: Any, positive: str, negative: str) -> io.NodeOutput:
-        remarks = {
-            name: remark_on(clip, text) for name, text in (("Prompt", positive), ("Negative", negative))
-        }
-        if None not in remarks.values():
-            lines = [f"{name}: {remark}" for name, remark in remarks.items() if remark]
-            show_text(cls.hidden.unique_id, "\n".join(lines) or "The model knows all these words.")
-        return io.NodeOutput(
-            *(clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (positive, negative))
+        show_remarks(cls.hidden.unique_id, clip, {"Prompt": positive, "Negative": negative})
+        return io.NodeOutput(*(encode(clip, text) for text in (positive, negative)))
+
+
+class PromptSchedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_PromptSchedule",
+            display_name="Prompts over Time",
+            category="Lumiere/condition",
+            description="A prompt for each range of frames, changing from one to the next: a scene change within a "
+            "clip. Works in any sampler; with Long Clips (MultiDiffusion) on the MODEL each window runs only the "
+            "prompts that are for its frames.",
+            search_aliases=["prompt schedule", "prompt travel", "scene change", "batch prompt", "keyframes"],
+            inputs=[
+                io.Clip.Input("clip", tooltip="The text encoder of the MODEL."),
+                io.Latent.Input(
+                    "latent", tooltip="The clip that will be sampled: its length and size are read."
+                ),
+                io.String.Input(
+                    "schedule",
+                    multiline=True,
+                    default="0: a red balloon over the sea by day / 40: a red balloon over the sea at night",
+                    tooltip="First frame, colon, prompt; entries parted by / or by lines. Or both ends, 0-39: ...",
+                ),
+                io.Int.Input(
+                    "blend",
+                    default=8,
+                    min=0,
+                    max=4096,
+                    tooltip="Frames a change takes. 0 changes at once; 16 is one second at 16 fps.",
+                ),
+                advanced(
+                    io.Int.Input(
+                        "latent_stride",
+                        default=1,
+                        min=1,
+                        max=64,
+                        tooltip="Frames that one latent step stands for: 1 for Lumiere and image models, 4 for Wan, "
+                        "8 for LTX.",
+                    )
+                ),
+            ],
+            outputs=[io.Conditioning.Output(display_name="CONDITIONING", tooltip="As positive or negative.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def execute(cls, clip: Any, latent: dict, schedule: str, blend: int, latent_stride: int) -> io.NodeOutput:
+        scenes, masks = over_time(schedule, latent["samples"], blend, latent_stride)
+        show_remarks(cls.hidden.unique_id, clip, {scene.text: scene.text for scene in scenes})
+        return io.NodeOutput(
+            [
+                entry
+                for scene, mask in zip(scenes, masks, strict=True)
+                for entry in with_options(encode(clip, scene.text), mask)
+            ]
+        )
+
+
+def encode(clip: Any, text: str) -> list:
+    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
+def show_remarks(node_id: Any, clip: Any, texts: dict[str, str]) -> None:
+    """Show on the node what our text encoder could not read; nothing for any other CLIP."""
+    remarks = {name: remark_on(clip, text) for name, text in texts.items()}
+    if None not in remarks.values():
+        lines = [f"{name}: {remark}" for name, remark in remarks.items() if remark]
+        show_text(node_id, "\n".join(lines) or "The model knows all these words.")
+
+
+def over_time(
+    schedule: str, samples: Tensor, blend: int, stride: int
+) -> tuple[list[Scene], list[dict[str, Any]]]:
+    """The scenes of a schedule, and for each what CONDITIONING needs: the host's own mask over a clip's frames.
+
+    samples  `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`; latent step k stands for frame k * stride
+    """
+    if samples.ndim not in (4, 5):
+        raise ValueError(
+            f"the LATENT has the shape {tuple(samples.shape)}, but prompts over time need frames: a video latent, or a "
+            "batch of frames."
+        )
+    steps = samples.shape[2] if samples.ndim == 5 else samples.shape[0]
+    frames = (steps - 1) * stride + 1
+    scenes = parse(schedule, frames)
+    masks = []
+    for row in weights(scenes, frames, blend)[:, ::stride]:
+        live = row.nonzero().flatten().tolist() or [0]
+        mask = row.view(-1, 1, 1).expand(-1, *samples.shape[-2:])  # (T, H, W)
+        masks.append({"mask": mask, "set_area_to_bounds": False, FRAMES: (live[0], live[-1] + 1)})
+    return scenes, masks

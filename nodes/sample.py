@@ -12,6 +12,7 @@ from ..lumiere_core.generate import check_frames
 from ..lumiere_core.samplers import SAMPLERS
 from .sampling import sample_clip
 from .sockets import schema, seed_input
+from .tensors import latent_of
 
 
 class EmptyVideo(io.ComfyNode):
@@ -58,7 +59,7 @@ class EmptyVideo(io.ComfyNode):
         samples = torch.zeros(
             1, 3, frames, height, width, device=comfy.model_management.intermediate_device()
         )
-        return io.NodeOutput({"samples": samples, "downscale_ratio_spacial": 1})
+        return io.NodeOutput(latent_of(samples))
 
 
 class Sample(io.ComfyNode):

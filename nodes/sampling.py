@@ -1,9 +1,8 @@
-"""Sampling in the host: the engine's samplers as the host's, windows as wrappers, progress, previews and interrupts."""
+"""Sampling in the host: the engine's samplers as the host's, progress, previews and interrupts."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,19 +12,16 @@ import comfy.samplers
 import comfy.utils
 import latent_preview
 import torch
-from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..lumiere_core.generate import augmented, check_size
+from ..lumiere_core.config import replace
+from ..lumiere_core.generate import augmented, check_noise_level, check_size
 from ..lumiere_core.samplers import SAMPLERS
-from ..lumiere_core.windows import fuse, shares
+from .host import empty_prompt
+from .wrappers import check_interrupt, control_of, controlled
 
 # How much smaller than pixels an empty latent says it is; older hosts do not know these.
 RATIOS = set(inspect.signature(comfy.sample.fix_empty_latent_channels).parameters) - {"model", "latent_image"}
-
-
-def check_interrupt() -> None:
-    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def host_sampler(name: str) -> Any:
@@ -56,42 +52,6 @@ def host_sampler(name: str) -> Any:
 
 def noise_levels(model: Any, steps: int) -> Tensor:
     return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "sgm_uniform", steps)
-
-
-def with_windows(
-    model: Any, window: int, overlap: int, each: Callable[[int, int], None] | None = None
-) -> Any:
-    """The MODEL under temporal MultiDiffusion: a clone whose every prediction is fused from windows of frames."""
-
-    def apply(
-        executor: Any,
-        x: Tensor,
-        t: Tensor,
-        c_concat: Tensor | None = None,
-        c_crossattn: Tensor | None = None,
-        control: Any = None,
-        transformer_options: dict | None = None,
-        **conds: Any,
-    ) -> Tensor:
-        def one(part: Tensor, cut: dict[str, Any]) -> Tensor:
-            check_interrupt()
-            return executor(
-                part, t, cut.pop("c_concat"), c_crossattn, control, transformer_options or {}, **cut
-            )
-
-        return fuse(one, x, {"c_concat": c_concat, **conds}, window, overlap, each)
-
-    def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
-        shape = list(noise_shape)
-        if len(shape) == 5:  # one window's work, and the half dozen whole clips a sampler holds
-            one_frame = patcher.model.memory_required([*shape[:2], 1, *shape[3:]])
-            shape[2] = min(shape[2], window) + math.ceil(6 * 4 * math.prod(shape) / one_frame)
-        return executor(patcher, shape, *args, **kwargs)
-
-    model = model.clone()
-    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "lumiere_windows", apply)
-    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "lumiere_windows", prepare)
-    return model
 
 
 class WindowProgress:
@@ -134,6 +94,31 @@ def sample_clip(
     return {**kept, "samples": out}
 
 
+def upscale_condition(
+    model: Any, clip: Tensor, noise_level: float, seed: int
+) -> tuple[dict[str, Any], Tensor]:
+    """What a super-resolution MODEL is given beside the prompt, and an empty canvas for it. Raises ValueError.
+
+    clip `(1, 3, T, H, W)` in [-1, 1]; the canvas is `(1, 3, T, 4H, 4W)`.
+    """
+    spec = getattr(model.model, "lumiere", None)
+    if spec is None or spec.kind != "ssr":
+        raise ValueError(
+            "the MODEL is not a Lumiere super-resolution model. Choose an SSR model in Load Lumiere Model."
+        )
+    check_noise_level(noise_level)
+    _, _, frames, height, width = clip.shape
+    check_size("width", width, spec.unet.size_multiple // spec.scale)
+    check_size("height", height, spec.unet.size_multiple // spec.scale)
+    condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
+    return condition, torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
+
+
+def with_options(conditioning: list, options: dict[str, Any]) -> list:
+    """CONDITIONING with these options added to each entry."""
+    return [[rows, {**given, **options}] for rows, given in conditioning]
+
+
 def enlarge_clip(
     model: Any,
     positive: Any,
@@ -145,16 +130,13 @@ def enlarge_clip(
     noise_level: float,
 ) -> Tensor:
     """The engine's `upscale` over the host's MODEL: `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`. Raises ValueError."""
-    spec = model.model.lumiere
-    _, _, frames, height, width = clip.shape
-    check_size("width", width, spec.unet.size_multiple // spec.scale)
-    check_size("height", height, spec.unet.size_multiple // spec.scale)
-    condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
-    positive = [[rows, {**options, **condition}] for rows, options in positive]
-    canvas = torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
-    progress = WindowProgress(model, steps * len(shares(frames, window, overlap)))
+    condition, canvas = upscale_condition(model, clip, noise_level, seed)
+    positive = with_options(empty_prompt(model) if positive is None else positive, condition)
+    # A closed loop stays one: its roll is kept, only the windows are this node's own.
+    windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
+    progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
     return comfy.sample.sample_custom(
-        with_windows(model, window, overlap, progress.window),
+        controlled(model, windows=windows, each=progress.window),
         comfy.sample.prepare_noise(canvas, seed),
         1.0,
         host_sampler("dpmpp_2m"),

@@ -18,3 +18,9 @@ def seed_input(tooltip: str = "The random seed. The same seed and settings give 
     return io.Int.Input(
         "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip
     )
+
+
+def advanced(widget: Any) -> Any:
+    """The same input, folded away by frontends that can; older hosts take no such argument, but pass this on."""
+    widget.extra_dict = {**(getattr(widget, "extra_dict", None) or {}), "advanced": True}
+    return widget

@@ -22,6 +22,11 @@ def image_of(clip: Tensor) -> Tensor:
     return (clip[0].permute(1, 2, 3, 0).float() / 2 + 0.5).clamp(0, 1).contiguous()
 
 
+def latent_of(clip: Tensor) -> dict[str, Any]:
+    """Clip `(1, 3, T, H, W)` -> LATENT. Newer hosts would otherwise rescale an empty one by 8."""
+    return {"samples": clip, "downscale_ratio_spacial": 1}
+
+
 class PixelVAE:
     """The VAE of a pixel model: it only changes layout, exactly. Answers the core nodes that encode and decode."""
 

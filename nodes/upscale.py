@@ -8,10 +8,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core.checkpoint import bundled, read
-from .host import LumiereModel, make_clip, make_model
-from .sampling import enlarge_clip
+from .host import make_model
+from .sampling import enlarge_clip, upscale_condition, with_options
 from .sockets import schema, seed_input
-from .tensors import clip_of, image_of
+from .tensors import clip_of, image_of, latent_of
 
 
 class Upscale(io.ComfyNode):
@@ -73,13 +73,47 @@ class Upscale(io.ComfyNode):
         positive: Any = None,
     ) -> io.NodeOutput:
         model = model or make_model(read(bundled("ssr")))
-        if not isinstance(model.model, LumiereModel) or model.model.lumiere.kind != "ssr":
-            raise ValueError(
-                "the MODEL is not a Lumiere super-resolution model. Choose an SSR model in Load Lumiere "
-                "Model, or leave the input empty."
-            )
-        if positive is None:
-            clip = make_clip(model.model.text)
-            positive = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level)
         return io.NodeOutput(image_of(out))
+
+
+class UpscaleConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_UpscaleConditioning",
+            display_name="Enlarge with KSampler (SSR Conditioning)",
+            category="Lumiere/condition",
+            description="Prepares a clip for an SSR model in any sampler, KSampler included. Put Long Clips "
+            "(MultiDiffusion) with a window of 16 on the MODEL, and use 6 steps at cfg 1.",
+            search_aliases=["ssr", "super resolution", "upscale conditioning", "ksampler upscale"],
+            inputs=[
+                io.Model.Input("model", tooltip="The SSR model, from Load Lumiere Model."),
+                io.Conditioning.Input("positive", tooltip="What is seen."),
+                io.Conditioning.Input("negative", tooltip="Not used at cfg 1."),
+                io.Image.Input("image", tooltip="The clip to enlarge, 64x64 for the mini model."),
+                io.Float.Input(
+                    "noise_level",
+                    default=0.05,
+                    min=0.0,
+                    max=0.4,
+                    step=0.01,
+                    tooltip="Noise mixed into the clip first. More of it repairs more and invents more.",
+                ),
+                seed_input("The random seed of that noise."),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+                io.Latent.Output(display_name="LATENT", tooltip="An empty clip, four times as large."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, positive: Any, negative: Any, image: Tensor, noise_level: float, seed: int
+    ) -> io.NodeOutput:
+        condition, canvas = upscale_condition(model, clip_of(image), noise_level, seed)
+        return io.NodeOutput(
+            with_options(positive, condition), with_options(negative, condition), latent_of(canvas)
+        )

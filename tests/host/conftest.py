@@ -1,39 +1,69 @@
-"""Finds the ComfyUI that host tests run in; without one they skip, and say so once, loudly."""
+"""Finds the ComfyUI that host tests run in; without one they skip, and say so once, loudly.
+
+`COMFYUI_PATH` may name several checkouts, parted as in PATH: every host test then runs in each of them.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 PACK = Path(__file__).resolve().parents[2]
+Host = tuple[Path, Path]  # a checkout and its interpreter
 
 
-def find_host() -> tuple[Path, Path] | None:
-    """A ComfyUI checkout and its interpreter: COMFYUI_PATH, an enclosing one, or ~/comfy/ComfyUI."""
-    enclosing = PACK.parent.parent if PACK.parent.name == "custom_nodes" else None
-    for path in (os.environ.get("COMFYUI_PATH"), enclosing, Path.home() / "comfy" / "ComfyUI"):
-        if path and (Path(path) / "comfy_execution").is_dir():
-            path = Path(path)
-            names = [
-                path / folder / tail
-                for folder in (".venv", "venv")
-                for tail in ("bin/python", "Scripts/python.exe")
-            ]
-            names.append(path.parent / "python_embeded" / "python.exe")
-            chosen = os.environ.get("COMFYUI_PYTHON")
-            for python in [Path(chosen)] if chosen else names:
-                if python.exists():
-                    return path, python
-    return None
+def python_of(path: Path) -> Path | None:
+    names = [
+        path / folder / tail for folder in (".venv", "venv") for tail in ("bin/python", "Scripts/python.exe")
+    ]
+    names.append(path.parent / "python_embeded" / "python.exe")
+    chosen = os.environ.get("COMFYUI_PYTHON")
+    return next((p for p in ([Path(chosen)] if chosen else names) if p.exists()), None)
 
 
-@pytest.fixture(scope="session")
-def host() -> tuple[Path, Path]:
-    found = find_host()
-    if found is None:
+def find_hosts() -> list[Host]:
+    """Those of COMFYUI_PATH, or else an enclosing one, or else ~/comfy/ComfyUI."""
+    asked = [Path(p) for p in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if p]
+    enclosing = [PACK.parent.parent] if PACK.parent.name == "custom_nodes" else []
+    found = []
+    for path in asked or [*enclosing, Path.home() / "comfy" / "ComfyUI"]:
+        if (path / "comfy_execution").is_dir() and (python := python_of(path)):
+            found.append((path, python))
+        elif asked:
+            raise pytest.UsageError(
+                f"COMFYUI_PATH names {path}, but there is no ComfyUI with an interpreter there."
+            )
+    return found if asked else found[:1]
+
+
+@pytest.fixture(
+    scope="session", params=find_hosts() or [None], ids=lambda host: host[0].name if host else "no host"
+)
+def host(request: pytest.FixtureRequest) -> Host:
+    if request.param is None:
         pytest.skip(
             "NO COMFYUI FOUND: the nodes were not tested in a real host. Set COMFYUI_PATH and COMFYUI_PYTHON."
         )
-    return found
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def report(host: Host) -> dict:
+    """What `inside.py` measured in that host."""
+    path, python = host
+    run = subprocess.run(
+        [str(python), str(Path(__file__).parent / "inside.py")],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "COMFYUI_PATH": str(path)},
+        timeout=1200,
+    )
+    lines = [line for line in run.stdout.splitlines() if line.startswith("REPORT ")]
+    assert lines, run.stdout[-2000:] + run.stderr[-4000:]
+    return json.loads(lines[-1].removeprefix("REPORT "))

@@ -2,18 +2,21 @@
 
     COMFYUI_PATH=... <ComfyUI's python> tests/host/inside.py
 
-`test_parity.py` starts it and asserts on the figures.
+`test_parity.py` and `test_controls.py` start it and assert on the figures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HOST, PACK = Path(os.environ["COMFYUI_PATH"]), Path(__file__).resolve().parents[2]
 base = tempfile.mkdtemp()
@@ -26,170 +29,346 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 
+import comfy.latent_formats  # noqa: E402
+import comfy.model_base  # noqa: E402
+import comfy.model_patcher  # noqa: E402
 import comfy.sample  # noqa: E402
 import comfy.samplers  # noqa: E402
 import comfy.sd  # noqa: E402
+import comfy.supported_models_base  # noqa: E402
 import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 import nodes as core  # noqa: E402
 
 torch.set_num_threads(2)
+STEPS = 5
+SAMPLERS = ("euler", "ddim", "dpmpp_2m")
+PROMPTS = {
+    "short": ("a red fish", ""),
+    "long": ("an orange balloon drifting left over the meadow at sunset", "blue"),
+}
 
 
-def load_pack() -> tuple:
-    """Import the pack as the host does: under a path-shaped name, through its entry point."""
-    name = str(PACK).replace(".", "_x_")
-    spec = importlib.util.spec_from_file_location(
-        name, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+def apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two clips in [-1, 1], in 255ths of the range."""
+    return 127.5 * float((a - b).abs().max())
+
+
+def sentence(call: Callable[[], Any]) -> str:
+    """What a call refuses with; empty where it does not."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+class Pack:
+    """The pack as the host imports it: under a path-shaped name, through its entry point."""
+
+    def __init__(self) -> None:
+        self.name = str(PACK).replace(".", "_x_")
+        spec = importlib.util.spec_from_file_location(
+            self.name, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+        )
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[self.name] = module
+        spec.loader.exec_module(module)
+        extension = asyncio.run(module.comfy_entrypoint())
+        self.nodes = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+        self.choice = self.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[0]
+        self.model, self.clip, self.vae = self.run("LoadModel", self.choice)
+        (self.latent,) = self.run("EmptyVideo", 64, 64, 16)
+
+    def module(self, path: str) -> Any:
+        return importlib.import_module(f"{self.name}.{path}")
+
+    def run(self, node: str, *values: Any, **inputs: Any) -> tuple:
+        return self.nodes[f"Lumiere_{node}"].execute(*values, **inputs).args
+
+    def encode(self, text: str) -> list:
+        return core.CLIPTextEncode().encode(self.clip, text)[0]
+
+    def ours(self, sampler: str, prompts: tuple[str, str], model: Any = None) -> Tensor:
+        yes, no = map(self.encode, prompts)
+        return self.run("Sample", model or self.model, yes, no, self.latent, 5, STEPS, 3.0, sampler)[0][
+            "samples"
+        ]
+
+    def theirs(self, sampler: str, prompts: tuple[str, str], model: Any = None) -> Tensor:
+        yes, no = map(self.encode, prompts)
+        model = model or self.model
+        return core.common_ksampler(model, 5, STEPS, 3.0, sampler, "sgm_uniform", yes, no, self.latent)[0][
+            "samples"
+        ]
+
+    def alone(self, sampler: str, prompts: tuple[str, str], **settings: Any) -> Tensor:
+        """The engine without any host object."""
+        checkpoint, generate = (self.module(f"lumiere_core.{room}") for room in ("checkpoint", "generate"))
+        model = checkpoint.load(checkpoint.bundled("base"))
+        chosen = {"num_frames": 16, "steps": STEPS, "cfg_scale": 3.0, "rescale": 0.0, "seed": 5, **settings}
+        return generate.text_to_video(model, *prompts, generate.Settings(sampler=sampler, **chosen))
+
+
+def sampling(pack: Pack) -> dict:
+    """Our sampler, the core's and the engine alone make one clip."""
+    report: dict = {"nodes": sorted(pack.nodes), "dtype": str(pack.model.model.get_dtype())}
+    for length, prompts in PROMPTS.items():
+        for sampler in SAMPLERS:
+            theirs = pack.theirs(sampler, prompts)
+            report[f"{sampler} {length}"] = apart(pack.ours(sampler, prompts), theirs)
+    report["spread"] = float(theirs.std())
+    report["engine"] = apart(pack.alone("dpmpp_2m", PROMPTS["long"]), theirs)
+
+    levels = pack.model.get_model_object("model_sampling")
+    uniform = pack.module("lumiere_core.schedules").uniform(10, pack.model.model.lumiere.diffusion)
+    spread = comfy.samplers.calculate_sigmas(levels, "sgm_uniform", 10)
+    report["sigmas"] = float(((uniform - spread) / uniform.clamp(min=1e-6)).abs().max())
+    for scheduler in ("normal", "simple", "beta", "ddim_uniform", "karras"):
+        sigmas = comfy.samplers.calculate_sigmas(levels, scheduler, 10)
+        assert bool((sigmas[:-1] > sigmas[1:]).all()) and bool(sigmas.isfinite().all()), scheduler
+    return report
+
+
+def decoding(pack: Pack) -> dict:
+    """The VAE is exact both ways, through the core's nodes."""
+    samples = pack.theirs("dpmpp_2m", PROMPTS["long"])
+    image = core.VAEDecode().decode(pack.vae, {"samples": samples})[0]
+    again = core.VAEEncode().encode(pack.vae, image)[0]["samples"]
+    back = core.VAEDecode().decode(pack.vae, {"samples": again})[0]
+    tiled = core.VAEDecodeTiled().decode(pack.vae, {"samples": samples}, 512)[0]
+    return {
+        "decoded": list(image.shape),
+        "round trip": float((back - image).abs().max()),
+        "tiled": float((tiled - image).abs().max()),
+    }
+
+
+def upscaling(pack: Pack) -> dict:
+    """Super-resolution: our node, the core's KSampler and the engine alone."""
+    checkpoint, generate = (pack.module(f"lumiere_core.{room}") for room in ("checkpoint", "generate"))
+    clip = pack.theirs("dpmpp_2m", PROMPTS["long"])
+    engine = checkpoint.load(checkpoint.bundled("ssr"))
+    alone = generate.upscale(engine, clip, "", generate.Settings(steps=2, window=8, seed=9))
+    image = clip[0].permute(1, 2, 3, 0) / 2 + 0.5
+    node = pack.run("Upscale", image, 9, 2, 8, 2, 0.05)[0]
+
+    ssr, words, vae = pack.run(
+        "LoadModel", pack.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[1]
     )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    extension = asyncio.run(module.comfy_entrypoint())
-    nodes = asyncio.run(extension.get_node_list())
-    return name, {node.GET_SCHEMA().node_id: node for node in nodes}
+    (ssr,) = pack.run("MultiDiffusion", ssr, 8, 2, "triangle", False)
+    nothing = core.CLIPTextEncode().encode(words, "")[0]
+    yes, no, canvas = pack.run("UpscaleConditioning", ssr, nothing, nothing, image, 0.05, 9)
+    sampled = core.common_ksampler(ssr, 9, 2, 1.0, "dpmpp_2m", "sgm_uniform", yes, no, canvas)[0]
+    through_core = core.VAEDecode().decode(vae, sampled)[0]
+    return {
+        "upscaled": list(node.shape),
+        "ssr": 255 * float((node - (alone[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1)).abs().max()),
+        "ssr in the core": 255 * float((node - through_core).abs().max()),
+    }
 
 
-def run(node: type, **inputs: object) -> tuple:
-    """Execute a node as the host's executor would, and give its outputs."""
-    return (
-        node.EXECUTE_NORMALIZED(**inputs).args
-        if hasattr(node, "EXECUTE_NORMALIZED")
-        else node.execute(**inputs).args
-    )
+def patching(pack: Pack) -> dict:
+    """LoRA, and layers that get their weights late."""
+    before = pack.theirs("dpmpp_2m", PROMPTS["long"])
+    weight = pack.model.model.diffusion_model.middle_block[0].in_layers[2].weight
+    name = "diffusion_model.middle_block.0.in_layers.2.lora"
+    lora = {
+        f"{name}_up.weight": torch.randn(weight.shape[0], 2),
+        f"{name}_down.weight": torch.randn(2, weight[0].numel()),
+    }
+    with_lora, _ = comfy.sd.load_lora_for_models(pack.model, None, lora, 1.0, 0)
+    changed, back = (pack.ours("dpmpp_2m", PROMPTS["long"], model) for model in (with_lora, pack.model))
+    report = {"lora changes": float((changed - before).abs().max()), "lora leaves": apart(back, before)}
+
+    # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
+    if hasattr(getattr(comfy, "memory_management", None), "aimdo_enabled"):
+        was = comfy.memory_management.aimdo_enabled
+        comfy.memory_management.aimdo_enabled = True
+        try:
+            lazy = pack.run("LoadModel", pack.choice)[0]
+        finally:
+            comfy.memory_management.aimdo_enabled = was
+        report["lazy"] = apart(pack.ours("dpmpp_2m", PROMPTS["long"], lazy), before)
+    return report
+
+
+# ------------------------------------------------------------------------------------------ controls on a MODEL
+def controls(pack: Pack) -> dict:
+    """Guidance, loop and windows: our sampler, the core's and the engine alone make one clip."""
+    chosen = {
+        "guidance": ("Guidance", (0.7, 0.0, 1.0, 0.0), {"rescale": 0.7}),
+        "threshold": ("Guidance", (0.0, 0.0, 1.0, 0.9), None),
+        "interval": ("Guidance", (0.0, 0.2, 0.7, 0.0), None),
+        "loop": ("Loop", (5,), {"loop": True}),
+        "windows": ("MultiDiffusion", (8, 2, "triangle", False), {"window": 8, "overlap": 2}),
+    }
+    report, plain = {}, pack.theirs("dpmpp_2m", PROMPTS["long"])
+    for name, (node, values, settings) in chosen.items():
+        (model,) = pack.run(node, pack.model, *values)
+        for sampler in SAMPLERS:
+            theirs = pack.theirs(sampler, PROMPTS["long"], model)
+            report[f"{name} {sampler}"] = apart(pack.ours(sampler, PROMPTS["long"], model), theirs)
+        report[f"{name} acts"] = apart(theirs, plain)
+        if settings:
+            report[f"{name} engine"] = apart(pack.alone("dpmpp_2m", PROMPTS["long"], **settings), theirs)
+
+    (a,) = pack.run("MultiDiffusion", *pack.run("Loop", pack.model, 5), 8, 2, "triangle", False)
+    (b,) = pack.run("Loop", *pack.run("MultiDiffusion", pack.model, 8, 2, "triangle", False), 5)
+    made = [pack.theirs("euler", PROMPTS["long"], model) for model in (a, b)]
+    report["order"] = apart(*made)
+    report["untouched"] = apart(pack.theirs("dpmpp_2m", PROMPTS["long"]), plain)
+    return report
+
+
+class FrameLocal(torch.nn.Module):
+    """A network that looks at single frames, at its condition and at its prompt."""
+
+    dtype = torch.float32
+
+    def __init__(self, channels: int = 3, **_: Any) -> None:
+        super().__init__()
+        self.channels, self.sizes = channels, []
+
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, control: Any = None, **_: Any) -> Tensor:
+        self.sizes.append((x.shape[0], x.shape[2]))
+        image, condition = x[:, : self.channels], x[:, self.channels :]
+        bias = context.mean(dim=(1, 2)).view(-1, *[1] * (x.ndim - 1))
+        level = timesteps.view(-1, *[1] * (x.ndim - 1)) / 1000
+        return (image * 1.3 + condition.mean(dim=1, keepdim=True) + bias - level).tanh()
+
+
+def foreign_model(channels: int, as_batch: bool) -> Any:
+    """A MODEL that is not ours, with a condition of its own for every frame."""
+
+    class Format(comfy.latent_formats.LatentFormat):
+        latent_channels, latent_dimensions = channels, 2 if as_batch else 3
+        spacial_downscale_ratio = temporal_downscale_ratio = 1
+
+    class Config(comfy.supported_models_base.BASE):
+        unet_config, unet_extra_config, latent_format = {"channels": channels}, {}, Format
+        sampling_settings: dict = {}
+
+    class Model(comfy.model_base.BaseModel):
+        def concat_cond(self, **kwargs: Any) -> Tensor:
+            noise = kwargs["noise"]
+            steps = torch.linspace(-1, 1, noise.shape[0] if as_batch else noise.shape[2])
+            return (
+                steps.view(-1, 1, 1, 1).expand_as(noise)
+                if as_batch
+                else steps.view(1, 1, -1, 1, 1).expand_as(noise)
+            )
+
+    config = Config({"channels": channels, "disable_unet_model_creation": False})
+    config.set_inference_dtype(torch.float32, None)
+    model = Model(config, comfy.model_base.ModelType.EPS, device=torch.device("cpu"), unet_model=FrameLocal)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+
+def conditioning(value: float, rows: int) -> list:
+    return [[torch.full((1, rows, 8), value), {}]]
+
+
+def foreign(pack: Pack) -> dict:
+    """Windows, loops and prompts over time on MODELs that are not ours: over frame-local ones nothing may change."""
+    report = {}
+    for kind, as_batch in (("video", False), ("frames as batch", True)):
+        model = foreign_model(4 if as_batch else 3, as_batch)
+        shape = (21, 4, 8, 8) if as_batch else (1, 3, 21, 8, 8)
+        latent = {"samples": torch.zeros(shape)}
+        yes, no = conditioning(0.3, 7), conditioning(-0.4, 11)
+
+        def sample(
+            model: Any, sampler: str, positive: list, negative: list = no, latent: dict = latent
+        ) -> Tensor:
+            return core.common_ksampler(model, 3, 6, 2.0, sampler, "normal", positive, negative, latent)[0][
+                "samples"
+            ]
+
+        (windows,) = pack.run("MultiDiffusion", model, 8, 3, "triangle", False)
+        (around,) = pack.run("MultiDiffusion", model, 8, 3, "flat", True)
+        (loop,) = pack.run("Loop", windows, 4)
+        for sampler in SAMPLERS:
+            whole = sample(model, sampler, yes)
+            for name, cut in (("windows", windows), ("around", around), ("loop", loop)):
+                difference = (sample(cut, sampler, yes) - whole).abs().max()
+                report[f"{kind} {name} {sampler}"] = float(difference / whole.abs().max())
+        report[f"{kind} spread"] = float(whole.std())
+
+        # Two prompts, one for the frames before 9: each frame is what its own prompt alone makes of it.
+        axis = 0 if as_batch else 2
+        over_time, masks = pack.module("nodes.prompt").over_time, pack.module("nodes.sampling").with_options
+        _, (first, second) = over_time("0: a / 9: b", latent["samples"], 0, 1)
+        both = [*masks(yes, first), *masks(conditioning(0.9, 7), second)]
+        alone = sample(model, "euler", yes), sample(model, "euler", conditioning(0.9, 7))
+        expected = torch.cat([alone[0].narrow(axis, 0, 9), alone[1].narrow(axis, 9, 12)], axis)
+        for name, cut in (("", model), (" in windows", windows)):
+            sizes = model.model.diffusion_model.sizes
+            sizes.clear()
+            report[f"{kind} prompts{name}"] = float(
+                (sample(cut, "euler", both) - expected).abs().max() / expected.abs().max()
+            )
+            report[f"{kind} work{name}"] = sum(n if as_batch else n * frames for n, frames in sizes) / 6
+    return report
+
+
+def refusing(pack: Pack) -> dict:
+    """Bad input, and what is said about it."""
+    model, encode, latent = pack.model, pack.encode, pack.latent
+    wrong = [[torch.zeros(1, 77, 768), {}]]
+    odd = {"samples": torch.zeros(1, 3, 4, 60, 64)}
+    image = torch.rand(4, 64, 64, 3)
+    windows = pack.run("MultiDiffusion", model, 8, 2, "triangle", False)[0]
+    beside = windows.clone()
+    beside.model_options["context_handler"] = object()
+    still = foreign_model(4, True)
+
+    def ksampler(model: Any, positive: list, samples: dict) -> Any:
+        return core.common_ksampler(model, 0, 1, 1.0, "euler", "normal", positive, positive, samples)
+
+    calls: dict[str, Callable[[], Any]] = {
+        "foreign prompt": lambda: ksampler(model, wrong, latent),
+        "odd size": lambda: pack.run("Sample", model, encode(""), encode(""), odd, 0, 1, 1.0, "euler"),
+        "odd size in the core": lambda: ksampler(model, encode(""), odd),
+        "latent of another model": lambda: ksampler(model, encode(""), {"samples": torch.ones(1, 4, 8, 8)}),
+        "not ssr": lambda: pack.run("Upscale", image, 0, 1, 16, 2, 0.1, model=model),
+        "overlap": lambda: pack.run("Upscale", image, 0, 1, 4, 4, 0.1),
+        "foreign latent": lambda: core.VAEDecode().decode(pack.vae, {"samples": torch.zeros(1, 4, 8, 8)}),
+        "window": lambda: pack.run("MultiDiffusion", model, 4, 4, "triangle", False),
+        "core windows before": lambda: pack.run("Loop", beside, 0),
+        "core windows after": lambda: ksampler(beside, encode(""), latent),
+        "no time": lambda: ksampler(
+            pack.run("MultiDiffusion", still, 8, 2, "triangle", False)[0],
+            conditioning(0.0, 3),
+            {"samples": torch.zeros(1, 4, 8, 8)},
+        ),
+        "no time for a schedule": lambda: pack.module("nodes.prompt").over_time(
+            "0: a", torch.zeros(1, 8, 99), 0, 1
+        ),
+        "schedule": lambda: pack.module("nodes.prompt").over_time("0: a / 90: b", latent["samples"], 0, 1),
+        "interval": lambda: pack.run("Guidance", model, 0.7, 0.8, 0.2, 0.0),
+        "threshold of a latent": lambda: pack.run("Guidance", still, 0.7, 0.0, 1.0, 0.9),
+        "base for ssr": lambda: pack.run(
+            "UpscaleConditioning", model, encode(""), encode(""), image, 0.05, 0
+        ),
+        "ssr without a clip": lambda: ksampler(
+            pack.run("LoadModel", pack.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[1])[0],
+            encode(""),
+            latent,
+        ),
+    }
+    return {"refusals": {what: sentence(call) for what, call in calls.items()}}
 
 
 def main() -> dict:
-    name, pack = load_pack()
-    host = sys.modules[f"{name}.nodes.host"]
-    report: dict = {"nodes": sorted(pack)}
+    report: dict = {}
     with torch.inference_mode():
-        choice = pack["Lumiere_LoadModel"].define_schema().inputs[0].options[0]
-        model, clip, vae = pack["Lumiere_LoadModel"].execute(choice).args
-        report["dtype"] = str(model.model.get_dtype())
-        (latent,) = pack["Lumiere_EmptyVideo"].execute(64, 64, 16).args
-
-        def encode(text: str) -> list:
-            return core.CLIPTextEncode().encode(clip, text)[0]
-
-        prompts = {
-            "short": ("a red fish", ""),
-            "long": ("an orange balloon drifting left over the meadow at sunset", "blue"),
-        }
-        for length, (yes, no) in prompts.items():
-            for sampler in ("euler", "ddim", "dpmpp_2m"):
-                ours = (
-                    pack["Lumiere_Sample"]
-                    .execute(model, encode(yes), encode(no), latent, 5, 8, 3.0, sampler)
-                    .args[0]
-                )
-                theirs = core.common_ksampler(
-                    model, 5, 8, 3.0, sampler, "sgm_uniform", encode(yes), encode(no), latent
-                )[0]
-                report[f"{sampler} {length}"] = 127.5 * float(
-                    (ours["samples"] - theirs["samples"]).abs().max()
-                )
-        report["spread"] = float(theirs["samples"].std())
-
-        # The engine alone, without any host object, makes the same clip.
-        engine = sys.modules[f"{name}.lumiere_core.checkpoint"]
-        alone = engine.load(engine.bundled("base"))
-        generate = importlib.import_module(f"{name}.lumiere_core.generate")
-        yes, no = prompts["long"]
-        settings = generate.Settings(
-            num_frames=16, steps=8, cfg_scale=3.0, rescale=0.0, seed=5, sampler="dpmpp_2m"
-        )
-        clip_alone = generate.text_to_video(alone, yes, no, settings)
-        report["engine"] = 127.5 * float((clip_alone - theirs["samples"]).abs().max())
-
-        # Schedules, one against the other.
-        sampling = model.get_model_object("model_sampling")
-        uniform = sys.modules[f"{name}.lumiere_core.schedules"].uniform(10, model.model.lumiere.diffusion)
-        spread = comfy.samplers.calculate_sigmas(sampling, "sgm_uniform", 10)
-        report["sigmas"] = float(((uniform - spread) / uniform.clamp(min=1e-6)).abs().max())
-        for scheduler in ("normal", "simple", "beta", "ddim_uniform", "karras"):
-            sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, 10)
-            assert bool((sigmas[:-1] > sigmas[1:]).all()) and bool(sigmas.isfinite().all()), scheduler
-
-        # The VAE is exact both ways, through the core's nodes.
-        image = core.VAEDecode().decode(vae, theirs)[0]
-        report["decoded"] = list(image.shape)
-        again = core.VAEEncode().encode(vae, image)[0]["samples"]
-        report["round trip"] = float(
-            (core.VAEDecode().decode(vae, {"samples": again})[0] - image).abs().max()
-        )
-        tiled = core.VAEDecodeTiled().decode(vae, theirs, 512)[0]
-        report["tiled"] = float((tiled - image).abs().max())
-
-        # Super-resolution through the host against the engine alone.
-        ssr = engine.load(engine.bundled("ssr"))
-        enlarged = generate.upscale(ssr, clip_alone, "", generate.Settings(steps=2, window=8, seed=9))
-        unclipped = clip_alone[0].permute(1, 2, 3, 0) / 2 + 0.5
-        node = pack["Lumiere_Upscale"].execute(unclipped, 9, 2, 8, 2, 0.05).args[0]
-        report["upscaled"] = list(node.shape)
-        report["ssr"] = 255 * float(
-            (node - (enlarged[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1)).abs().max()
-        )
-
-        # LoRA: the host finds our layers by their names.
-        weight = model.model.diffusion_model.middle_block[0].in_layers[2].weight
-        lora = {
-            "diffusion_model.middle_block.0.in_layers.2.lora_up.weight": torch.randn(weight.shape[0], 2),
-            "diffusion_model.middle_block.0.in_layers.2.lora_down.weight": torch.randn(2, weight[0].numel()),
-        }
-        with_lora, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0)
-        same = (encode(yes), encode(no), latent, 5, 8, 3.0, "dpmpp_2m")
-        changed = pack["Lumiere_Sample"].execute(with_lora, *same).args[0]
-        back = pack["Lumiere_Sample"].execute(model, *same).args[0]
-        report["lora changes"] = float((changed["samples"] - theirs["samples"]).abs().max())
-        report["lora leaves"] = 127.5 * float((back["samples"] - theirs["samples"]).abs().max())
-
-        # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
-        if hasattr(getattr(comfy, "memory_management", None), "aimdo_enabled"):
-            before = comfy.memory_management.aimdo_enabled
-            comfy.memory_management.aimdo_enabled = True
-            try:
-                lazy, lazy_clip, _ = pack["Lumiere_LoadModel"].execute(choice).args
-            finally:
-                comfy.memory_management.aimdo_enabled = before
-            rows = [core.CLIPTextEncode().encode(lazy_clip, text)[0] for text in (yes, no)]
-            late = pack["Lumiere_Sample"].execute(lazy, *rows, latent, 5, 8, 3.0, "dpmpp_2m").args[0]
-            report["lazy"] = 127.5 * float((late["samples"] - theirs["samples"]).abs().max())
-
-        report["remark"] = host.remark_on(clip, "a red dragon")
-        report["refusals"] = {}
-        wrong = [[torch.zeros(1, 77, 768), {}]]
-        odd = {"samples": torch.zeros(1, 3, 4, 60, 64)}
-        for what, call in {
-            "foreign prompt": lambda: core.common_ksampler(
-                model, 0, 1, 1.0, "euler", "normal", wrong, wrong, latent
-            ),
-            "odd size": lambda: pack["Lumiere_Sample"].execute(
-                model, encode(""), encode(""), odd, 0, 1, 1.0, "euler"
-            ),
-            "odd size in the core": lambda: core.common_ksampler(
-                model, 0, 1, 1.0, "euler", "normal", encode(""), encode(""), odd
-            ),
-            "latent of another model": lambda: core.common_ksampler(
-                model,
-                0,
-                1,
-                1.0,
-                "euler",
-                "normal",
-                encode(""),
-                encode(""),
-                {"samples": torch.ones(1, 4, 8, 8)},
-            ),
-            "not ssr": lambda: pack["Lumiere_Upscale"].execute(image, 0, 1, 16, 2, 0.1, model=model),
-            "overlap": lambda: pack["Lumiere_Upscale"].execute(image, 0, 1, 4, 4, 0.1),
-            "foreign latent": lambda: core.VAEDecode().decode(vae, {"samples": torch.zeros(1, 4, 8, 8)}),
-        }.items():
-            try:
-                call()
-                report["refusals"][what] = ""
-            except ValueError as error:
-                report["refusals"][what] = str(error)
+        pack = Pack()
+        report["remark"] = pack.module("nodes.host").remark_on(pack.clip, "a red dragon")
+        for part in (sampling, decoding, upscaling, patching, controls, foreign, refusing):
+            report |= part(pack)
     return report
 
 

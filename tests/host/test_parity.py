@@ -2,29 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
-
-
-@pytest.fixture(scope="module")
-def report(host: tuple[Path, Path]) -> dict:
-    path, python = host
-    run = subprocess.run(
-        [str(python), str(Path(__file__).parent / "inside.py")],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, "COMFYUI_PATH": str(path)},
-        timeout=900,
-    )
-    lines = [line for line in run.stdout.splitlines() if line.startswith("REPORT ")]
-    assert lines, run.stdout[-2000:] + run.stderr[-4000:]
-    return json.loads(lines[-1].removeprefix("REPORT "))
 
 
 @pytest.mark.parametrize("sampler", ["euler", "ddim", "dpmpp_2m"])
@@ -46,9 +24,10 @@ def test_the_vae_changes_no_pixel(report: dict) -> None:
     assert report["tiled"] == 0
 
 
-def test_super_resolution_in_the_host_equals_the_engine(report: dict) -> None:
+def test_super_resolution_in_the_host_equals_the_engine_and_the_core_ksampler(report: dict) -> None:
     assert report["upscaled"] == [16, 256, 256, 3]
     assert report["ssr"] < 2
+    assert report["ssr in the core"] < 2
 
 
 def test_a_lora_moves_the_clip_and_leaves_no_trace(report: dict) -> None:
@@ -62,20 +41,3 @@ def test_layers_that_get_their_weights_late_make_the_same_clip(report: dict) -> 
 
 def test_words_the_model_does_not_know_are_named(report: dict) -> None:
     assert "dragon" in report["remark"]
-
-
-@pytest.mark.parametrize(
-    ("what", "words"),
-    [
-        ("foreign prompt", ("768", "128")),
-        ("odd size", ("60", "48 or 64")),
-        ("odd size in the core", ("60", "48 or 64")),
-        ("latent of another model", ("(1, 4, 1, 8, 8)", "Empty Clip")),
-        ("not ssr", ("super-resolution",)),
-        ("overlap", ("overlap is 4",)),
-        ("foreign latent", ("(1, 4, 1, 8, 8)",)),
-    ],
-)
-def test_bad_input_is_one_sentence_with_the_number(report: dict, what: str, words: tuple[str, ...]) -> None:
-    assert report["refusals"][what], f"{what} was not refused"
-    assert all(word in report["refusals"][what] for word in words)

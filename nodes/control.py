@@ -1,0 +1,170 @@
+"""Nodes that tell a MODEL how to work, whatever sampler runs it: MODEL in, MODEL out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..lumiere_core.config import replace
+from ..lumiere_core.guidance import check_guidance
+from ..lumiere_core.windows import WEIGHTS, Windows
+from .host import LumiereModel
+from .sockets import advanced, schema, seed_input
+from .wrappers import control_of, controlled
+
+
+class Guidance(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_Guidance",
+            display_name="Guidance for Clips",
+            category="Lumiere/control",
+            description="Keeps strong guidance (cfg) from burning colours, measured over the whole clip so that "
+            "brightness does not flicker. Any sampler obeys.",
+            search_aliases=["cfg rescale", "rescale cfg", "guidance interval", "dynamic thresholding"],
+            inputs=[
+                io.Model.Input("model", tooltip="Any MODEL."),
+                io.Float.Input(
+                    "rescale",
+                    default=0.7,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Pulls contrast back to that of the prompt alone. 0 is off, 0.5 to 0.7 is usual.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Guidance begins at this share of sampling. Before it cfg is 1, which is twice as fast.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Guidance ends at this share of sampling. After it cfg is 1, which is twice as fast.",
+                ),
+                advanced(
+                    io.Float.Input(
+                        "threshold",
+                        default=0.0,
+                        min=0.0,
+                        max=1.0,
+                        step=0.005,
+                        tooltip="Dynamic thresholding for Lumiere's pixel models: 0.995 tames a cfg above 6. 0 is off.",
+                    )
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, rescale: float, start_percent: float, end_percent: float, threshold: float
+    ) -> io.NodeOutput:
+        check_guidance(rescale=rescale, quantile=threshold)
+        if start_percent > end_percent:
+            raise ValueError(
+                f"start_percent is {start_percent:g}, which lies after end_percent {end_percent:g}. Swap them."
+            )
+        if threshold and not isinstance(model.model, LumiereModel):
+            raise ValueError(
+                f"threshold is {threshold:g}, but dynamic thresholding needs a MODEL of pixels from -1 to 1, and this "
+                "one works on a latent. Set it to 0; rescale does the same job there."
+            )
+        interval = (start_percent, end_percent)
+        return io.NodeOutput(controlled(model, rescale=rescale, interval=interval, quantile=threshold))
+
+
+class MultiDiffusion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_MultiDiffusion",
+            display_name="Long Clips (MultiDiffusion)",
+            category="Lumiere/control",
+            description="The MODEL sees a window of frames at a time; overlapping windows are fused at every step, so "
+            "a clip may be longer than the model or the memory. Any sampler obeys.",
+            search_aliases=[
+                "context window",
+                "context options",
+                "sliding window",
+                "long video",
+                "multidiffusion",
+            ],
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="Any MODEL with frames: Lumiere, video models, frames as batch."
+                ),
+                io.Int.Input(
+                    "window",
+                    default=80,
+                    min=1,
+                    max=4096,
+                    tooltip="Frames seen at a time, in the LATENT's own count: 80 for Lumiere mini, 16 for its SSR and "
+                    "for AnimateDiff, 21 for Wan.",
+                ),
+                io.Int.Input(
+                    "overlap",
+                    default=16,
+                    min=0,
+                    max=4095,
+                    tooltip="Frames that neighbouring windows share. More of it is smoother and slower.",
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "weights",
+                        options=list(WEIGHTS),
+                        default="triangle",
+                        tooltip="What a window's frames count: triangle falls towards its ends, flat does not.",
+                    )
+                ),
+                io.Boolean.Input(
+                    "wrap",
+                    default=False,
+                    tooltip="Windows go on round the end of the clip, so that it loops. Needs a clip longer than the "
+                    "window.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, window: int, overlap: int, weights: str, wrap: bool) -> io.NodeOutput:
+        roll = control_of(model.model_options).windows.roll
+        windows = Windows(window, overlap, weights, wrap, roll)
+        windows.parts(1)  # what cannot be is said here, not at the sampler
+        return io.NodeOutput(controlled(model, windows=windows))
+
+
+class Loop(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_Loop",
+            display_name="Seamless Loop (while Sampling)",
+            category="Lumiere/control",
+            description="After the last frame comes the first: at every step the clip is rolled in time, so that the "
+            "model's own beginning and end are nowhere for long. Any sampler obeys. A clip whose length is no multiple "
+            "of the model's time factor (4 for Lumiere mini) is filled up with its own beginning inside the model, and "
+            "comes out at its own length.",
+            search_aliases=["loop", "seamless loop", "looping video", "closed loop", "living photo"],
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="Any MODEL with frames. Causal video VAEs (Wan, LTX) decode a seam."
+                ),
+                seed_input("Where each step begins. Any number will do."),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, seed: int) -> io.NodeOutput:
+        windows = replace(control_of(model.model_options).windows, roll=seed)
+        return io.NodeOutput(controlled(model, windows=windows))

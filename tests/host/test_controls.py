@@ -1,0 +1,75 @@
+"""Controls on a MODEL, in the real host: every sampler obeys them, ours or not, and what cannot be is said."""
+
+from __future__ import annotations
+
+import pytest
+
+CONTROLS = ("guidance", "threshold", "interval", "loop", "windows")
+
+
+@pytest.mark.parametrize("sampler", ["euler", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("control", CONTROLS)
+def test_the_core_ksampler_obeys_a_control_as_our_sampler_does(
+    report: dict, control: str, sampler: str
+) -> None:
+    assert report[f"{control} {sampler}"] < 2
+    assert report[f"{control} acts"] > 5, "it changes the clip"
+
+
+@pytest.mark.parametrize("control", ["guidance", "loop", "windows"])
+def test_the_engine_alone_does_the_same(report: dict, control: str) -> None:
+    assert report[f"{control} engine"] < 2
+
+
+def test_the_order_of_the_nodes_does_not_matter_and_the_model_they_came_from_is_untouched(
+    report: dict,
+) -> None:
+    assert report["order"] < 0.1
+    assert report["untouched"] < 0.1
+
+
+@pytest.mark.parametrize("kind", ["video", "frames as batch"])
+@pytest.mark.parametrize("sampler", ["euler", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("cut", ["windows", "around", "loop"])
+def test_a_model_that_looks_at_single_frames_does_not_notice(
+    report: dict, kind: str, cut: str, sampler: str
+) -> None:
+    assert report[f"{kind} spread"] > 0.1
+    assert report[f"{kind} {cut} {sampler}"] < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["video", "frames as batch"])
+def test_each_frame_is_made_by_its_own_prompt_and_windows_run_no_other(report: dict, kind: str) -> None:
+    assert report[f"{kind} prompts"] < 1e-5
+    assert report[f"{kind} prompts in windows"] < 1e-5
+    # Without windows three prompts see 21 frames each. Windows of 8 with an overlap of 3 cover 32 frames: the negative
+    # prompt sees them all, the others only where they are asked for.
+    assert report[f"{kind} work"] == 63
+    assert report[f"{kind} work in windows"] < 80
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("foreign prompt", ("768", "128")),
+        ("odd size", ("60", "48 or 64")),
+        ("odd size in the core", ("60", "48 or 64")),
+        ("latent of another model", ("(1, 4, 1, 8, 8)", "Empty Clip")),
+        ("not ssr", ("super-resolution",)),
+        ("overlap", ("overlap is 4",)),
+        ("foreign latent", ("(1, 4, 1, 8, 8)",)),
+        ("window", ("overlap is 4",)),
+        ("core windows before", ("context windows",)),
+        ("core windows after", ("context windows",)),
+        ("no time", ("(1, 4, 8, 8)", "video latent")),
+        ("no time for a schedule", ("(1, 8, 99)",)),
+        ("schedule", ("entry 2", "frame 90", "16 frames")),
+        ("interval", ("0.8", "0.2", "Swap")),
+        ("threshold of a latent", ("0.9", "Set it to 0")),
+        ("base for ssr", ("SSR model",)),
+        ("ssr without a clip", ("Enlarge a Clip",)),
+    ],
+)
+def test_bad_input_is_one_sentence_with_the_number(report: dict, what: str, words: tuple[str, ...]) -> None:
+    assert report["refusals"][what], f"{what} was not refused"
+    assert all(word in report["refusals"][what] for word in words)
