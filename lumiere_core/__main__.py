@@ -53,6 +53,7 @@ def generate(args: argparse.Namespace) -> None:
     """A prompt becomes a clip file."""
     from . import checkpoint, measure, video
     from .generate import Settings, check_upscaler, pick_device, resolved, text_to_video, upscale
+    from .opencv import opencv
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
@@ -60,12 +61,11 @@ def generate(args: argparse.Namespace) -> None:
     video.check_clip(out, args.fps)  # before the work, not after it
     if args.xt_slice:
         video.check_folder(Path(args.xt_slice))
+        opencv()
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
     ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
-    ssr_settings = Settings(
-        seed=args.seed, steps=args.ssr_steps, overlap=args.overlap, loop=args.loop
-    )
+    ssr_settings = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap, loop=args.loop)
     if ssr:
         check_upscaler(ssr.spec, ssr_settings)
     width, height = args.size or (base.spec.size, base.spec.size)
@@ -123,6 +123,12 @@ def info(args: argparse.Namespace) -> None:
     """What a weights file is, or what is installed."""
     from . import checkpoint
 
+    if args.self_test:
+        from .selftest import self_test
+
+        for line in self_test():
+            print(line, flush=True)
+        return
     paths = [Path(p) for p in args.files] or [checkpoint.bundled(kind) for kind in checkpoint.BUNDLED]
     for path in paths:
         weights = checkpoint.read(path)
@@ -203,6 +209,7 @@ def parser() -> argparse.ArgumentParser:
 
     i = command("info", info)
     i.add_argument("files", nargs="*", help="weights files; the bundled ones by default")
+    i.add_argument("--self-test", action="store_true", help="a report to paste into a bug report, in seconds")
 
     t = command("train", train)
     t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export"])

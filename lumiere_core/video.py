@@ -11,13 +11,15 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .opencv import opencv
 
 # sRGB pictures as limited-range bt709, and said so: untagged files come out darker or lighter elsewhere.
 _BT709 = [
@@ -76,9 +78,9 @@ def from_pixels(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels).permute(3, 0, 1, 2).float() / 127.5 - 1
 
 
-def describe(facts: dict[str, Any]) -> str:
-    """What goes into a file's comment: the plain mark first, then the facts as JSON."""
-    return f"{MARK}. " + json.dumps({"software": "lumiere", **facts}, ensure_ascii=False)
+def describe(facts: dict[str, Any], mark: str = f"{MARK}. ") -> str:
+    """What goes into a file's comment: the plain mark first (empty where no model had a hand), then facts as JSON."""
+    return mark + json.dumps({"software": "lumiere", **facts}, ensure_ascii=False)
 
 
 @contextlib.contextmanager
@@ -134,6 +136,8 @@ def check_clip(path: Path, fps: float) -> None:
     check_folder(path)
     if path.suffix:
         check_encoder()
+    else:
+        opencv()
     if not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
             f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten."
@@ -146,36 +150,56 @@ def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any]
     facts (prompt, seed, settings, weights hash) go into the file's comment after a plain "AI-generated". Odd sizes are
     padded by one pixel where the format wants even ones. Nothing half-written stays behind. Raises ValueError.
     """
-    path, comment = Path(path), describe(facts or {})
+    return write_frames(path, to_pixels(clip), fps, describe(facts or {}))
+
+
+def write_frames(path: str | Path, frames: Iterable[np.ndarray], fps: float, comment: str) -> Path:
+    """Write uint8 frames `(H, W, 3)` as they come, as `write_clip` does: the clip need not fit into memory."""
+    path = Path(path)
     check_clip(path, fps)
     if not path.suffix:
-        return _write_folder(path, to_pixels(clip), comment)
-    import imageio_ffmpeg
-
-    pixels = to_pixels(clip)
-    if path.suffix.lower() != ".gif":
-        pixels = np.pad(
-            pixels, ((0, 0), (0, pixels.shape[1] % 2), (0, pixels.shape[2] % 2), (0, 0)), mode="edge"
-        )
+        return _write_folder(path, frames, comment)
     options = dict(FORMATS[path.suffix.lower()])
     options["output_params"] = [*options["output_params"], "-metadata", f"comment={comment}"]
+    even = path.suffix.lower() != ".gif"
     with whole_file(path) as part:
-        height, width = pixels.shape[1:3]
-        writer = imageio_ffmpeg.write_frames(
-            str(part), (width, height), fps=fps, macro_block_size=1, ffmpeg_log_level="error", **options
-        )
-        writer.send(None)
-        try:
-            for frame in pixels:
-                writer.send(np.ascontiguousarray(frame))
-        finally:
-            writer.close()
+        sent = _encode(part, map(_even, frames) if even else frames, fps, options)
         written = _count_frames(part)  # on a full disk the encoder ends without a word
-        if written < len(pixels):
-            raise OSError(f"only {written} of {len(pixels)} frames got there")
+        if written < sent:
+            raise OSError(f"only {written} of {sent} frames got there")
         if path.suffix.lower() == ".gif":
             part.write_bytes(_with_gif_comment(part.read_bytes(), comment))
     return path
+
+
+def _even(frame: np.ndarray) -> np.ndarray:
+    """The frame with sides padded to even numbers of pixels."""
+    return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, options: dict[str, Any]) -> int:
+    """Send frames to the encoder; how many there were."""
+    import imageio_ffmpeg
+
+    writer, sent = None, 0
+    try:
+        for frame in frames:
+            if writer is None:
+                writer = imageio_ffmpeg.write_frames(
+                    str(path),
+                    frame.shape[1::-1],
+                    fps=fps,
+                    macro_block_size=1,
+                    ffmpeg_log_level="error",
+                    **options,
+                )
+                writer.send(None)
+            writer.send(np.ascontiguousarray(frame))
+            sent += 1
+    finally:
+        if writer is not None:
+            writer.close()
+    return sent
 
 
 def _count_frames(path: Path) -> int:
@@ -196,9 +220,7 @@ def _with_gif_comment(data: bytes, comment: str) -> bytes:
 
 def png_bytes(image: np.ndarray, comment: str = "") -> bytes:
     """A uint8 `(H, W, 3)` picture as PNG, the comment in an iTXt chunk."""
-    import cv2
-
-    data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+    data = opencv().imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
     if not comment:
         return data
     body = b"iTXt" + b"Comment\x00\x00\x00\x00\x00" + comment.encode("utf-8")
@@ -214,13 +236,13 @@ def write_image(path: str | Path, image: np.ndarray, comment: str = "") -> Path:
     return path
 
 
-def _write_folder(path: Path, pixels: np.ndarray, comment: str) -> Path:
+def _write_folder(path: Path, frames: Iterable[np.ndarray], comment: str) -> Path:
     """Frame pictures 00000.png, 00001.png, ... in a folder that must be new or empty."""
     part = path.with_name(f".part-{path.name}")
     try:
         shutil.rmtree(part, ignore_errors=True)  # a stopped run may have left one
         part.mkdir(parents=True)
-        for i, frame in enumerate(pixels):
+        for i, frame in enumerate(frames):
             (part / f"{i:05d}.png").write_bytes(png_bytes(frame, comment))
         if path.exists():
             path.rmdir()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .condition import MaskedLatent, VideoMask
 from .control import Guidance, Loop, MultiDiffusion
+from .finish import CinemagraphFromClip, KeepPixels, LoopPad, LoopUnpad, MakeLoop, MatchDrift
 from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
+from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
 from .prompt import PromptSchedule, TextEncode
 from .sample import EmptyVideo, Sample
 from .upscale import Upscale, UpscaleConditioning
@@ -29,4 +32,16 @@ class LumiereExtension(ComfyExtension):
             UpscaleConditioning,
             XTSlice,
             SeamScore,
+            ExampleInput,
+            MotionBrush,
+            CinemagraphFromClip,
+            MakeLoop,
+            MatchDrift,
+            LoopPad,
+            LoopUnpad,
+            CropForRegion,
+            Stitch,
+            KeepPixels,
+            VideoMask,
+            MaskedLatent,
         ]

@@ -21,8 +21,8 @@ class Guidance(io.ComfyNode):
             node_id="Lumiere_Guidance",
             display_name="Guidance for Clips",
             category="Lumiere/control",
-            description="Keeps strong guidance (cfg) from burning colours, measured over the whole clip so that "
-            "brightness does not flicker. Any sampler obeys.",
+            description="Keeps strong guidance (cfg) from burning colours, measured over the whole clip so "
+            "that brightness does not flicker. Any sampler obeys.",
             search_aliases=["cfg rescale", "rescale cfg", "guidance interval", "dynamic thresholding"],
             inputs=[
                 io.Model.Input("model", tooltip="Any MODEL."),
@@ -40,7 +40,8 @@ class Guidance(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Guidance begins at this share of sampling. Before it cfg is 1, which is twice as fast.",
+                    tooltip="Guidance begins at this share of sampling. Before it cfg is 1, which is twice "
+                    "as fast.",
                 ),
                 io.Float.Input(
                     "end_percent",
@@ -48,7 +49,8 @@ class Guidance(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Guidance ends at this share of sampling. After it cfg is 1, which is twice as fast.",
+                    tooltip="Guidance ends at this share of sampling. After it cfg is 1, which is twice as "
+                    "fast.",
                 ),
                 advanced(
                     io.Float.Input(
@@ -57,7 +59,8 @@ class Guidance(io.ComfyNode):
                         min=0.0,
                         max=1.0,
                         step=0.005,
-                        tooltip="Dynamic thresholding for Lumiere's pixel models: 0.995 tames a cfg above 6. 0 is off.",
+                        tooltip="Dynamic thresholding for Lumiere's pixel models: 0.995 tames a cfg above "
+                        "6. 0 is off.",
                     )
                 ),
             ],
@@ -71,11 +74,13 @@ class Guidance(io.ComfyNode):
         check_guidance(rescale=rescale, quantile=threshold)
         if start_percent > end_percent:
             raise ValueError(
-                f"start_percent is {start_percent:g}, which lies after end_percent {end_percent:g}. Swap them."
+                f"start_percent is {start_percent:g}, which lies after end_percent {end_percent:g}. Swap "
+                f"them."
             )
         if threshold and not isinstance(model.model, LumiereModel):
             raise ValueError(
-                f"threshold is {threshold:g}, but dynamic thresholding needs a MODEL of pixels from -1 to 1, and this "
+                f"threshold is {threshold:g}, but dynamic thresholding needs a MODEL of pixels from -1 to "
+                f"1, and this "
                 "one works on a latent. Set it to 0; rescale does the same job there."
             )
         interval = (start_percent, end_percent)
@@ -89,8 +94,8 @@ class MultiDiffusion(io.ComfyNode):
             node_id="Lumiere_MultiDiffusion",
             display_name="Long Clips (MultiDiffusion)",
             category="Lumiere/control",
-            description="The MODEL sees a window of frames at a time; overlapping windows are fused at every step, so "
-            "a clip may be longer than the model or the memory. Any sampler obeys.",
+            description="The MODEL sees a window of frames at a time; overlapping windows are fused at "
+            "every step, so a clip may be longer than the model or the memory. Any sampler obeys.",
             search_aliases=[
                 "context window",
                 "context options",
@@ -107,8 +112,8 @@ class MultiDiffusion(io.ComfyNode):
                     default=80,
                     min=1,
                     max=4096,
-                    tooltip="Frames seen at a time, in the LATENT's own count: 80 for Lumiere mini, 16 for its SSR and "
-                    "for AnimateDiff, 21 for Wan.",
+                    tooltip="Frames seen at a time, in the LATENT's own count: 80 for Lumiere mini, 16 for "
+                    "its SSR and for AnimateDiff, 21 for Wan.",
                 ),
                 io.Int.Input(
                     "overlap",
@@ -122,14 +127,15 @@ class MultiDiffusion(io.ComfyNode):
                         "weights",
                         options=list(WEIGHTS),
                         default="triangle",
-                        tooltip="What a window's frames count: triangle falls towards its ends, flat does not.",
+                        tooltip="What a window's frames count: triangle falls towards its ends, flat does "
+                        "not.",
                     )
                 ),
                 io.Boolean.Input(
                     "wrap",
                     default=False,
-                    tooltip="Windows go on round the end of the clip, so that it loops. Needs a clip longer than the "
-                    "window.",
+                    tooltip="Windows go on round the end of the clip, so that it loops. Needs a clip longer "
+                    "than the window.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="MODEL")],
@@ -150,10 +156,10 @@ class Loop(io.ComfyNode):
             node_id="Lumiere_Loop",
             display_name="Seamless Loop (while Sampling)",
             category="Lumiere/control",
-            description="After the last frame comes the first: at every step the clip is rolled in time, so that the "
-            "model's own beginning and end are nowhere for long. Any sampler obeys. A clip whose length is no multiple "
-            "of the model's time factor (4 for Lumiere mini) is filled up with its own beginning inside the model, and "
-            "comes out at its own length.",
+            description="After the last frame comes the first: at every step the clip is rolled in time, so "
+            "that the model's own beginning and end are nowhere for long. Any sampler obeys. A clip whose "
+            "length is no multiple of the model's time factor (4 for Lumiere mini) is filled up with its "
+            "own beginning inside the model, and comes out at its own length.",
             search_aliases=["loop", "seamless loop", "looping video", "closed loop", "living photo"],
             inputs=[
                 io.Model.Input(

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..lumiere_core.measure import difference_chart, loop_seam_score, seam_score, xt_slice
 from ..lumiere_core.windows import Windows
 from .host import show_text
+from .preview import jpeg, shrunk
 from .sockets import schema
 from .tensors import clip_of
 
@@ -19,8 +20,8 @@ class XTSlice(io.ComfyNode):
             node_id="Lumiere_XTSlice",
             display_name="Motion Trace (X-T Slice)",
             category="Lumiere/inspect",
-            description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged ones "
-            "flicker, straight ones a still picture.",
+            description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged "
+            "ones flicker, straight ones a still picture.",
             search_aliases=["xt slice", "temporal consistency", "flicker", "motion"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
@@ -44,7 +45,14 @@ class XTSlice(io.ComfyNode):
         traced = (
             xt_slice(image[..., :3].movedim(-1, 0), row).movedim(0, -1)[None].contiguous()
         )  # (1, T, W, 3)
-        return io.NodeOutput(traced, ui=ui.PreviewImage(traced, cls=cls))
+        shown = ui.PreviewImage(traced, cls=cls).as_dict()
+        return io.NodeOutput(traced, ui={**shown, "lumiere_first_frame": [first_frame(image)]})
+
+
+def first_frame(image: Tensor) -> str:
+    """For `js/xt_row.js`, which draws the row on it: IMAGE `(T, H, W, C)` -> a small JPEG in base64."""
+    small = shrunk(clip_of(image[:1])[:, :, 0], 256)  # (1, 3, h, w)
+    return jpeg(small[0].movedim(0, -1))
 
 
 class SeamScore(io.ComfyNode):
@@ -54,8 +62,8 @@ class SeamScore(io.ComfyNode):
             node_id="Lumiere_SeamScore",
             display_name="Seam Score (Windows and Loop)",
             category="Lumiere/inspect",
-            description="How much more the picture changes at window borders, and from the last frame to the first, "
-            "than elsewhere. 1 is ideal, above 1.25 a seam shows.",
+            description="How much more the picture changes at window borders, and from the last frame to "
+            "the first, than elsewhere. 1 is ideal, above 1.25 a seam shows.",
             search_aliases=["seam", "loop check", "context window seam", "flicker", "frame difference"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip, three frames or more."),

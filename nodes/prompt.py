@@ -59,9 +59,9 @@ class PromptSchedule(io.ComfyNode):
             node_id="Lumiere_PromptSchedule",
             display_name="Prompts over Time",
             category="Lumiere/condition",
-            description="A prompt for each range of frames, changing from one to the next: a scene change within a "
-            "clip. Works in any sampler; with Long Clips (MultiDiffusion) on the MODEL each window runs only the "
-            "prompts that are for its frames.",
+            description="A prompt for each range of frames, changing from one to the next: a scene change "
+            "within a clip. Works in any sampler; with Long Clips (MultiDiffusion) on the MODEL each window "
+            "runs only the prompts that are for its frames.",
             search_aliases=["prompt schedule", "prompt travel", "scene change", "batch prompt", "keyframes"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder of the MODEL."),
@@ -72,7 +72,8 @@ class PromptSchedule(io.ComfyNode):
                     "schedule",
                     multiline=True,
                     default="0: a red balloon over the sea by day / 40: a red balloon over the sea at night",
-                    tooltip="First frame, colon, prompt; entries parted by / or by lines. Or both ends, 0-39: ...",
+                    tooltip="First frame, colon, prompt; entries parted by / or by lines. Or both ends, "
+                    "0-39: ...",
                 ),
                 io.Int.Input(
                     "blend",
@@ -87,8 +88,8 @@ class PromptSchedule(io.ComfyNode):
                         default=1,
                         min=1,
                         max=64,
-                        tooltip="Frames that one latent step stands for: 1 for Lumiere and image models, 4 for Wan, "
-                        "8 for LTX.",
+                        tooltip="Frames that one latent step stands for: 1 for Lumiere and image models, 4 "
+                        "for Wan, 8 for LTX.",
                     )
                 ),
             ],
@@ -130,7 +131,8 @@ def over_time(
     """
     if samples.ndim not in (4, 5):
         raise ValueError(
-            f"the LATENT has the shape {tuple(samples.shape)}, but prompts over time need frames: a video latent, or a "
+            f"the LATENT has the shape {tuple(samples.shape)}, but prompts over time need frames: a video "
+            f"latent, or a "
             "batch of frames."
         )
     steps = samples.shape[2] if samples.ndim == 5 else samples.shape[0]

@@ -18,6 +18,7 @@ from ..lumiere_core.config import replace
 from ..lumiere_core.generate import augmented, check_noise_level, check_size
 from ..lumiere_core.samplers import SAMPLERS
 from .host import empty_prompt
+from .preview import ClipPreview
 from .wrappers import check_interrupt, control_of, controlled
 
 # How much smaller than pixels an empty latent says it is; older hosts do not know these.
@@ -60,15 +61,17 @@ class WindowProgress:
     def __init__(self, model: Any, total: int) -> None:
         self.bar, self.done = comfy.utils.ProgressBar(total), 0
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.clip = ClipPreview(model)
 
     def window(self, *_: int) -> None:
         self.done += 1
         self.bar.update_absolute(self.done)
 
-    def step(self, step: int, x0: Tensor, *_: Any) -> None:
+    def step(self, step: int, x0: Tensor, x: Tensor, total: int) -> None:
         if self.previewer:
             preview = self.previewer.decode_latent_to_preview_image("JPEG", x0)
             self.bar.update_absolute(self.done, preview=preview)
+        self.clip.step(step, x0, x, total)
 
 
 def sample_clip(
@@ -77,6 +80,12 @@ def sample_clip(
     """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels."""
     ratios = {name: latent[name] for name in RATIOS if name in latent}
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
+    progress, clip = latent_preview.prepare_callback(model, steps), ClipPreview(model)
+
+    def step(*state: Any) -> None:
+        progress(*state)
+        clip.step(*state)
+
     out = comfy.sample.sample_custom(
         model,
         comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
@@ -87,7 +96,7 @@ def sample_clip(
         negative,
         samples,
         noise_mask=latent.get("noise_mask"),
-        callback=latent_preview.prepare_callback(model, steps),
+        callback=step,
         seed=seed,
     )
     kept = {name: value for name, value in latent.items() if name not in RATIOS}

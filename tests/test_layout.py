@@ -28,18 +28,21 @@ ROOMS = {
     "samplers": "",
     "windows": "denoise",
     "prompts": "",
+    "examples": "brush opencv",
+    "conditioning": "",
     "checkpoint": "config stunet unet text",
-    "video": "config functional",
-    "measure": "config functional video",
+    "video": "config functional opencv",
     "opencv": "",
+    "measure": "config functional video",
     "region": "opencv",
     "steady": "opencv region",
     "loop": "opencv",
     "brush": "opencv region",
     "clip": "loop opencv region steady",
-    "commands": "brush clip loop region video",
+    "commands": "brush clip loop opencv video",
 }
 ROOMS["generate"] = " ".join(ROOMS)  # it assembles
+ROOMS["selftest"] = " ".join(ROOMS)
 ROOMS["train"] = " ".join(ROOMS) + " train"
 ROOMS["__main__"] = " ".join(ROOMS)
 

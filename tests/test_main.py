@@ -96,7 +96,11 @@ def test_info_says_what_a_file_is_and_which_words_it_knows(weights_files, capsys
 
 def test_the_module_runs_and_its_exit_code_reaches_the_shell():
     run = subprocess.run(
-        [sys.executable, "-m", "lumiere_core", "info", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "lumiere_core", "info", "nothing"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 2
     assert run.stderr.strip().count("\n") == 0 and "nothing" in run.stderr
@@ -110,7 +114,9 @@ def test_the_module_runs_and_its_exit_code_reaches_the_shell():
         (["--ssr-weights", "gone.safetensors"], "gone.safetensors cannot be read"),
     ],
 )
-def test_what_super_resolution_or_the_file_would_refuse_is_refused_before_the_work(command, options, words, capsys):
+def test_what_super_resolution_or_the_file_would_refuse_is_refused_before_the_work(
+    command, options, words, capsys
+):
     assert main([*command, *options]) == 2
     said = capsys.readouterr().err
     assert words in said and "base [" not in said
@@ -146,3 +152,29 @@ def test_ctrl_c_in_a_terminal_stops_the_work_and_leaves_nothing(command, tmp_pat
             run.kill()
     assert "stopped" in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_loop_is_another_clip_and_says_so(command, tmp_path):
+    assert main([*command, "--no-ssr"]) == 0
+    straight, _ = read_clip(tmp_path / "clip.mp4")
+    assert main([*command, "--no-ssr", "--loop"]) == 0
+    closed, _ = read_clip(tmp_path / "clip.mp4")
+    assert not straight.equal(closed)
+    assert (
+        json.loads(read_comment(tmp_path / "clip.mp4").removeprefix("AI-generated. "))["base"]["loop"] is True
+    )
+
+
+def test_the_self_test_names_the_machine_and_makes_a_clip(capsys):
+    assert main(["info", "--self-test"]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "lumiere 0.",
+        "device  ",
+        "torch 2",
+        "weights lumiere-mini-base.safetensors",
+        "sha256",
+        "sound: it makes",
+    ):
+        assert words in said
+    assert "(16, 64, 64, 3)" in said and "(16, 256, 256, 3)" in said

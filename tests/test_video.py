@@ -159,7 +159,7 @@ def test_a_picture_is_written_whole(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
 def test_a_prompt_with_quotes_and_signs_is_read_back_as_it_was(tmp_path, suffix):
-    facts = {"prompt": 'a "red" balloon; 100% = #1 \\ über 海'}
+    facts = {"prompt": 'a "red" balloon; 100% = #1 \\ über \u6d77'}
     path = write_clip(tmp_path / f"clip{suffix}", ramp(), 16, facts)
     assert json.loads(read_comment(path).removeprefix("AI-generated. "))["prompt"] == facts["prompt"]
 

@@ -1,0 +1,79 @@
+"""A cinemagraph from any clip, no model needed: one part moves for ever, the rest is a photo.
+
+A clip is float32 `(T, H, W, 3)` in [0, 1]; a mask is float32 `(H, W)` in [0, 1], 1 moves, greys move less far. Inputs
+are never written to.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .loop import make_loop
+from .opencv import flow_between, opencv, sampled
+from .region import frames_for, mask_for, region_of, stitch
+from .steady import Progress, match_drift, stabilised
+
+
+def cinemagraph(
+    clip: Tensor,
+    mask: Tensor,
+    still: Tensor | None = None,
+    feather: float = 8,
+    stabilise: bool = True,
+    drift: bool = True,
+    loop: str = "cut",
+    motion: float = 1.0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The clip's motion inside the mask, over one still picture, as a loop: `(T', H, W, 3)`.
+
+    Bit for bit the still (`(H, W, 3)`, the first frame by default) where the mask is 0. The camera is steadied and slow
+    drift taken out by what lies outside the mask; loop is one of LOOPS. motion in [0, 1] and greys in the mask move
+    things less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
+    """
+    if not 0 <= motion <= 1:
+        raise ValueError(f"motion is {motion:g}, but it has to be between 0 and 1. Try 1.")
+    height, width = clip.shape[1:3]
+    mask = mask_for(mask, 1, height, width)[0]
+    still = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0]
+    region = region_of(mask, margin=feather + 1, multiple=1)
+    if stabilise:
+        clip = stabilised(clip, mask, still, progress)
+    if drift:
+        clip = match_drift(clip, mask, still)
+    part = make_loop(clip[:, region.box[0], region.box[1]], loop)
+    if motion == 0:
+        return still.repeat(len(part), 1, 1, 1)
+    share = _softened((mask * motion)[region.box], feather)
+    if share.min() < 1:
+        part = calmed(part, still[region.box], share, progress)
+    return stitch(part, region, still, (mask > 0).float(), feather)
+
+
+def _softened(share: Tensor, feather: float) -> Tensor:
+    """Shares of motion `(H, W)` without steps, which would tear the picture; the mask's outside (0) does not count.
+
+    A mask with two levels has no steps inside, and stays as it is.
+    """
+    cv2 = opencv()
+    painted = (share > 0).float().numpy()
+    reach = 2 * round(feather) + 1
+    total, count = (cv2.blur(part, (reach, reach)) for part in (share.numpy() * painted, painted))
+    return torch.from_numpy(np.where(painted > 0, total / np.maximum(count, 1e-6), share.max())).clamp(0, 1)
+
+
+def calmed(clip: Tensor, still: Tensor, share: Tensor, progress: Progress | None = None) -> Tensor:
+    """The clip with everything moved only a share of its way from where the still has it. `(T, H, W, 3)`
+
+    Each frame is warped back along its optical flow from the still, never mixed with it, so nothing shows twice. What
+    changes its look without moving, such as foam, keeps doing so. share `(H, W)` in [0, 1]; 1 is the clip as it is.
+    """
+    out, back = torch.empty_like(clip), (1 - share)[..., None].numpy()
+    for i, frame in enumerate(clip):
+        flow = flow_between(still.numpy(), frame.numpy())
+        out[i] = torch.from_numpy(sampled(np.ascontiguousarray(frame.numpy()), flow * back))
+        if progress:
+            progress(i + 1, len(clip), "calming")
+    return out

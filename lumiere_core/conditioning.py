@@ -1,0 +1,163 @@
+"""Lumiere's condition `<C, M>`: which pixels of a clip are known (Lumiere, section 4.1), for every task.
+
+A clip is `(1, 3, T, H, W)` in [-1, 1]. M is `(1, 1, T, H, W)` in [0, 1], **1 where a pixel is known and kept**, as in
+the paper; C is the clip with what is not known blanked to 0. Any model that takes a masked clip can be fed with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A task's clip and what of it is known.
+
+    clip   `(1, 3, T, H, W)`: the known pixels, and a guess (the nearest known frame) everywhere else
+    known  `(1, 1, T, H, W)`: M
+    """
+
+    clip: Tensor
+    known: Tensor
+
+    @property
+    def blanked(self) -> Tensor:
+        """C: a pixel is blank as soon as it is not wholly known."""
+        return self.clip * (self.known == 1)
+
+
+def cinemagraph(picture: Tensor, known: Tensor, frames: int) -> Condition:
+    """One picture, of which a region moves: all of frame 0 is known, later what lies outside the region.
+
+    picture `(1, 3, 1, H, W)`, known `(1, 1, 1, H, W)`, 0 in the region. Raises ValueError.
+    """
+    still = one_frame(picture, "a cinemagraph").expand(-1, -1, frames, -1, -1)
+    known = fitting(known, still).clone()
+    known[:, :, 0] = 1
+    return Condition(still, known)
+
+
+def inpaint(clip: Tensor, known: Tensor, frames: int) -> Condition:
+    """A clip, or a picture that is repeated, of which a region is made anew in every frame."""
+    if clip.shape[2] == 1:
+        clip = clip.expand(-1, -1, frames, -1, -1)
+    if clip.shape[2] != frames:
+        raise ValueError(
+            f"the clip has {clip.shape[2]} frames, but {frames} are asked for. Ask for {clip.shape[2]}, or cut it."
+        )
+    return Condition(clip, fitting(known, clip))
+
+
+def outpaint(clip: Tensor, sides: tuple[int, int, int, int], frames: int) -> Condition:
+    """A clip, or a picture that is repeated, with room to be filled: pixels at left, top, right and bottom."""
+    left, top, right, bottom = sides
+    if min(sides) < 0 or max(sides) == 0:
+        raise ValueError(f"the sides are {sides}, but one has to be above 0 and none below. Try 64.")
+    height, width = clip.shape[-2:]
+    known = torch.zeros(1, 1, 1, height + top + bottom, width + left + right)
+    known[..., top : top + height, left : left + width] = 1
+    wide = F.pad(clip.flatten(1, 2), (left, right, top, bottom), mode="replicate").unflatten(
+        1, clip.shape[1:3]
+    )
+    return inpaint(wide, known, frames)
+
+
+def chosen_frames(clip: Tensor, places: Sequence[int], frames: int, stride: int = 1) -> Condition:
+    """Pictures `(1, 3, N, H, W)` known at N places of the clip, the rest made between them.
+
+    stride: frames that share a latent step in a causal video VAE. A known picture then fills its whole step, or the VAE
+    would mix it with what is not known. Raises ValueError for places outside the clip or not one for each picture.
+    """
+    if len(places) != clip.shape[2] or not places:
+        raise ValueError(
+            f"there are {clip.shape[2]} pictures and {len(places)} places for them. Give one frame number for each."
+        )
+    if min(places) < 0 or max(places) >= frames or len(set(places)) < len(places):
+        raise ValueError(
+            f"the places are {', '.join(map(str, places))}, but they have to differ and lie in 0 to {frames - 1}."
+        )
+    at = torch.tensor(places)
+    nearest = (torch.arange(frames)[:, None] - at).abs().argmin(dim=1)
+    filled, known = clip[:, :, nearest].clone(), torch.zeros(1, 1, frames, *clip.shape[-2:])
+    for number, place in enumerate(places):
+        step = step_of(place, stride, frames)
+        filled[:, :, step], known[:, :, step] = clip[:, :, number : number + 1], 1
+    return Condition(filled, known)
+
+
+def first_frame(clip: Tensor, frames: int, stride: int = 1) -> Condition:
+    """Image to video: the picture is frame 0."""
+    return chosen_frames(one_frame(clip, "first frame"), [0], frames, stride)
+
+
+def first_and_last(clip: Tensor, frames: int, stride: int = 1) -> Condition:
+    """Two pictures, or one for both ends, which makes a loop."""
+    if clip.shape[2] == 1:
+        clip = clip.expand(-1, -1, 2, -1, -1)
+    return chosen_frames(clip, [0, frames - 1], frames, stride)
+
+
+def extend(clip: Tensor, count: int, frames: int) -> Condition:
+    """Goes on with a clip: its last `count` frames are the first ones of the new clip."""
+    if not 1 <= count <= min(clip.shape[2], frames - 1):
+        raise ValueError(
+            f"{count} frames of the clip are to be kept, but it has {clip.shape[2]}, and the new one has {frames}. Try "
+            f"{max(1, min(clip.shape[2], frames - 1, 8))}."
+        )
+    return chosen_frames(clip[:, :, -count:], range(count), frames)
+
+
+def step_of(frame: int, stride: int, frames: int) -> slice:
+    """The frames that share a latent step with this one: 0 alone, then `stride` at a time."""
+    if stride == 1 or frame == 0:
+        return slice(frame, frame + 1)
+    first = (frame - 1) // stride * stride + 1
+    return slice(first, min(first + stride, frames))
+
+
+def packed(known: Tensor, steps: int, height: int, width: int) -> Tensor:
+    """M on a latent's own grid: a cell is known as far as the least known pixel in it is.
+
+    `(1, 1, T, H, W) -> (1, 1, steps, height, width)`. With T frames in `steps` steps the grid is 1:1 or causal: step 0
+    is frame 0, step k the frames s (k - 1) + 1 to s k. Trilinear resizing, the host's way, would lose frame 0.
+    Raises ValueError where T is neither.
+    """
+    frames = known.shape[2]
+    if steps != frames:
+        if steps < 2 or (frames - 1) % (steps - 1):
+            raise ValueError(
+                f"the VAE made {steps} latent steps of {frames} frames, which is no grid of 1 + k. Try "
+                f"{(frames - 1) // 8 * 8 + 1} frames."
+            )
+        stride = (frames - 1) // (steps - 1)
+        later = known[:, :, 1:].unflatten(2, (steps - 1, stride)).amin(dim=3)
+        known = torch.cat([known[:, :, :1], later], dim=2)
+    unknown = F.adaptive_max_pool2d(1 - known[0, 0], (height, width))
+    return (1 - unknown)[None, None]
+
+
+def one_frame(clip: Tensor, task: str) -> Tensor:
+    if clip.shape[2] != 1:
+        raise ValueError(f"{task} takes one picture, but {clip.shape[2]} were given. Choose one of them.")
+    return clip
+
+
+def fitting(known: Tensor, clip: Tensor) -> Tensor:
+    """M for a clip: of its size, one frame repeated. Raises ValueError for another length, or with nothing to do."""
+    frames, height, width = clip.shape[2:]
+    if known.shape[2] not in (1, frames):
+        raise ValueError(
+            f"the mask has {known.shape[2]} frames, but the clip has {frames}. Give one frame, or {frames}."
+        )
+    if known.shape[-2:] != (height, width):
+        known = F.interpolate(known.flatten(0, 1), (height, width), mode="bilinear").unflatten(
+            0, known.shape[:2]
+        )
+    if bool((known == 1).all()):
+        raise ValueError("the mask is empty: nothing may change. Paint the region that shall move.")
+    return known.expand(-1, -1, frames, -1, -1)

@@ -1,0 +1,137 @@
+"""Clips made to loop: the frame after the last is the first. A clip is float32 `(T, H, W, 3)` in [0, 1].
+
+Three ways with one call, `way(clip) -> clip`, and the padding that keeps a loop closed through other tools.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .opencv import flow_between, sampled
+
+LOOK_SIDE = 64  # frames are compared at this size
+
+
+def best_cut(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> tuple[int, int]:
+    """First frame and one past the last of the loop that closes best, from min_frames to max_frames long (0: any).
+
+    The frame after the cut has to look like the first one and to move like it: differences are summed over
+    neighbouring frames as well (Schoedl et al., "Video Textures", SIGGRAPH 2000). Of cuts as good, the longest.
+    """
+    frames = len(clip)
+    most = min(max_frames or frames, frames - 1)
+    if not 2 <= min_frames <= most:
+        raise ValueError(
+            f"a loop of {min_frames} to {max_frames or frames - 1} frames cannot be cut from {frames} frames: it takes "
+            f"at least 2, and one frame more than the loop. Try 2 to {max(2, frames - 1)}, or a longer clip."
+        )
+    look = torch.stack([_small(frame) for frame in clip])  # (T, n)
+    far = torch.cdist(look[None], look[None])[0].square()  # (T, T)
+    cost = _along_diagonals(far)
+    start, stop = torch.meshgrid(torch.arange(frames), torch.arange(frames), indexing="ij")
+    length = stop - start
+    cost = cost.masked_fill((length < min_frames) | (length > most), torch.inf)
+    good = cost <= cost.min() * 1.05 + 1e-7 * look.shape[1]
+    place = int(torch.where(good, length, 0).argmax())
+    return place // frames, place % frames
+
+
+def _small(frame: Tensor) -> Tensor:
+    height, width = frame.shape[:2]
+    scale = min(1.0, LOOK_SIDE / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return F.interpolate(frame.permute(2, 0, 1)[None].float(), size, mode="area").flatten()
+
+
+def _along_diagonals(far: Tensor, weights: tuple[float, ...] = (1, 4, 6, 4, 1)) -> Tensor:
+    """Mean of `(T, T)` over the neighbours along its diagonal; those beyond the clip's ends do not count."""
+    half = len(weights) // 2
+    total, count = torch.zeros_like(far), torch.zeros_like(far)
+    for k, weight in zip(range(-half, half + 1), weights, strict=True):
+        here = slice(max(0, -k), len(far) - max(0, k))
+        there = slice(max(0, k), len(far) - max(0, -k))
+        total[here, here] += weight * far[there, there]
+        count[here, here] += weight
+    return total / count
+
+
+def cut_loop(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> Tensor:
+    """The part of the clip that loops best, its frames untouched; see `best_cut`."""
+    start, stop = best_cut(clip, min_frames, max_frames)
+    return clip[start:stop].clone()
+
+
+def dissolve_loop(clip: Tensor, overlap: int = 8) -> Tensor:
+    """The clip with its last `overlap` frames turned into its first ones along the optical flow: T - overlap frames.
+
+    Both sides are warped to where the motion between them stands, so things move over instead of showing twice.
+    """
+    frames = len(clip)
+    if not 1 <= overlap <= frames // 2:
+        raise ValueError(
+            f"overlap is {overlap} frames, but it has to be from 1 to {frames // 2}, half of the clip. "
+            f"Try {max(1, min(8, frames // 2))}."
+        )
+    out = clip[: frames - overlap].clone()
+    for i in range(overlap):
+        between = (i + 1) / (overlap + 1)
+        out[i] = torch.from_numpy(morph(clip[frames - overlap + i].numpy(), clip[i].numpy(), between))
+    return out
+
+
+def morph(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
+    """A picture between two, `(H, W, 3)`; 0 is `a`, 1 is `b`. Flow from the middle as in Super SloMo (1712.00080)."""
+    there, back = flow_between(a, b), flow_between(b, a)
+    to_a = between * (between * back - (1 - between) * there)
+    to_b = (1 - between) * ((1 - between) * there - between * back)
+    return (1 - between) * sampled(a, to_a) + between * sampled(b, to_b)
+
+
+def ping_pong_loop(clip: Tensor) -> Tensor:
+    """Forwards and backwards, without showing an end twice: 2 T - 2 frames."""
+    if len(clip) < 2:
+        raise ValueError(f"the clip has {len(clip)} frame, but a loop takes at least 2. Use a longer clip.")
+    return torch.cat([clip, clip[1:-1].flip(0)])
+
+
+def as_it_is(clip: Tensor) -> Tensor:
+    """The clip unchanged."""
+    return clip
+
+
+LOOPS = {"cut": cut_loop, "dissolve": dissolve_loop, "ping-pong": ping_pong_loop, "none": as_it_is}
+
+
+def make_loop(clip: Tensor, how: str = "cut", **settings: Any) -> Tensor:
+    """The clip as a loop, in one of the ways of LOOPS, with that way's settings."""
+    if how not in LOOPS:
+        raise ValueError(f"loop is {how!r}, but it has to be one of {', '.join(LOOPS)}.")
+    return LOOPS[how](clip, **settings)
+
+
+def loop_pad(clip: Tensor, k: int) -> Tensor:
+    """The loop with k frames of it before and after, for tools that look at neighbouring frames: T + 2 k frames."""
+    if k < 1:
+        raise ValueError(f"padding is {k} frames, but it has to be at least 1. Try 4.")
+    return clip[torch.arange(-k, len(clip) + k) % len(clip)]
+
+
+def loop_unpad(clip: Tensor, k: int, factor: int = 1) -> Tensor:
+    """What `loop_pad` put around a loop cut off again, after a tool multiplied the number of frames by `factor`.
+
+    Interpolators give N * factor frames or (N - 1) * factor + 1: both are understood. The frame size may have changed.
+    """
+    if factor < 1 or k < 1:
+        raise ValueError(f"padding is {k} and factor {factor}, but both have to be at least 1. Try 4 and 1.")
+    frames = -(-len(clip) // factor) - 2 * k
+    if len(clip) % factor not in (0, 1 % factor) or frames < 1:
+        raise ValueError(
+            f"{len(clip)} frames cannot come from a loop padded with {k} frames on each side and multiplied by "
+            f"{factor}. Use the padding and the factor it was made with."
+        )
+    return clip[k * factor : (k + frames) * factor].clone()

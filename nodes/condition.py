@@ -1,0 +1,244 @@
+"""Nodes that say which pixels of a clip are known, for any video model: Lumiere's mask as IMAGE, MASK and LATENT."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..lumiere_core import conditioning
+from ..lumiere_core.conditioning import Condition
+from ..lumiere_core.generate import check_frames
+from .sockets import advanced, schema
+from .tensors import clip_of, image_of, known_of, mask_of
+
+TASKS = {
+    "cinemagraph": "one picture, only the painted region moves",
+    "first frame": "one picture comes alive",
+    "first and last frame": "from one picture to another; one picture for both ends is a loop",
+    "chosen frames": "pictures at the places you name",
+    "inpaint": "the painted region of a clip is made anew",
+    "outpaint": "new room around a clip",
+    "extend": "go on with a clip",
+}
+
+
+def task_inputs() -> list:
+    return [
+        io.Image.Input("image", tooltip="The picture, the pictures, or the clip."),
+        io.Combo.Input(
+            "task",
+            options=list(TASKS),
+            tooltip="; ".join(f"{name}: {what}" for name, what in TASKS.items()) + ".",
+        ),
+        io.Int.Input(
+            "frames",
+            default=81,
+            min=2,
+            max=4096,
+            tooltip="Of the clip to make. Wan takes 4k+1, LTX 8k+1: 81 is both.",
+        ),
+        io.String.Input(
+            "places",
+            default="0, 40, 80",
+            tooltip="For chosen frames: a frame number for each picture. For extend: how many frames to "
+            "keep.",
+        ),
+        io.Int.Input(
+            "room",
+            default=64,
+            min=0,
+            max=4096,
+            step=8,
+            tooltip="For outpaint: pixels of new room on every side.",
+        ),
+    ]
+
+
+def region_input() -> Any:
+    return io.Mask.Input(
+        "mask",
+        optional=True,
+        tooltip="For cinemagraph and inpaint: white is what moves. One frame, or one for each.",
+    )
+
+
+def condition_of(
+    image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
+) -> Condition:
+    """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
+    check_frames(frames)
+    clip = clip_of(image)
+    if task in ("cinemagraph", "inpaint"):
+        if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
+            raise ValueError(
+                f"{task} needs a mask: paint what shall move (Open in MaskEditor on Load Image)."
+            )
+        make = conditioning.cinemagraph if task == "cinemagraph" else conditioning.inpaint
+        return make(clip, known_of(mask), frames)
+    if task == "first frame":
+        return conditioning.first_frame(clip, frames, stride)
+    if task == "first and last frame":
+        return conditioning.first_and_last(clip, frames, stride)
+    if task == "outpaint":
+        return conditioning.outpaint(clip, (room,) * 4, frames)
+    numbers = numbers_in(places)
+    if task == "chosen frames":
+        return conditioning.chosen_frames(clip, numbers, frames, stride)
+    return conditioning.extend(clip, numbers[0], frames)
+
+
+def numbers_in(places: str) -> list[int]:
+    found = [part for part in re.split(r"[,\s]+", places.strip()) if part]
+    if not found or not all(re.fullmatch(r"\d+", part) for part in found):
+        raise ValueError(
+            f"places is {places!r}, but it has to be frame numbers with commas between. Try 0, 40, 80."
+        )
+    return [int(part) for part in found]
+
+
+class VideoMask(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_VideoMask",
+            display_name="Animate with any Model: Control and Mask",
+            category="Lumiere/condition",
+            description="Lumiere's mask for models that take a control clip and a mask, such as Wan VACE: "
+            "what is known is shown, the rest is grey.",
+            search_aliases=[
+                "i2v",
+                "image to video",
+                "vace",
+                "control video",
+                "cinemagraph",
+                "inpaint",
+                "first last",
+            ],
+            inputs=[
+                *task_inputs(),
+                io.Float.Input(
+                    "fps",
+                    default=16.0,
+                    min=1.0,
+                    max=240.0,
+                    step=0.01,
+                    tooltip="Passed on, for the save node.",
+                ),
+                region_input(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="control", tooltip="The known pixels; grey where something is to be made."
+                ),
+                io.Mask.Output(
+                    display_name="mask",
+                    tooltip="A mask for every frame, white where something is to be made.",
+                ),
+                io.Image.Output(
+                    display_name="source", tooltip="Without the grey, for Keep Untouched Pixels."
+                ),
+                io.Float.Output(display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        task: str,
+        frames: int,
+        places: str,
+        room: int,
+        fps: float,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        made = condition_of(image, task, frames, places, room, mask)
+        return io.NodeOutput(image_of(made.blanked), mask_of(made.known), image_of(made.clip), fps)
+
+
+class MaskedLatent(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_MaskedLatent",
+            display_name="Animate with any Model: Masked Latent",
+            category="Lumiere/condition",
+            description="The clip as a LATENT whose mask lies on the VAE's own grid in space and time, so "
+            "that known frames stay known in Wan, LTX and image models. KSampler keeps what is known.",
+            search_aliases=[
+                "noise mask",
+                "i2v",
+                "image to video",
+                "cinemagraph",
+                "inpaint video",
+                "set latent noise mask",
+            ],
+            inputs=[
+                io.Vae.Input("vae", tooltip="The VAE of the MODEL that will sample."),
+                *task_inputs(),
+                advanced(
+                    io.Float.Input(
+                        "motion",
+                        default=1.0,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        tooltip="Below 1 the region changes less. Put the core node Differential Diffusion "
+                        "on the MODEL, or the sampler mixes the still and the new, which shows double.",
+                    )
+                ),
+                region_input(),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="LATENT"),
+                io.Mask.Output(display_name="mask", tooltip="The mask in pixels, for Keep Untouched Pixels."),
+                io.Image.Output(
+                    display_name="source", tooltip="The clip in pixels, for Keep Untouched Pixels."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        vae: Any,
+        image: Tensor,
+        task: str,
+        frames: int,
+        places: str,
+        room: int,
+        motion: float,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        stride = time_stride(vae, frames)
+        made = condition_of(image, task, frames, places, room, mask, stride)
+        source = image_of(made.clip)
+        samples = vae.encode(source)
+        return io.NodeOutput(masked_latent(samples, made.known, motion), mask_of(made.known), source)
+
+
+def time_stride(vae: Any, frames: int) -> int:
+    """Frames in a latent step of this VAE: 1 for pictures. Raises ValueError for a clip that does not fit its "
+    "grid."""
+    stride = getattr(vae, "temporal_compression_decode", lambda: None)() or 1
+    if (frames - 1) % stride:
+        below = (frames - 1) // stride * stride + 1
+        raise ValueError(
+            f"frames is {frames}, but this VAE takes 1 and then {stride} at a time. Try {below} "
+            f"or {below + stride}."
+        )
+    return stride
+
+
+def masked_latent(samples: Tensor, known: Tensor, motion: float = 1.0) -> dict[str, Any]:
+    """LATENT with a noise mask on its own grid: `[1, 1, T, H, W]` for video, `[T, 1, H, W]` for frames as batch."""
+    steps = samples.shape[2] if samples.ndim == 5 else samples.shape[0]
+    on_grid = conditioning.packed(known, steps, *samples.shape[-2:])
+    noise_mask = (1 - on_grid) * motion
+    if samples.ndim == 4:
+        noise_mask = noise_mask[0].movedim(1, 0)  # (T, 1, H, W)
+    return {"samples": samples, "noise_mask": noise_mask.to(torch.float32)}

@@ -1,0 +1,258 @@
+"""Nodes for an artist's own big picture: cut a region out, move it, stitch it back. No model is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..lumiere_core import region as regions
+from ..lumiere_core.brush import PRESETS, Stroke, brushed_frames
+from ..lumiere_core.examples import EXAMPLES, example
+from .finish import feather_input
+from .progress import collected
+from .sockets import advanced, schema
+from .tensors import frames_of
+
+Region = io.Custom("LUMIERE_REGION")
+
+
+class CropForRegion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_CropForRegion",
+            display_name="Crop for a Region",
+            category="Lumiere/finish",
+            description="Cuts the painted part out of a big picture or clip, with some room around it, at "
+            "the size a model wants. Stitch a Region puts it back.",
+            search_aliases=["crop", "inpaint crop", "crop and stitch", "region", "only masked"],
+            inputs=[
+                io.Image.Input("image", tooltip="The picture or clip."),
+                io.Mask.Input("mask", tooltip="White is the region. One frame, or one for each."),
+                io.Float.Input(
+                    "margin",
+                    default=0.25,
+                    min=0.0,
+                    max=4096.0,
+                    step=0.05,
+                    tooltip="Room around the region: below 1 a share of its long side, from 1 on pixels.",
+                ),
+                io.Int.Input(
+                    "multiple",
+                    default=16,
+                    min=1,
+                    max=512,
+                    tooltip="Width and height become multiples of this.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=8,
+                    tooltip="Long side of the crop, 832 for many models. 0 keeps the picture's own scale.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="crop"),
+                io.Mask.Output(display_name="mask", tooltip="The region's mask, cropped alike."),
+                Region.Output(
+                    display_name="region", tooltip="For Stitch a Region: where the crop was taken."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, mask: Tensor, margin: float, multiple: int, size: int) -> io.NodeOutput:
+        mask = regions.mask_for(mask, image.shape[0], *image.shape[1:3])
+        region = regions.region_of(mask, margin, multiple, size)
+        return io.NodeOutput(regions.crop(frames_of(image), region), regions.crop_mask(mask, region), region)
+
+
+class Stitch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_Stitch",
+            display_name="Stitch a Region",
+            category="Lumiere/finish",
+            description="Puts a crop that was set in motion back into the big picture. Outside the mask "
+            "every pixel is the original's, to the last bit.",
+            search_aliases=["stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
+            inputs=[
+                io.Image.Input("image", tooltip="The crop that was made, of any size and length."),
+                Region.Input("region", tooltip="From Crop for a Region."),
+                io.Image.Input("original", tooltip="The big picture, or a clip as long."),
+                io.Mask.Input("mask", tooltip="The mask of the big picture."),
+                feather_input(16),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: Tensor, region: regions.Region, original: Tensor, mask: Tensor, feather: int
+    ) -> io.NodeOutput:
+        height, width = region.picture_height, region.picture_width
+        mask = regions.mask_for(mask, image.shape[0], height, width)
+        frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
+        return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id))
+
+
+class MotionBrush(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_MotionBrush",
+            display_name="Motion Brush: move the painted Part of a Photo",
+            category="Lumiere/start",
+            description="Water flows, smoke drifts, grass sways, a flame flickers: the painted part of a "
+            "photo moves in a perfect loop, at the photo's full size, on any machine. No model needed.",
+            search_aliases=[
+                "motion brush",
+                "cinemagraph",
+                "living photo",
+                "animate photo",
+                "image to video",
+                "flow",
+            ],
+            inputs=[
+                io.Image.Input("image", tooltip="The photo, of any size."),
+                io.Mask.Input("mask", tooltip="White moves, black is still, grey moves less."),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default="flow",
+                    tooltip="drift: clouds, smoke, mist. flow: water that runs. ripple: a lake. sway: "
+                    "grass, hair, cloth. flicker: flames, lamps.",
+                ),
+                io.Int.Input(
+                    "direction",
+                    default=-1,
+                    min=-1,
+                    max=360,
+                    tooltip="Degrees: 0 is right, 90 up, 180 left, 270 down. -1 is the preset's own.",
+                ),
+                io.Float.Input(
+                    "motion",
+                    default=1.0,
+                    min=0.0,
+                    max=4.0,
+                    step=0.05,
+                    tooltip="How much. 0 is the photo itself.",
+                ),
+                io.Int.Input(
+                    "frames", default=80, min=2, max=4096, tooltip="Of the loop. 80 at 16 fps are 5 seconds."
+                ),
+                io.Float.Input(
+                    "fps", default=16.0, min=1.0, max=240.0, step=0.01, tooltip="Frames a second."
+                ),
+                advanced(
+                    io.Float.Input(
+                        "speed",
+                        default=0.0,
+                        min=0.0,
+                        max=20.0,
+                        step=0.005,
+                        tooltip="drift and flow: photo widths a second; the others: cycles a second. 0 is "
+                        "the preset's own.",
+                    )
+                ),
+                advanced(
+                    io.String.Input(
+                        "path",
+                        default="",
+                        tooltip="Points x,y in shares of the photo that the motion follows: 0.1,0.8 0.5,0.6 "
+                        "0.9,0.7",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "edge",
+                        default=0.03,
+                        min=0.0,
+                        max=0.5,
+                        step=0.005,
+                        tooltip="How far inside the mask motion rises from nothing, in photo widths.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Other waves for another number."
+                    )
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE"), io.Float.Output(display_name="fps")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        mask: Tensor,
+        preset: str,
+        direction: int,
+        motion: float,
+        frames: int,
+        fps: float,
+        speed: float,
+        path: str,
+        edge: float,
+        seed: int,
+    ) -> io.NodeOutput:
+        angle = None if direction < 0 else float(direction)
+        stroke = Stroke(preset, angle, speed or None, points_in(path), motion, edge, seed)
+        made = brushed_frames(frames_of(image)[0], mask[0] if mask.ndim == 3 else mask, stroke, frames, fps)
+        return io.NodeOutput(collected(made, frames, *image.shape[1:3], cls.hidden.unique_id), fps)
+
+
+def points_in(path: str) -> tuple[tuple[float, float], ...]:
+    """`0.1,0.8 0.5,0.6` as points. Raises ValueError naming what is none."""
+    points = []
+    for part in path.replace(";", " ").split():
+        try:
+            x, y = (float(number) for number in part.split(","))
+        except ValueError:
+            raise ValueError(
+                f"{part!r} in path is no point. Write points as x,y with spaces between: 0.1,0.8 0.5,0.6"
+            ) from None
+        points.append((x, y))
+    return tuple(points)
+
+
+class ExampleInput(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="Lumiere_ExampleInput",
+            display_name="Example Photo or Clip",
+            category="Lumiere/start",
+            description="A picture or a clip to try things on, drawn by this pack's own code, with a mask. "
+            "Put Load Image in its place for your own.",
+            search_aliases=["example", "sample image", "test image", "demo"],
+            inputs=[
+                io.Combo.Input(
+                    "example",
+                    options=list(EXAMPLES),
+                    tooltip="; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + ".",
+                )
+            ],
+            outputs=[
+                io.Image.Output(display_name="IMAGE"),
+                io.Mask.Output(display_name="MASK", tooltip="White is what is meant to move."),
+                io.Float.Output(display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, example: str) -> io.NodeOutput:
+        return io.NodeOutput(*read_example(example))
+
+
+def read_example(name: str) -> tuple[Any, Any, float]:
+    frames, mask, fps = example(name)
+    return frames, mask[None], fps

@@ -1,0 +1,139 @@
+"""The panels on the nodes: the picture a clip travels in, and windows drawn by the arithmetic they are sampled with."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lumiere_core.windows import Windows
+
+ROOT = Path(__file__).resolve().parent.parent
+PIXELS = SimpleNamespace(latent_rgb_factors=torch.eye(3).tolist(), latent_rgb_factors_bias=None)
+
+
+@pytest.fixture
+def preview():
+    pytest.importorskip("PIL")
+    spec = importlib.util.spec_from_file_location("preview", ROOT / "nodes" / "preview.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def server(preview, monkeypatch):
+    """A host's server, and what was sent through it."""
+    sent: list[dict] = []
+    server = SimpleNamespace(
+        client_id="c", last_node_id="1:5", send_sync=lambda event, data, to: sent.append(data)
+    )
+    monkeypatch.setattr(preview, "watched", lambda: server)
+    return sent
+
+
+def clip(frames: int, height: int = 32, width: int = 48) -> torch.Tensor:
+    """Every frame one grey, from black to white."""
+    return torch.linspace(-1, 1, frames).view(1, 1, -1, 1, 1).expand(1, 3, frames, height, width)
+
+
+def sample(preview, x0: torch.Tensor, steps: int = 1, latent_format: SimpleNamespace = PIXELS) -> None:
+    shown = preview.ClipPreview(SimpleNamespace(model=SimpleNamespace(latent_format=latent_format)))
+    for step in range(steps):
+        shown.step(step, x0, x0, steps)
+
+
+def test_a_player_finds_every_frame_in_its_cell(preview, server):
+    from PIL import Image
+
+    sample(preview, clip(11, 96, 144))
+    (told,) = server
+    sheet = Image.open(io.BytesIO(base64.b64decode(told["jpeg"])))
+    width, height = told["width"], told["height"]
+    assert (width, height, told["frames"], told["length"], told["fps"]) == (64, 43, 11, 11, 16)
+    assert sheet.size == (told["columns"] * width, told["rows"] * height)
+    for i in range(11):
+        x, y = i % told["columns"] * width, i // told["columns"] * height
+        assert sheet.getpixel((x + width // 2, y + height // 2))[0] == pytest.approx(25.5 * i, abs=3)
+
+
+def test_a_long_clip_leaves_frames_out_and_plays_as_long(preview, server):
+    sample(preview, clip(400))
+    assert server[0]["frames"] == 134 and server[0]["frames"] / server[0]["fps"] == pytest.approx(
+        400 / 16, rel=0.01
+    )
+
+
+def test_frames_as_batch_are_coloured_as_the_host_does(preview, server):
+    latent = SimpleNamespace(latent_rgb_factors=[[0.5, 0, 0]] * 4, latent_rgb_factors_bias=[0, 0.25, 0])
+    x0 = torch.full((6, 4, 8, 8), 0.25)
+    assert torch.allclose(preview.coloured(x0, latent)[0, :, 0, 0], torch.tensor([0.5, 0.25, 0.0]))
+
+
+def test_quick_steps_send_some_clips_and_always_the_last(preview, server):
+    sample(preview, clip(8), steps=50)
+    assert 2 <= len(server) < 10
+    assert server[-1]["step"] == 50 and server[-1]["node"] == "1:5"
+
+
+@pytest.mark.parametrize(
+    "latent_format",
+    [
+        SimpleNamespace(latent_rgb_factors=None),
+        SimpleNamespace(latent_rgb_factors=[[1, 1, 1]] * 16),
+        SimpleNamespace(**vars(PIXELS), latent_rgb_factors_reshape=lambda x: x),
+    ],
+)
+def test_what_has_no_simple_colours_is_left_to_the_host(preview, server, latent_format):
+    sample(preview, clip(8), latent_format=latent_format)
+    assert server == []
+
+
+def test_a_picture_that_fails_is_logged_once_and_sampling_goes_on(preview, server, monkeypatch, caplog):
+    def full(_):
+        raise OSError("no room")
+
+    monkeypatch.setattr(preview, "jpeg", full)
+    sample(preview, clip(8), steps=3)
+    assert server == [] and len(caplog.records) == 1 and "no room" in caplog.text
+
+
+WINDOWS = [
+    (100, 80, 16, "triangle", False),
+    (80, 80, 16, "triangle", False),
+    (8, 80, 16, "triangle", False),
+    (1, 1, 0, "flat", False),
+    (161, 16, 2, "triangle", False),
+    (100, 32, 24, "triangle", True),
+    (50, 9, 4, "flat", True),
+    (25, 10, 5, "flat", False),
+]
+
+
+def test_the_drawn_windows_are_those_of_the_sampler(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("NO NODE.JS FOUND: the drawn windows were not compared with the engine's.")
+    module = tmp_path / "windows.mjs"  # this name says to Node.js what it is
+    shutil.copyfile(ROOT / "js" / "windows.js", module)
+    script = f"""
+        import {{ parts }} from {json.dumps(module.as_uri())};
+        console.log(JSON.stringify({json.dumps(WINDOWS)}.map((w) => parts(...w))));
+    """
+    run = subprocess.run(
+        [node, "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    for (frames, *settings), drawn in zip(WINDOWS, json.loads(run.stdout), strict=True):
+        engine = Windows(*settings).parts(frames)
+        assert len(drawn) == len(engine)
+        for window, (covered, share) in zip(drawn, engine, strict=True):
+            assert [frame for frame, _ in window] == covered.tolist()
+            assert [s for _, s in window] == pytest.approx(share.tolist(), abs=1e-6)
