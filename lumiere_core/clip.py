@@ -13,7 +13,7 @@ from torch import Tensor
 from .loop import make_loop
 from .opencv import flow_between, opencv, sampled
 from .region import frames_for, mask_for, region_of, stitch
-from .steady import Progress, match_drift, stabilised
+from .steady import Progress, levelled, levels, outside, steadied
 
 
 def cinemagraph(
@@ -39,11 +39,14 @@ def cinemagraph(
     mask = mask_for(mask, 1, height, width)[0]
     still = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0]
     region = region_of(mask, margin=feather + 1, multiple=1)
-    if stabilise:
-        clip = stabilised(clip, mask, still, progress)
+    known, measured = outside(mask, height, width), []
+    part = clip.new_empty(len(clip), region.height, region.width, 3)  # of the clip only this is held twice
+    for to, frame in zip(part, steadied(clip, mask, still, progress) if stabilise else clip, strict=True):
+        to.copy_(frame[region.box])
+        measured.append(levels(frame, known))
     if drift:
-        clip = match_drift(clip, mask, still)
-    part = make_loop(clip[:, region.box[0], region.box[1]], loop)
+        part = levelled(part, measured, levels(still, known))
+    part = make_loop(part, loop)
     if motion == 0:
         return still.repeat(len(part), 1, 1, 1)
     share = _softened((mask * motion)[region.box], feather)

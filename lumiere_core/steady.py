@@ -6,7 +6,7 @@ is therefore not looked at. Inputs are never written to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from .opencv import grey, opencv
 from .region import frames_for, mask_for
 
+Levels = tuple[np.ndarray, np.ndarray]  # mean and standard deviation of each channel, (3,)
 Progress = Callable[[int, int, str], None]  # (done, total, what); raise in it to stop
 
 TRACK_SIDE = 1280  # features are tracked on a picture whose long side is at most this
@@ -32,12 +33,21 @@ def stabilised(
     or that the homography brings no closer, is left alone; a camera that stood still gives the clip back bit for bit.
     Borders that come into view are filled from the still.
     """
+    out = torch.empty_like(clip)
+    for to, frame in zip(out, steadied(clip, mask, still, progress), strict=True):
+        to.copy_(frame)
+    return out
+
+
+def steadied(
+    clip: Tensor, mask: Tensor | None = None, still: Tensor | None = None, progress: Progress | None = None
+) -> Iterator[Tensor]:
+    """The frames `(H, W, 3)` of `stabilised`, one at a time."""
     frames, height, width = clip.shape[:3]
     reference = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0].cpu().numpy()
-    known = _outside(mask, height, width)
+    known = outside(mask, height, width)
     scale = min(1.0, TRACK_SIDE / max(height, width))
-    corners = _corners(reference, known, scale)
-    out, guess = clip.clone(), np.eye(3)
+    corners, guess = _corners(reference, known, scale), np.eye(3)
     for i in range(frames):
         frame = clip[i].cpu().numpy()
         found = _homography(reference, frame, corners, guess, scale)
@@ -45,13 +55,13 @@ def stabilised(
             guess = found
             steady = _seen_from(found, frame, reference, known)
             if _error(steady, reference, known) < _error(frame, reference, known):
-                out[i] = torch.from_numpy(steady)
+                frame = steady
         if progress:
             progress(i + 1, frames, "steadying")
-    return out
+        yield torch.from_numpy(frame)
 
 
-def _outside(mask: Tensor | None, height: int, width: int) -> np.ndarray:
+def outside(mask: Tensor | None, height: int, width: int) -> np.ndarray:
     """True where nothing moves on purpose, `(H, W)`; everywhere without a mask, or with one that covers all."""
     if mask is None:
         return np.ones((height, width), bool)
@@ -115,7 +125,7 @@ def _seen_from(
         np.ones(frame.shape[:2], np.uint8), homography, size, flags=cv2.INTER_NEAREST | inverse
     )
     seen = cv2.erode(inside, np.ones((3, 3))) > 0
-    (mean, spread), (old_mean, old_spread) = (_levels(p, known & seen) for p in (steady, reference))
+    (mean, spread), (old_mean, old_spread) = (levels(p, known & seen) for p in (steady, reference))
     fill = (reference - old_mean) * (spread / old_spread.clip(1e-3)) + mean
     return np.where(seen[..., None], steady, fill).clip(0, 1).astype(np.float32)
 
@@ -132,15 +142,21 @@ def match_drift(
     Mean and spread of each channel are measured outside the mask (everywhere without one), smoothed over time, and
     matched on the whole frame: what flickers faster than about SLOW frames stays. strength in [0, 1].
     """
+    frames, height, width = clip.shape[:3]
+    known = outside(mask, height, width)
+    reference = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0]
+    measured = [levels(frame, known) for frame in clip]
+    return levelled(clip, measured, levels(reference, known), strength)
+
+
+def levelled(clip: Tensor, measured: list[Levels], wanted: Levels, strength: float = 1.0) -> Tensor:
+    """Frames `(T, h, w, 3)` with the slow part of their levels changed to the wanted ones; see `match_drift`."""
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength:g}, but it has to be between 0 and 1. Try 1.")
-    frames, height, width = clip.shape[:3]
-    known = _outside(mask, height, width)
-    reference = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0]
-    levels = [_levels(frame.cpu().numpy(), known) for frame in (reference, *clip)]
-    means, spreads = (torch.from_numpy(np.stack(part)).to(clip) for part in zip(*levels, strict=True))
-    mean, means = means[0], _slowly(means[1:])  # (3,), (T, 3)
-    spread, spreads = spreads[0], _slowly(spreads[1:])
+    means, spreads = (
+        _slowly(torch.from_numpy(np.stack(part)).float()) for part in zip(*measured, strict=True)
+    )
+    mean, spread = (torch.from_numpy(part).float() for part in wanted)  # (3,)
     gain = (spread / spreads.clamp(min=1e-4)).clamp(0.5, 2)
     gain = torch.where(spread > 1e-3, gain, 1.0)  # a flat picture has no contrast to match
     gain, offset = 1 + strength * (gain - 1), strength * (mean - gain * means)
@@ -150,9 +166,9 @@ def match_drift(
     return out
 
 
-def _levels(frame: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel where `known`, `(3,)` each."""
-    mean, spread = opencv().meanStdDev(frame, mask=known.astype(np.uint8))
+def levels(frame: Tensor | np.ndarray, known: np.ndarray) -> Levels:
+    """Mean and standard deviation of each channel of `(H, W, 3)` where `known`, `(3,)` each."""
+    mean, spread = opencv().meanStdDev(np.ascontiguousarray(frame), mask=known.astype(np.uint8))
     return mean[:, 0], spread[:, 0]
 
 

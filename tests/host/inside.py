@@ -1,8 +1,8 @@
 """Runs inside ComfyUI's own interpreter: the pack's nodes against the core's, as tensors. Prints one JSON object.
 
-    COMFYUI_PATH=... <ComfyUI's python> tests/host/inside.py
+    COMFYUI_PATH=... <ComfyUI's python> tests/host/inside.py [--write]
 
-`test_parity.py` and `test_controls.py` start it and assert on the figures.
+`test_parity.py`, `test_controls.py` and `test_schemas.py` start it and assert on the figures.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 HOST, PACK = Path(os.environ["COMFYUI_PATH"]), Path(__file__).resolve().parents[2]
+WRITE = "--write" in sys.argv
 base = tempfile.mkdtemp()
 (Path(base) / "models").mkdir()
 sys.argv = ["inside", "--cpu", "--base-directory", base]
@@ -41,7 +43,7 @@ from torch import Tensor  # noqa: E402
 
 import nodes as core  # noqa: E402
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 STEPS = 5
 SAMPLERS = ("euler", "ddim", "dpmpp_2m")
 PROMPTS = {
@@ -77,6 +79,8 @@ class Pack:
         spec.loader.exec_module(module)
         extension = asyncio.run(module.comfy_entrypoint())
         self.nodes = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+        for node in self.nodes.values():  # what the executor gives a node
+            node.hidden = SimpleNamespace(unique_id="1")
         self.choice = self.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[0]
         self.model, self.clip, self.vae = self.run("LoadModel", self.choice)
         (self.latent,) = self.run("EmptyVideo", 64, 64, 16)
@@ -350,6 +354,16 @@ def refusing(pack: Pack) -> dict:
         "schedule": lambda: pack.module("nodes.prompt").over_time("0: a / 90: b", latent["samples"], 0, 1),
         "interval": lambda: pack.run("Guidance", model, 0.7, 0.8, 0.2, 0.0),
         "threshold of a latent": lambda: pack.run("Guidance", still, 0.7, 0.0, 1.0, 0.9),
+        "no mask": lambda: pack.run("VideoMask", image, "inpaint", 4, "0", 64, 16.0),
+        "stand-in mask": lambda: pack.run(
+            "VideoMask", image, "inpaint", 4, "0", 64, 16.0, torch.zeros(1, 64, 64)
+        ),
+        "places": lambda: pack.run("VideoMask", image, "chosen frames", 9, "one, two", 64, 16.0),
+        "path": lambda: pack.run(
+            "MotionBrush", image, image[..., 0], "flow", 0, 1.0, 4, 16.0, 0.0, "0.1;x", 0.03, 0
+        ),
+        "empty mask": lambda: pack.run("KeepPixels", image, image, torch.zeros(1, 64, 64), 0),
+        "sizes": lambda: pack.run("KeepPixels", image, image[:, :32], torch.ones(1, 64, 64), 0),
         "base for ssr": lambda: pack.run(
             "UpscaleConditioning", model, encode(""), encode(""), image, 0.05, 0
         ),
@@ -362,15 +376,126 @@ def refusing(pack: Pack) -> dict:
     return {"refusals": {what: sentence(call) for what, call in calls.items()}}
 
 
+# ------------------------------------------------------------------------- tools that need no model, other models
+def tools(pack: Pack) -> dict:
+    """The hand tools as nodes: what they leave alone, and that Lumiere's mask reaches a causal video VAE."""
+    photo, mask, _ = pack.run("ExampleInput", "candle (photo)")
+    brushed, fps = pack.run("MotionBrush", photo, mask, "flicker", -1, 1.0, 12, 16.0, 0.0, "", 0.03, 0)
+    still = mask[0] == 0
+    crop, cropped, region = pack.run("CropForRegion", photo, mask, 0.25, 16, 256)
+    noise = torch.rand(5, *crop.shape[1:])
+    (stitched,) = pack.run("Stitch", noise, region, photo, mask, 16)
+    (kept,) = pack.run("KeepPixels", torch.rand(3, *photo.shape[1:]), photo, mask, 8)
+    clip = brushed[:, ::4, ::4]
+    (padded,) = pack.run("LoopPad", clip, 3)
+    report = {
+        "brushed": list(brushed.shape),
+        "brush moves": float((brushed[0] - brushed[6]).abs().max()),
+        "outside": [bool((made[:, still] == photo[:, still]).all()) for made in (brushed, stitched, kept)],
+        "crop": list(crop.shape[1:3]) == list(cropped.shape[1:3])
+        and not any(n % 16 for n in crop.shape[1:3]),
+        "unpadded": bool((pack.run("LoopUnpad", padded, 3, 1)[0] == clip).all()),
+        "cinemagraph": list(
+            pack.run("CinemagraphFromClip", clip, mask, 1.0, "ping-pong", 2, True, True)[0].shape
+        ),
+        "loop": len(pack.run("MakeLoop", clip, "dissolve", 2, 0, 4)[0]),
+        "drift": list(pack.run("MatchDrift", clip, 1.0)[0].shape) == list(clip.shape),
+    }
+
+    still, small = photo[:, ::8, ::8], mask[:, ::8, ::8]  # 128 x 128
+    control, masks, source, _ = pack.run("VideoMask", still, "cinemagraph", 9, "0", 64, fps, small)
+    report["control"] = [
+        bool((control[0] == still[0]).all()),
+        float((control[1:][masks[1:] == 1] - 0.5).abs().max()),
+        masks.flatten(1).amax(1).tolist(),
+    ]
+    latent, shown, _ = pack.run("MaskedLatent", pack.vae, still, "cinemagraph", 9, "0", 64, 1.0, small)
+    (sampled,) = core.common_ksampler(
+        pack.model, 3, 3, 1.0, "euler", "sgm_uniform", pack.encode("a red fish"), pack.encode(""), latent
+    )
+    known = (shown == 0)[None, None].expand_as(latent["samples"])
+    report["held"] = apart(sampled["samples"][known], latent["samples"][known])
+    report["made"] = apart(sampled["samples"][~known], latent["samples"][~known])
+
+    vae = wan_vae()
+    if vae is not None:
+        latent, _, _ = pack.run("MaskedLatent", vae, still, "first and last frame", 9, "0", 64, 1.0)
+        report["wan"] = [list(latent["samples"].shape), latent["noise_mask"][0, 0, :, 0, 0].tolist()]
+        latent, _, _ = pack.run("MaskedLatent", vae, still, "cinemagraph", 9, "0", 64, 1.0, small)
+        report["wan region"] = [
+            list(latent["noise_mask"].shape),
+            latent["noise_mask"][0, 0].flatten(1).amax(1).tolist(),
+        ]
+        report["wan frames"] = sentence(
+            lambda: pack.run("MaskedLatent", vae, still, "first frame", 80, "0", 64, 1.0)
+        )
+    return report
+
+
+def wan_vae() -> Any:
+    """Wan 2.1's VAE, narrow and with random weights; None on hosts that only know it in full size."""
+    import inspect
+
+    import comfy.ldm.wan.vae
+
+    if 'decoder.head.0.gamma"].shape' not in inspect.getsource(comfy.sd.VAE.__init__):
+        return None
+    sizes = {"dim": 8, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]}
+    network = comfy.ldm.wan.vae.WanVAE(**sizes)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
+
+
+# ---------------------------------------------------------------------------------------------- words and schemas
+def schemas(pack: Pack) -> dict:
+    """What saved workflows rely on: ids, order, types and defaults; and the words the frontend may translate."""
+    frozen, words = {}, {}
+    for name, node in sorted(pack.nodes.items()):
+        schema = node.GET_SCHEMA()
+        frozen[name] = {
+            "inputs": [
+                [i.id, i.io_type, getattr(i, "default", None), "advanced" in (i.extra_dict or {})]
+                for i in schema.inputs
+            ],
+            "outputs": [o.io_type for o in schema.outputs],
+        }
+        words[name] = {
+            "display_name": schema.display_name,
+            "description": schema.description,
+            "inputs": {i.id: {"name": i.display_name or i.id, "tooltip": i.tooltip} for i in schema.inputs},
+            "outputs": {
+                str(n): {"name": o.display_name or o.io_type, **({"tooltip": o.tooltip} if o.tooltip else {})}
+                for n, o in enumerate(schema.outputs)
+            },
+        }
+    return {"schemas": frozen, "words": words}
+
+
 def main() -> dict:
     report: dict = {}
     with torch.inference_mode():
         pack = Pack()
         report["remark"] = pack.module("nodes.host").remark_on(pack.clip, "a red dragon")
-        for part in (sampling, decoding, upscaling, patching, controls, foreign, refusing):
+        for part in (sampling, decoding, upscaling, patching, controls, foreign, refusing, tools, schemas):
             report |= part(pack)
     return report
 
 
+def write() -> None:
+    """Take the nodes as they are for frozen, and their words for English: `inside.py --write`, before a release."""
+    with torch.inference_mode():
+        report = schemas(Pack())
+    for path, part in (
+        (PACK / "tests/schemas.json", "schemas"),
+        (PACK / "locales/en/nodeDefs.json", "words"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report[part], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    print("REPORT " + json.dumps(main()))
+    if WRITE:
+        write()
+    else:
+        print("REPORT " + json.dumps(main()))

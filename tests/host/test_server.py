@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
-import shutil
-import socket
-import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,76 +15,22 @@ PACK = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
 
 
-class Server:
-    def __init__(self, path: Path, python: Path, base: Path) -> None:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.base, self.log = base, base / "server.log"
-        (base / "custom_nodes").mkdir(parents=True)
-        # A copy, not a link: what is tested is what a release holds.
-        shutil.copytree(
-            PACK,
-            base / "custom_nodes" / "lumiere",
-            ignore=shutil.ignore_patterns(".git", ".venv", "runs", "output", "__pycache__", ".*_cache"),
-        )
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    str(python),
-                    str(path / "main.py"),
-                    "--cpu",
-                    "--port",
-                    str(self.port),
-                    "--base-directory",
-                    str(base),
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=path,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        end = time.monotonic() + 240
-        while time.monotonic() < end:
-            assert self.process.poll() is None, self.text()[-4000:]
-            try:
-                self.get("/system_stats")
-                return
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(1)
-        raise AssertionError("the server did not answer in 240 s: " + self.text()[-4000:])
+def load(name: str) -> Any:
+    """A neighbour, by its file: tests are no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    def text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def get(self, path: str) -> dict:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-            return json.load(answer)
-
-    def post(self, path: str, data: dict) -> dict:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            json.dumps(data).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"{}")
-
-    def wait(self, prompt_id: str, seconds: float = 600) -> dict:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if history := self.get(f"/history/{prompt_id}"):
-                return history[prompt_id]
-            time.sleep(0.5)
-        raise AssertionError(f"not done in {seconds} s: " + self.text()[-3000:])
+Server, to_prompt = load("server").Server, load("workflow").to_prompt
 
 
 @pytest.fixture(scope="module")
 def server(host: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(*host, tmp_path_factory.mktemp("comfy"))
     yield running
-    running.process.terminate()
-    running.process.wait(30)
+    running.stop()
 
 
 def small(prompt: dict) -> dict:
@@ -107,15 +49,8 @@ def test_the_pack_loads_without_a_warning_of_ours(server: Server) -> None:
         line for line in lines if "warn" in line.lower() or "error" in line.lower() or "fail" in line.lower()
     ]
     assert "IMPORT FAILED" not in server.text()
-    known = server.get("/object_info")
-    assert {
-        "Lumiere_LoadModel",
-        "Lumiere_TextEncode",
-        "Lumiere_EmptyVideo",
-        "Lumiere_Sample",
-        "Lumiere_Upscale",
-        "Lumiere_XTSlice",
-    } <= set(known)
+    frozen = json.loads((PACK / "tests" / "schemas.json").read_text(encoding="utf-8"))
+    assert set(frozen) <= set(server.get("/object_info"))
 
 
 def test_every_input_has_a_tooltip_and_every_model_choice_is_labelled(server: Server) -> None:
@@ -134,8 +69,11 @@ def test_every_input_has_a_tooltip_and_every_model_choice_is_labelled(server: Se
 def test_a_shipped_workflow_finishes_and_saves_its_clip(server: Server, path: Path) -> None:
     from imageio_ffmpeg import count_frames_and_secs
 
-    to_prompt = load_converter()
     prompt = to_prompt(json.loads(path.read_text(encoding="utf-8")), server.get("/object_info"))
+    for node in prompt.values():  # sketches: what is tested is that all of it runs
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = min(node["inputs"]["steps"], 4)
+    asked = [n["inputs"]["frames"] for n in prompt.values() if n["class_type"] == "Lumiere_EmptyVideo"]
     done = server.wait(server.post("/prompt", {"prompt": prompt})["prompt_id"])
     assert done["status"]["status_str"] == "success", done["status"]
     files = [
@@ -145,12 +83,11 @@ def test_a_shipped_workflow_finishes_and_saves_its_clip(server: Server, path: Pa
     frames, seconds = count_frames_and_secs(
         str(server.base / "output" / files[0]["subfolder"] / files[0]["filename"])
     )
-    assert frames == 80
-    assert seconds == pytest.approx(5, abs=0.1)
+    assert frames == (asked[0] if asked else 80)
+    assert seconds == pytest.approx(frames / 16, abs=0.1)
 
 
 def test_cancel_stops_within_a_window_and_the_next_prompt_runs(server: Server) -> None:
-    to_prompt = load_converter()
     workflow = json.loads(WORKFLOWS[0].read_text(encoding="utf-8"))
     long = to_prompt(workflow, server.get("/object_info"))
     for node in long.values():
@@ -175,7 +112,6 @@ def test_cancel_stops_within_a_window_and_the_next_prompt_runs(server: Server) -
 
 
 def test_a_setting_that_cannot_be_is_a_node_error_in_words(server: Server) -> None:
-    to_prompt = load_converter()
     prompt = small(
         to_prompt(json.loads(WORKFLOWS[0].read_text(encoding="utf-8")), server.get("/object_info"))
     )
@@ -186,12 +122,3 @@ def test_a_setting_that_cannot_be_is_a_node_error_in_words(server: Server) -> No
         body["exception_message"] for kind, body in done["status"]["messages"] if kind == "execution_error"
     ]
     assert messages and "overlap is 4 frames" in messages[0]
-
-
-def load_converter():
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("workflow", Path(__file__).parent / "workflow.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.to_prompt

@@ -1,0 +1,31 @@
+"""The tools that need no model, as nodes in the real host; and Lumiere's mask in other models' latents."""
+
+from __future__ import annotations
+
+
+def test_what_is_not_painted_stays_the_photo_bit_for_bit(report: dict) -> None:
+    assert report["brushed"] == [12, 1024, 1024, 3] and report["brush moves"] > 0.1
+    assert report["outside"] == [True, True, True], "brush, stitch, keep pixels"
+
+
+def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) -> None:
+    assert report["crop"] and report["unpadded"] and report["drift"]
+    assert report["cinemagraph"] == [22, 256, 256, 3], "12 frames there and back"
+    assert report["loop"] == 8
+
+
+def test_control_and_mask_show_the_still_in_frame_0_and_grey_where_it_moves_later(report: dict) -> None:
+    whole, grey, masks = report["control"]
+    assert whole and grey < 1e-6
+    assert masks == [0.0] + [1.0] * 8
+
+
+def test_the_core_ksampler_keeps_what_a_masked_latent_knows(report: dict) -> None:
+    assert report["held"] < 0.1 and report["made"] > 20
+
+
+def test_a_causal_vae_keeps_both_ends_known_on_its_own_time_grid(report: dict) -> None:
+    if "wan" in report:
+        assert report["wan"] == [[1, 16, 3, 16, 16], [0.0, 1.0, 0.0]]
+        assert report["wan region"] == [[1, 1, 3, 16, 16], [0.0, 1.0, 1.0]]
+        assert "frames is 80" in report["wan frames"] and "77 or 81" in report["wan frames"]
