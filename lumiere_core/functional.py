@@ -55,6 +55,18 @@ def repeat_frames(x: Tensor, times: int) -> Tensor:
     return x.permute(0, 2, 3, 1).repeat_interleave(times, dim=0).permute(0, 3, 1, 2)
 
 
+def normalise(norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a GroupNorm to each picture of `(N, C, H, W)`; channels stay last in memory.
+
+    PyTorch's bf16 kernel for small channels-last pictures on the CPU crawls where a group has fewer than 16 channels:
+    the contiguous one is three times faster, with a copy before and after.
+    """
+    small = x.is_cpu and x.dtype == torch.bfloat16 and x.shape[2] * x.shape[3] < 1024
+    if small and x.shape[1] < 16 * norm.num_groups:
+        return norm(x.contiguous()).contiguous(memory_format=torch.channels_last)
+    return norm(x)
+
+
 def over_channels(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a linear layer to the channels of `(N, C, H, W)`; in channels-last memory both turns are views."""
     return layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .functional import attention, per_frame
+from .functional import attention, normalise, per_frame
 
 
 class Operations:
@@ -80,9 +80,10 @@ class ResBlock(nn.Module):
         zero(self.out_layers[3])
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        norm, act, conv = self.in_layers
+        h = conv(act(normalise(norm, x)))
         norm, act, _, conv = self.out_layers
-        h = self.in_layers(x)
-        h = conv(act(film(norm(h), self.emb_layers(emb))))
+        h = conv(act(film(normalise(norm, h), self.emb_layers(emb))))
         return self.skip_connection(x) + h
 
 
@@ -102,7 +103,7 @@ class JointTextAttention(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
         n, c, h, w = x.shape
-        rows = self.norm(x).permute(0, 2, 3, 1).reshape(n, h * w, c)  # (B*T, H*W, C)
+        rows = normalise(self.norm, x).permute(0, 2, 3, 1).reshape(n, h * w, c)  # (B*T, H*W, C)
         q, k, v = self.qkv(rows).chunk(3, dim=-1)
         text_k, text_v = per_frame(self.encoder_kv(context), x).chunk(2, dim=-1)  # (B*T, L, C)
         rows = attention(q, torch.cat([text_k, k], 1), torch.cat([text_v, v], 1), self.head_dim)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .config import TemporalSpec
-from .functional import attention, over_channels, over_time, repeat_frames, rotary
+from .functional import attention, normalise, over_channels, over_time, repeat_frames, rotary
 from .layers import Operations, film, zero
 
 
@@ -78,9 +78,9 @@ class ConvInflation(nn.Module):
         zero(self.proj_out)
 
     def forward(self, x: Tensor, emb: Tensor, frames: int) -> Tensor:
-        h = F.silu(self.norm1(self.conv2d(x)))
+        h = F.silu(normalise(self.norm1, self.conv2d(x)))
         h = over_time(self.conv1d, h, frames)
-        h = F.silu(film(self.norm2(h), self.emb_layers(emb)))
+        h = F.silu(film(normalise(self.norm2, h), self.emb_layers(emb)))
         return x + over_channels(self.proj_out, h)
 
 
@@ -103,8 +103,9 @@ class AttentionInflation(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor, frames: int) -> Tensor:
         n, c, h, w = x.shape
-        rows = film(self.norm(x), self.emb_layers(emb)).permute(0, 2, 3, 1).reshape(-1, frames, h * w, c)
-        rows = rows.transpose(1, 2).reshape(-1, frames, c)  # (B*H*W, T, C), a copy
+        rows = film(normalise(self.norm, x), self.emb_layers(emb)).permute(0, 2, 3, 1)
+        rows = rows.reshape(-1, frames, h * w, c).transpose(1, 2).reshape(-1, frames, c)
+        rows = rows.contiguous()  # (B*H*W, T, C); given a view, linear would copy its weight for every pixel
         q, k, v = self.qkv(rows).chunk(3, dim=-1)
         places = torch.arange(frames, device=x.device)
         rows = attention(rotary(q, places, self.head_dim), rotary(k, places, self.head_dim), v, self.head_dim)

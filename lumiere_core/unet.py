@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .config import UNetSpec
-from .functional import depth_to_space, space_to_depth, timestep_embedding
+from .functional import depth_to_space, normalise, space_to_depth, timestep_embedding
 from .layers import ATTENTION, DOWNSAMPLE, UPSAMPLE, Operations, ResBlock, Stage, TextPool, initialise, zero
 
 
@@ -103,7 +103,8 @@ class UNet(nn.Module):
 
     def to_pixels(self, h: Tensor, low_res: Tensor | None = None) -> Tensor:
         """The last layers, back to pixels. `-> (B*T, C, H, W)`"""
-        y = depth_to_space(self.out(h), self.spec.patch)
+        norm, act, conv = self.out
+        y = depth_to_space(conv(act(normalise(norm, h))), self.spec.patch)
         if self.spec.residual:
             y = y + F.interpolate(low_res, scale_factor=float(self.spec.patch), mode="bilinear")
         return y

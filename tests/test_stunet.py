@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from einops import rearrange
@@ -150,11 +152,11 @@ def test_the_clip_runs_channels_last_through_every_convolution(trained):
         if not (args[0].is_contiguous(memory_format=torch.channels_last)):
             wrong.append(module)
 
-    hooks = [m.register_forward_hook(look) for m in trained.modules() if isinstance(m, nn.Conv2d)]
-    trained.to(memory_format=torch.channels_last)
-    trained(*inputs(8, size=16), condition=torch.zeros(2, 4, 8, 16, 16))  # one pixel has no layout
-    for hook in hooks:
-        hook.remove()
+    model = copy.deepcopy(trained).to(memory_format=torch.channels_last)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(look)
+    model(*inputs(8, size=16), condition=torch.zeros(2, 4, 8, 16, 16))  # one pixel has no layout
     assert not wrong, wrong
 
 

@@ -100,12 +100,14 @@ class Report:
             return f"{name:<15} {value:6.3f} {real:6.3f} {luck:>8} {count:4}  {note}".rstrip()
 
         n = len(self.made)
-        return "\n".join([
-            f"{'':<15} {'value':>6} {'real':>6} {'shuffled':>8} {'n':>4}",
-            *(row(*astuple(f), "" if f.trusted else "not to be trusted") for f in self.figures),
-            row("dynamic degree", self.dynamic_degree, 1.0, None, n, ""),
-            row("boiling", self.boiling, 1.0, None, n, self.verdict),
-        ])
+        return "\n".join(
+            [
+                f"{'':<15} {'value':>6} {'real':>6} {'shuffled':>8} {'n':>4}",
+                *(row(*astuple(f), "" if f.trusted else "not to be trusted") for f in self.figures),
+                row("dynamic degree", self.dynamic_degree, 1.0, None, n, ""),
+                row("boiling", self.boiling, 1.0, None, n, self.verdict),
+            ]
+        )
 
     def write(self, path: Path) -> None:
         """All of it as JSON, with a row for each clip."""
@@ -190,15 +192,18 @@ def moved(frames: Tensor, by: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def read_clips(probe: Probe, scenes: Sequence[Scene], seeds: Sequence[int],
-               clips: Tensor) -> tuple[list[Record], Tensor]:
+def read_clips(
+    probe: Probe, scenes: Sequence[Scene], seeds: Sequence[int], clips: Tensor
+) -> tuple[list[Record], Tensor]:
     """Records of clips `(B, 3, T, H, W)` in [-1, 1], and the tracked centres `(B, T, 2)`.
 
     Raises ValueError for clips of another shape, or with values that are not numbers.
     """
     if clips.ndim != 5 or clips.shape[:2] != (len(scenes), 3) or clips.shape[2] < 2:
-        raise ValueError(f"clips are {tuple(clips.shape)}, but {len(scenes)} captions make "
-                         f"({len(scenes)}, 3, T, H, W) with T of at least 2.")
+        raise ValueError(
+            f"clips are {tuple(clips.shape)}, but {len(scenes)} captions make "
+            f"({len(scenes)}, 3, T, H, W) with T of at least 2."
+        )
     if not clips.isfinite().all():
         raise ValueError("a clip holds values that are not numbers. Sample in float32, or with a lower cfg.")
     clips = clips.to(probe.stem.weight).clamp(-1, 1)
@@ -206,8 +211,15 @@ def read_clips(probe: Probe, scenes: Sequence[Scene], seeds: Sequence[int],
     clips = frames.unflatten(0, (len(scenes), -1)).transpose(1, 2)
     reading = probe.read(clips)
     speeds = velocity(reading.centre)
-    rows = zip(scenes, seeds, probe.words(reading), map(tuple, speeds.tolist()), direction(speeds),
-               *(change.tolist() for change in changes(clips, reading.centre)), strict=True)
+    rows = zip(
+        scenes,
+        seeds,
+        probe.words(reading),
+        map(tuple, speeds.tolist()),
+        direction(speeds),
+        *(change.tolist() for change in changes(clips, reading.centre)),
+        strict=True,
+    )
     return [Record(*row) for row in rows], reading.centre
 
 
@@ -215,11 +227,12 @@ def batches(scenes: Sequence[Scene]) -> Iterator[list[int]]:
     """Indices in groups of at most `BATCH` neighbours that share subject and place."""
     for _, group in itertools.groupby(range(len(scenes)), key=lambda i: (scenes[i].subject, scenes[i].place)):
         indices = list(group)
-        yield from (indices[i:i + BATCH] for i in range(0, len(indices), BATCH))
+        yield from (indices[i : i + BATCH] for i in range(0, len(indices), BATCH))
 
 
-def read_renders(probe: Probe, scenes: Sequence[Scene], num_frames: int,
-                 progress: Progress | None) -> tuple[list[Record], float]:
+def read_renders(
+    probe: Probe, scenes: Sequence[Scene], num_frames: int, progress: Progress | None
+) -> tuple[list[Record], float]:
     """The scenes drawn and read, and the tracker's mean distance from the true centre in frame widths."""
     records, errors = [], []
     for indices in batches(scenes):
@@ -235,16 +248,25 @@ def read_renders(probe: Probe, scenes: Sequence[Scene], num_frames: int,
     return records, torch.cat(errors).mean().item()
 
 
-def read_made(probe: Probe, make_clips: MakeClips, scenes: Sequence[Scene], seeds: Sequence[int],
-              num_frames: int, progress: Progress | None, what: str) -> list[Record]:
+def read_made(
+    probe: Probe,
+    make_clips: MakeClips,
+    scenes: Sequence[Scene],
+    seeds: Sequence[int],
+    num_frames: int,
+    progress: Progress | None,
+    what: str,
+) -> list[Record]:
     """The captions made and read. Raises ValueError for clips of another length."""
     records = []
     for i in range(0, len(scenes), BATCH):
-        group, numbers = list(scenes[i:i + BATCH]), list(seeds[i:i + BATCH])
+        group, numbers = list(scenes[i : i + BATCH]), list(seeds[i : i + BATCH])
         clips = make_clips([scene.caption for scene in group], numbers)
         if clips.ndim == 5 and clips.shape[2] != num_frames:
-            raise ValueError(f"clips have {clips.shape[2]} frames, but {num_frames} are to be judged. "
-                             f"Make {num_frames}, or ask for {clips.shape[2]}.")
+            raise ValueError(
+                f"clips have {clips.shape[2]} frames, but {num_frames} are to be judged. "
+                f"Make {num_frames}, or ask for {clips.shape[2]}."
+            )
         records += read_clips(probe, group, numbers, clips)[0]
         if progress:
             progress(len(records), len(scenes), what)
@@ -271,8 +293,12 @@ def goes_right(records: Sequence[Record], scenes: Sequence[Scene], travels: bool
 
 def flips(records: Sequence[Record], mirrored: Sequence[Record]) -> float:
     """Share of pairs where "left" goes left and, from the same noise, "right" goes right; luck: a quarter."""
-    return mean([all(r.velocity[0] * r.scene.direction[0] > 0 for r in pair)
-                 for pair in zip(records, mirrored, strict=True)])
+    return mean(
+        [
+            all(r.velocity[0] * r.scene.direction[0] > 0 for r in pair)
+            for pair in zip(records, mirrored, strict=True)
+        ]
+    )
 
 
 def figures_of(world: World, made: Sequence[Record], real: Sequence[Record]) -> Iterator[Figure]:
@@ -281,15 +307,25 @@ def figures_of(world: World, made: Sequence[Record], real: Sequence[Record]) -> 
     scenes = [r.scene for r in made]
     shuffled = rng.sample(scenes, len(scenes))
     for name in ATTRIBUTES:
-        yield Figure(name, names_right(made, scenes, name), names_right(real, scenes, name),
-                     names_right(made, shuffled, name), len(scenes))
+        yield Figure(
+            name,
+            names_right(made, scenes, name),
+            names_right(real, scenes, name),
+            names_right(made, shuffled, name),
+            len(scenes),
+        )
     able = [i for i, scene in enumerate(scenes) if can_travel(world, scene)]
     made, real, scenes = ([group[i] for i in able] for group in (made, real, scenes))
     shuffled = rng.sample(scenes, len(scenes))
     for name, travels in (("direction", True), ("standing still", False)):
         count = sum((scene.direction != (0, 0)) == travels for scene in scenes)
-        yield Figure(name, goes_right(made, scenes, travels), goes_right(real, scenes, travels),
-                     goes_right(made, shuffled, travels), count)
+        yield Figure(
+            name,
+            goes_right(made, scenes, travels),
+            goes_right(real, scenes, travels),
+            goes_right(made, shuffled, travels),
+            count,
+        )
 
 
 def evaluate(
@@ -317,26 +353,38 @@ def evaluate(
     probe = probe or load_probe()
     wanted = ProbeSpec.of(WORLDS[world])
     if any(probe.spec.words(name) != wanted.words(name) for name in ATTRIBUTES):
-        raise ValueError(f"the probe knows other words than the {world} world. Train one for it with "
-                         "train.probe.train_probe.")
+        raise ValueError(
+            f"the probe knows other words than the {world} world. Train one for it with "
+            "train.probe.train_probe."
+        )
     scenes = held_out_scenes(world, prompts)
     seeds = [seed + i for i in range(len(scenes))]
     sideways = flip_pairs(scenes, pairs)
     mirrored = [scenes[i].flipped() for i in sideways]
 
     real, error = read_renders(probe, [*scenes, *mirrored], num_frames, progress)
-    real, real_mirrored = real[:len(scenes)], real[len(scenes):]
+    real, real_mirrored = real[: len(scenes)], real[len(scenes) :]
     instruments = list(figures_of(WORLDS[world], real, real))
-    show(f"instruments on {len(real)} renders: " + ", ".join(f"{f.name} {f.real:.3f}" for f in instruments)
-         + f"; centre off by {error:.3f} of the frame")
+    show(
+        f"instruments on {len(real)} renders: "
+        + ", ".join(f"{f.name} {f.real:.3f}" for f in instruments)
+        + f"; centre off by {error:.3f} of the frame"
+    )
 
     made = read_made(probe, make_clips, scenes, seeds, num_frames, progress, "prompts")
     same = [seeds[i] for i in sideways]
     made_mirrored = read_made(probe, make_clips, mirrored, same, num_frames, progress, "caption flips")
-    flip = Figure("caption flip", flips([made[i] for i in sideways], made_mirrored),
-                  flips([real[i] for i in sideways], real_mirrored), None, len(sideways))
-    ratios = [sum(getattr(r, name) for r in made) / max(1e-8, sum(getattr(r, name) for r in real))
-              for name in ("change", "boiling")]
+    flip = Figure(
+        "caption flip",
+        flips([made[i] for i in sideways], made_mirrored),
+        flips([real[i] for i in sideways], real_mirrored),
+        None,
+        len(sideways),
+    )
+    ratios = [
+        sum(getattr(r, name) for r in made) / max(1e-8, sum(getattr(r, name) for r in real))
+        for name in ("change", "boiling")
+    ]
     report = Report((*figures_of(WORLDS[world], made, real), flip), error, *ratios, tuple(made))
     show(report.table())
     return report

@@ -179,8 +179,10 @@ def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path.name} is a file of another kind, not a probe. {REMEDY}")
     if (version := int(metadata["format_version"])) > FORMAT_VERSION:
-        raise ValueError(f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
-                         "Update the pack.")
+        raise ValueError(
+            f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
+            "Update the pack."
+        )
     probe = Probe(ProbeSpec(**{name: tuple(words) for name, words in json.loads(metadata["spec"]).items()}))
     probe.load_state_dict(from_bytes(data))
     return probe.to(device).eval().requires_grad_(False)
@@ -255,8 +257,14 @@ def loss_of(reading: Reading, truth: Lesson) -> Tensor:
     return named + 10 * F.smooth_l1_loss(reading.centre, truth.centres, beta=0.02)
 
 
-def train_probe(world: World, steps: int = 600, batch: int = 128, lr: float = 3e-3, seed: int = 0,
-                progress: Callable[[int, int, float], None] | None = None) -> Probe:
+def train_probe(
+    world: World,
+    steps: int = 600,
+    batch: int = 128,
+    lr: float = 3e-3,
+    seed: int = 0,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Probe:
     """Train a probe for a world on the CPU: about 5 minutes on one thread. progress(steps done, steps, loss).
 
     Where other programs share the processor, `torch.set_num_threads(1)` is faster than two threads that wait.

@@ -1,0 +1,93 @@
+"""The benchmark runs from end to end, at sizes that tell nothing about speed; what it claims to be equal is equal."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from benchmarks import stunet as bench
+from lumiere_core.config import PRESETS
+from lumiere_core.functional import frames_as_batch, normalise
+
+
+@pytest.fixture(scope="module")
+def small(tiny_spec, ssr_spec) -> bench.Sizes:
+    base = dataclasses.replace(tiny_spec, num_frames=4, size=8)
+    windows = dataclasses.replace(ssr_spec, window=4)
+    return bench.Sizes(base, base, windows, (bench.Block(16, 4, 1.6, 3.0),), gemm=32, long=40, large=base)
+
+
+@pytest.mark.parametrize("name", ["P1", "P2", "P3", "P4", "P5", "P6"])
+def test_every_cost_is_a_positive_number_beside_its_goal(small, name):
+    with torch.inference_mode():
+        rows = list(bench.GOALS[name](small, 1))
+    assert any(row.holds is not None for row in rows)
+    for row in rows:
+        number = float(row.measured.split()[0].strip(",%x"))
+        assert row.goal == name and number >= 0 and math.isfinite(number)
+        assert (row.holds is None) == (row.limit == "")
+
+
+def test_the_usual_way_of_writing_the_block_gives_the_same_frames():
+    frames, x, emb, inflation = bench.block_inputs(bench.Block(16, 4, 1.6, 3.0))
+    x, emb, inflation = x.float(), emb.float(), inflation.float()
+    known = inflation(x, emb, frames)
+    torch.testing.assert_close(
+        bench.by_conv1d(inflation, x.contiguous(), emb, frames), known, atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("groups", "size"), [(4, 3), (4, 32), (1, 3)])  # turned, too large, wide enough
+def test_a_norm_that_is_turned_for_speed_gives_the_same_frames(groups, size):
+    norm = torch.nn.GroupNorm(groups, 32)
+    x = torch.randn(3, 32, size, size).to(torch.bfloat16, memory_format=torch.channels_last)
+    y = normalise(norm.bfloat16(), x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y.float(), norm.float()(x.float()), atol=2e-2, rtol=2e-2)
+
+
+def test_operations_are_those_counted_by_hand():
+    conv, x = torch.nn.Conv2d(3, 5, 3, padding=1), torch.randn(2, 3, 4, 4)
+    assert bench.flops(lambda: conv(x)) == 2 * (2 * 4 * 4) * 5 * 3 * 9
+    q = torch.randn(1, 2, 6, 8)
+    with torch.inference_mode():
+        counted = bench.flops(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))
+    assert counted == 2 * (2 * 2 * 6 * 6 * 8)
+
+
+def test_the_image_model_beside_it_sees_every_frame(small):
+    given = bench.inputs(small.network, torch.float32)
+    assert frames_as_batch(given["x"]).shape[0] == small.network.num_frames
+    assert bench.frame_by_frame(small.network, torch.float32)().shape == (4, 3, 8, 8)
+
+
+def test_live_bytes_are_those_of_tensors_still_held():
+    with bench.LiveBytes("meta") as count:
+        kept = torch.zeros(100, device="meta")
+        view = kept[:50]
+        for _ in range(3):
+            torch.zeros(200, device="meta")
+        torch.zeros(1000)  # elsewhere
+    assert count.peak == 4 * (100 + 200) and view.numel() == 50
+
+
+def test_a_clip_ten_times_as_long_takes_no_more_of_the_device_and_a_longer_window_does(small):
+    with torch.inference_mode():
+        (row,) = bench.p7(small, 1)
+        twice = dataclasses.replace(small.windows, window=12)
+        assert bench.device_bytes(twice, 12) > 1.2 * bench.device_bytes(small.windows, 12)
+    assert row.holds, row
+
+
+def test_streamed_and_shared_by_two_processes_a_clip_stays_the_same(small):
+    with torch.inference_mode():
+        rows = list(bench.p8(small, 1))
+    assert len(rows) == 2
+    assert all(row.holds for row in rows), rows
+
+
+def test_the_sizes_measured_are_those_of_the_bundled_models():
+    assert bench.FULL.preset is PRESETS["mini-cpu"] and bench.FULL.windows is PRESETS["mini-ssr"]
