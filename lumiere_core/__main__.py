@@ -81,6 +81,7 @@ def generate(args: argparse.Namespace) -> None:
         window=args.window,
         overlap=args.overlap,
         loop=args.loop,
+        free_noise=args.free_noise,
     )
     tokens = base.text.tokenizer(args.prompt)
     print(
@@ -193,6 +194,9 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument("--window", type=int, help="frames the base model sees at a time")
     g.add_argument("--overlap", type=int, default=2, help="frames neighbouring windows share")
+    g.add_argument(
+        "--free-noise", action=argparse.BooleanOptionalAction, default=True, help="windows share their noise"
+    )
     g.add_argument("--loop", action="store_true", help="a closed loop: after the last frame comes the first")
     g.add_argument(
         "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"

@@ -15,7 +15,7 @@ from .denoise import Denoiser
 from .guidance import guided
 from .samplers import SAMPLERS
 from .schedules import uniform
-from .windows import Windows, windowed
+from .windows import Windows, free_noise, windowed
 
 Progress = Callable[[int, int, str], None]  # (done, in all, what); raise in it to stop
 SEEDS = 2**64
@@ -36,6 +36,7 @@ class Settings:
     window: int | None = None  # frames a network call sees at most; None: base all, super-resolution its own
     overlap: int = 2
     loop: bool = False  # the clip ends where it begins
+    free_noise: bool = True  # windows of the base model share their noise, see `windows.free_noise`
 
     def windows(self) -> Windows:
         """How the clip is cut; call it on resolved settings."""
@@ -146,7 +147,10 @@ def text_to_video(
     denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
     positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
-    x = noise((1, 3, s.num_frames, s.height, s.width), s.seed).to(device) * sigmas[0]
+    x = noise((1, 3, s.num_frames, s.height, s.width), s.seed)
+    if s.window and s.free_noise:
+        x = free_noise(x, s.window, s.overlap)
+    x = x.to(device) * sigmas[0]
     return sample(denoise, x, sigmas.to(device), report).cpu()
 
 

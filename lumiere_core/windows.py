@@ -121,6 +121,22 @@ class Windows:
         return parts
 
 
+def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tensor:
+    """Initial noise whose later frames are the earlier ones in another order, so that windows agree on the scene.
+
+    noise `(B, C, T, ...)`, returned as a copy; the first `window` frames stay, and every stretch of
+    `window - overlap` frames after them holds the frames from a window before, shuffled (FreeNoise, 2310.15169,
+    section 3.2). Each frame's noise stays normal. A clip no longer than the window stays as it is.
+    """
+    check_windows(window, overlap)
+    generator, stride, out = torch.Generator().manual_seed(seed), window - overlap, noise.clone()
+    for start in range(window, noise.shape[2], stride):
+        count = min(stride, noise.shape[2] - start)
+        order = torch.randperm(count, generator=generator) + start - window
+        out[:, :, start : start + count] = out[:, :, order.to(out.device)]
+    return out
+
+
 def cut(value: Any, frames: Tensor, num_frames: int) -> Any:
     """The frames of a window, where `value` is a clip tensor `(B, C, T, H, W)` of the whole length; else as it is."""
     if torch.is_tensor(value) and value.ndim == 5 and value.shape[2] == num_frames:

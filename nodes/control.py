@@ -137,16 +137,24 @@ class MultiDiffusion(io.ComfyNode):
                     tooltip="Windows go on round the end of the clip, so that it loops. Needs a clip longer "
                     "than the window.",
                 ),
+                io.Boolean.Input(
+                    "freenoise",
+                    default=True,
+                    tooltip="Windows share their noise, so that the scene stays the same over a long clip "
+                    "(FreeNoise).",
+                ),
             ],
             outputs=[io.Model.Output(display_name="MODEL")],
         )
 
     @classmethod
-    def execute(cls, model: Any, window: int, overlap: int, weights: str, wrap: bool) -> io.NodeOutput:
+    def execute(
+        cls, model: Any, window: int, overlap: int, weights: str, wrap: bool, freenoise: bool
+    ) -> io.NodeOutput:
         roll = control_of(model.model_options).windows.roll
         windows = Windows(window, overlap, weights, wrap, roll)
         windows.parts(1)  # what cannot be is said here, not at the sampler
-        return io.NodeOutput(controlled(model, windows=windows))
+        return io.NodeOutput(controlled(model, windows=windows, free_noise=freenoise))
 
 
 class Loop(io.ComfyNode):

@@ -7,6 +7,7 @@ MODEL, CLIP and VAE.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from functools import partial
 from types import SimpleNamespace
@@ -189,7 +190,8 @@ class LumiereModel(comfy.model_base.BaseModel):
         clips, _, frames, height, width = (
             input_shape if len(input_shape) == 5 else (*input_shape[:2], 1, *input_shape[2:])
         )
-        cells = clips * frames * (height // unet.patch) * (width // unet.patch)
+        filled = math.ceil(frames / self.lumiere.temporal.time_factor) * self.lumiere.temporal.time_factor
+        cells = clips * filled * (height // unet.patch) * (width // unet.patch)
         cell = 5 * unet.channels[0] + 4 * unet.channels[1] + 2 * unet.in_channels * unet.patch**2
         return float(
             cells * cell * comfy.model_management.dtype_size(self.manual_cast_dtype or self.get_dtype())

@@ -145,7 +145,7 @@ def enlarge_clip(
     windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
     progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
     return comfy.sample.sample_custom(
-        controlled(model, windows=windows, each=progress.window),
+        controlled(model, windows=windows, free_noise=False, each=progress.window),
         comfy.sample.prepare_noise(canvas, seed),
         1.0,
         host_sampler("dpmpp_2m"),

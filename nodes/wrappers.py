@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..lumiere_core.config import replace
 from ..lumiere_core.guidance import rescaled, thresholded
-from ..lumiere_core.windows import Each, Windows, cut, fuse
+from ..lumiere_core.windows import Each, Windows, cut, free_noise, fuse
 
 KEY = "lumiere"
 FRAMES = "lumiere_frames"  # in CONDITIONING: the first frame a prompt is for, and the one after the last
@@ -31,6 +31,7 @@ class Control:
     rescale: float = 0.0
     interval: tuple[float, float] = (0.0, 1.0)  # shares of sampling between which guidance acts
     quantile: float = 0.0  # dynamic thresholding; 0 is off
+    free_noise: bool = False  # windows share their noise
     each: Each | None = None  # called after each window
 
 
@@ -50,6 +51,7 @@ def controlled(model: Any, **changes: Any) -> Any:
     options[KEY] = replace(control_of(model.model_options), **changes)
     for kind, wrapper in (
         (WrappersMP.PREPARE_SAMPLING, prepare),
+        (WrappersMP.SAMPLER_SAMPLE, start),
         (WrappersMP.PREDICT_NOISE, predict),
         (WrappersMP.CALC_COND_BATCH, note_ranges),
         (WrappersMP.APPLY_MODEL, apply),
@@ -178,15 +180,27 @@ def note_ranges(
 
 
 def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
-    """Reserve memory for one window, and for the half dozen whole clips a sampler holds."""
+    """Reserve memory for one window, and for the dozen whole clips that sampler and host hold (measured: 13)."""
     refuse_core_windows(kwargs.get("model_options") or patcher.model_options)
     shape, window = list(noise_shape), control_of(patcher.model_options).windows.window
     if window and len(shape) in (4, 5):
         axis = 2 if len(shape) == 5 else 0
         one_frame = patcher.model.memory_required([1 if i == axis else n for i, n in enumerate(shape)])
-        canvas = math.ceil(6 * 4 * math.prod(shape) / one_frame)
+        canvas = math.ceil(7 * 4 * math.prod(shape) / one_frame)  # the host doubles it for two prompts
         shape[axis] = min(shape[axis], window + canvas)
     return executor(patcher, shape, *args, **kwargs)
+
+
+def start(
+    executor: Any, wrapped: Any, sigmas: Tensor, extra: dict, callback: Any, noise: Tensor, *rest: Any
+) -> Any:
+    """Let windows share their noise, before the sampler sees it."""
+    control = control_of(extra.get("model_options", {}))
+    window, overlap = control.windows.window, control.windows.overlap
+    if control.free_noise and window and noise.ndim in (4, 5):
+        axis = TimeAxis(noise, 1)
+        noise = axis.batch(free_noise(axis.clip(noise, 1), window, overlap))
+    return executor(wrapped, sigmas, extra, callback, noise, *rest)
 
 
 # ------------------------------------------------------------------------------------------------------ guidance

@@ -21,7 +21,8 @@ def test_any_number_of_frames_runs(tiny, frames):
 
 def test_the_same_seed_gives_the_same_frames_and_another_other_ones(tiny):
     one, again, other = (
-        text_to_video(tiny, "a boat", settings=Settings(num_frames=4, seed=seed, **SMALL)) for seed in (1, 1, 2)
+        text_to_video(tiny, "a boat", settings=Settings(num_frames=4, seed=seed, **SMALL))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(one, again)
     assert not torch.allclose(one, other, atol=1e-2)
@@ -29,7 +30,9 @@ def test_the_same_seed_gives_the_same_frames_and_another_other_ones(tiny):
 
 def test_the_prompt_changes_the_clip_and_an_empty_one_is_allowed(tiny):
     settings = Settings(num_frames=4, **SMALL)
-    clips = [text_to_video(tiny, prompt, settings=settings) for prompt in ("", "a red balloon", "the blue sea")]
+    clips = [
+        text_to_video(tiny, prompt, settings=settings) for prompt in ("", "a red balloon", "the blue sea")
+    ]
     assert not torch.allclose(clips[0], clips[1], atol=1e-3)
     assert not torch.allclose(clips[1], clips[2], atol=1e-3)
 
@@ -70,7 +73,9 @@ def test_super_resolution_is_four_times_larger(tiny_ssr):
 
 def test_super_resolution_tells_of_every_window(tiny_ssr):
     told = []
-    upscale(tiny_ssr, torch.zeros(1, 3, 10, 4, 4), settings=Settings(steps=2), progress=lambda *p: told.append(p))
+    upscale(
+        tiny_ssr, torch.zeros(1, 3, 10, 4, 4), settings=Settings(steps=2), progress=lambda *p: told.append(p)
+    )
     assert told == [(i + 1, 4, "super-resolution") for i in range(4)]  # two windows of 6, two steps
 
 
@@ -108,14 +113,21 @@ def frame_local(model: Lumiere) -> Lumiere:
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
 def test_frames_that_do_not_see_each_other_do_not_notice_windows(tiny, tiny_ssr, sampler):
     base, ssr = frame_local(tiny), frame_local(tiny_ssr)
-    options = {"steps": 3, "sampler": sampler}
+    options = {"steps": 3, "sampler": sampler, "free_noise": False}
     whole = text_to_video(base, "a boat", settings=Settings(num_frames=13, width=8, height=8, **options))
     for window, overlap in ((4, 2), (5, 0), (8, 7)):
         cut = Settings(num_frames=13, width=8, height=8, window=window, overlap=overlap, **options)
         torch.testing.assert_close(text_to_video(base, "a boat", settings=cut), whole, atol=1e-4, rtol=1e-4)
 
+    shared = Settings(num_frames=13, width=8, height=8, window=4, overlap=2, **options | {"free_noise": True})
+    made = text_to_video(base, "a boat", settings=shared)
+    torch.testing.assert_close(made[:, :, :4], whole[:, :, :4], atol=1e-4, rtol=1e-4)  # its noise stays
+    assert not torch.allclose(made, whole, atol=1e-2)
+
     large = upscale(ssr, whole, "a boat", Settings(window=99, **options))
-    torch.testing.assert_close(upscale(ssr, whole, "a boat", Settings(**options)), large, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        upscale(ssr, whole, "a boat", Settings(**options)), large, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_every_window_sees_its_part_of_one_noisy_small_clip(tiny_ssr):
@@ -156,5 +168,7 @@ def test_a_setting_left_open_is_the_weights_own(tiny, tiny_ssr):
 
 @pytest.mark.parametrize("size", [(3, 4), (4, 6)])
 def test_a_small_clip_of_a_size_that_does_not_fit_is_refused(tiny_ssr, size):
-    with pytest.raises(ValueError, match=r"(height|width) is [36], but this model takes multiples of 4\. Try 4"):
+    with pytest.raises(
+        ValueError, match=r"(height|width) is [36], but this model takes multiples of 4\. Try 4"
+    ):
         upscale(tiny_ssr, torch.zeros(1, 3, 2, *size))

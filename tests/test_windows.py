@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lumiere_core.windows import Windows, cut, fuse, shift_of, starts, starts_around, triangle, windowed
+from lumiere_core.windows import (
+    Windows,
+    cut,
+    free_noise,
+    fuse,
+    shift_of,
+    starts,
+    starts_around,
+    triangle,
+    windowed,
+)
 
 SIGMA = torch.tensor(2.0)
 
@@ -134,6 +144,17 @@ def test_a_network_that_knows_no_ends_makes_a_loop_that_does_not_depend_on_the_r
     x = torch.randn(1, 3, 12, 4, 4)
     out = windowed(circular, Windows(roll=4))(x, SIGMA)
     torch.testing.assert_close(out, circular(x, SIGMA), atol=1e-6, rtol=0)
+
+
+def test_shared_noise_is_the_first_window_s_in_other_orders_and_every_window_has_all_of_it():
+    noise = torch.randn(1, 2, 23, 3, 3)
+    shared = free_noise(noise, 8, 2)
+    assert torch.equal(shared[:, :, :8], noise[:, :, :8]) and not torch.equal(shared, noise)
+    frames = [shared[0, :, i].flatten().tolist() for i in range(23)]
+    assert all(frame in frames[:8] for frame in frames)
+    for start in starts(20, 8, 2):
+        assert len({tuple(frame) for frame in frames[start : start + 8]}) == 8, "no frame twice in a window"
+    assert torch.equal(free_noise(noise, 8, 2), shared) and torch.equal(free_noise(noise, 30, 2), noise)
 
 
 def test_only_whole_clips_are_cut():

@@ -43,6 +43,9 @@ from torch import Tensor  # noqa: E402
 
 import nodes as core  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).parent))
+from live_bytes import memory  # noqa: E402
+
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 STEPS = 5
 SAMPLERS = ("euler", "ddim", "dpmpp_2m")
@@ -161,7 +164,7 @@ def upscaling(pack: Pack) -> dict:
     ssr, words, vae = pack.run(
         "LoadModel", pack.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[1]
     )
-    (ssr,) = pack.run("MultiDiffusion", ssr, 8, 2, "triangle", False)
+    (ssr,) = pack.run("MultiDiffusion", ssr, 8, 2, "triangle", False, False)
     nothing = core.CLIPTextEncode().encode(words, "")[0]
     yes, no, canvas = pack.run("UpscaleConditioning", ssr, nothing, nothing, image, 0.05, 9)
     sampled = core.common_ksampler(ssr, 9, 2, 1.0, "dpmpp_2m", "sgm_uniform", yes, no, canvas)[0]
@@ -206,7 +209,7 @@ def controls(pack: Pack) -> dict:
         "threshold": ("Guidance", (0.0, 0.0, 1.0, 0.9), None),
         "interval": ("Guidance", (0.0, 0.2, 0.7, 0.0), None),
         "loop": ("Loop", (5,), {"loop": True}),
-        "windows": ("MultiDiffusion", (8, 2, "triangle", False), {"window": 8, "overlap": 2}),
+        "windows": ("MultiDiffusion", (8, 2, "triangle", False, True), {"window": 8, "overlap": 2}),
     }
     report, plain = {}, pack.theirs("dpmpp_2m", PROMPTS["long"])
     for name, (node, values, settings) in chosen.items():
@@ -218,8 +221,8 @@ def controls(pack: Pack) -> dict:
         if settings:
             report[f"{name} engine"] = apart(pack.alone("dpmpp_2m", PROMPTS["long"], **settings), theirs)
 
-    (a,) = pack.run("MultiDiffusion", *pack.run("Loop", pack.model, 5), 8, 2, "triangle", False)
-    (b,) = pack.run("Loop", *pack.run("MultiDiffusion", pack.model, 8, 2, "triangle", False), 5)
+    (a,) = pack.run("MultiDiffusion", *pack.run("Loop", pack.model, 5), 8, 2, "triangle", False, False)
+    (b,) = pack.run("Loop", *pack.run("MultiDiffusion", pack.model, 8, 2, "triangle", False, False), 5)
     made = [pack.theirs("euler", PROMPTS["long"], model) for model in (a, b)]
     report["order"] = apart(*made)
     report["untouched"] = apart(pack.theirs("dpmpp_2m", PROMPTS["long"]), plain)
@@ -291,8 +294,8 @@ def foreign(pack: Pack) -> dict:
                 "samples"
             ]
 
-        (windows,) = pack.run("MultiDiffusion", model, 8, 3, "triangle", False)
-        (around,) = pack.run("MultiDiffusion", model, 8, 3, "flat", True)
+        (windows,) = pack.run("MultiDiffusion", model, 8, 3, "triangle", False, False)
+        (around,) = pack.run("MultiDiffusion", model, 8, 3, "flat", True, False)
         (loop,) = pack.run("Loop", windows, 4)
         for sampler in SAMPLERS:
             whole = sample(model, sampler, yes)
@@ -324,7 +327,7 @@ def refusing(pack: Pack) -> dict:
     wrong = [[torch.zeros(1, 77, 768), {}]]
     odd = {"samples": torch.zeros(1, 3, 4, 60, 64)}
     image = torch.rand(4, 64, 64, 3)
-    windows = pack.run("MultiDiffusion", model, 8, 2, "triangle", False)[0]
+    windows = pack.run("MultiDiffusion", model, 8, 2, "triangle", False, False)[0]
     beside = windows.clone()
     beside.model_options["context_handler"] = object()
     still = foreign_model(4, True)
@@ -340,11 +343,11 @@ def refusing(pack: Pack) -> dict:
         "not ssr": lambda: pack.run("Upscale", image, 0, 1, 16, 2, 0.1, model=model),
         "overlap": lambda: pack.run("Upscale", image, 0, 1, 4, 4, 0.1),
         "foreign latent": lambda: core.VAEDecode().decode(pack.vae, {"samples": torch.zeros(1, 4, 8, 8)}),
-        "window": lambda: pack.run("MultiDiffusion", model, 4, 4, "triangle", False),
+        "window": lambda: pack.run("MultiDiffusion", model, 4, 4, "triangle", False, False),
         "core windows before": lambda: pack.run("Loop", beside, 0),
         "core windows after": lambda: ksampler(beside, encode(""), latent),
         "no time": lambda: ksampler(
-            pack.run("MultiDiffusion", still, 8, 2, "triangle", False)[0],
+            pack.run("MultiDiffusion", still, 8, 2, "triangle", False, False)[0],
             conditioning(0.0, 3),
             {"samples": torch.zeros(1, 4, 8, 8)},
         ),
@@ -476,6 +479,7 @@ def main() -> dict:
     report: dict = {}
     with torch.inference_mode():
         pack = Pack()
+        report |= memory(pack)
         report["remark"] = pack.module("nodes.host").remark_on(pack.clip, "a red dragon")
         for part in (sampling, decoding, upscaling, patching, controls, foreign, refusing, tools, schemas):
             report |= part(pack)

@@ -92,7 +92,7 @@ def memory(pack: Any) -> dict[str, float]:
             return pack.run("LoadModel", choice)[0].model
 
         for model in (load(), in_half_precision(load)):
-            dtype = str(model.get_dtype_inference()).removeprefix("torch.")
+            dtype = str(model.manual_cast_dtype or model.get_dtype()).removeprefix("torch.")
             for clips, frames, height, width in shapes:
                 estimate = model.memory_required([clips, 3, frames, height, width])
                 peak = peak_of(model, context, clips, frames, height, width)

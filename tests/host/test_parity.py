@@ -41,3 +41,9 @@ def test_layers_that_get_their_weights_late_make_the_same_clip(report: dict) -> 
 
 def test_words_the_model_does_not_know_are_named(report: dict) -> None:
     assert "dragon" in report["remark"]
+
+
+def test_the_host_is_told_what_memory_a_forward_pass_takes(report: dict) -> None:
+    ratios = {name: ratio for name, ratio in report.items() if name.startswith("memory ")}
+    assert len(ratios) >= 12
+    assert not {name: ratio for name, ratio in ratios.items() if not 0.8 <= ratio <= 1.3}

@@ -13,6 +13,7 @@ import pytest
 
 PACK = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
+START = PACK / "workflows" / "1_start_text_to_clip.json"
 
 
 def load(name: str) -> Any:
@@ -88,7 +89,7 @@ def test_a_shipped_workflow_finishes_and_saves_its_clip(server: Server, path: Pa
 
 
 def test_cancel_stops_within_a_window_and_the_next_prompt_runs(server: Server) -> None:
-    workflow = json.loads(WORKFLOWS[0].read_text(encoding="utf-8"))
+    workflow = json.loads(START.read_text(encoding="utf-8"))
     long = to_prompt(workflow, server.get("/object_info"))
     for node in long.values():
         if "steps" in node["inputs"]:
@@ -112,9 +113,7 @@ def test_cancel_stops_within_a_window_and_the_next_prompt_runs(server: Server) -
 
 
 def test_a_setting_that_cannot_be_is_a_node_error_in_words(server: Server) -> None:
-    prompt = small(
-        to_prompt(json.loads(WORKFLOWS[0].read_text(encoding="utf-8")), server.get("/object_info"))
-    )
+    prompt = small(to_prompt(json.loads(START.read_text(encoding="utf-8")), server.get("/object_info")))
     upscale = next(node for node in prompt.values() if node["class_type"] == "Lumiere_Upscale")
     upscale["inputs"] |= {"window": 4, "overlap": 4}
     done = server.wait(server.post("/prompt", {"prompt": prompt})["prompt_id"])
