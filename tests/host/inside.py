@@ -408,7 +408,7 @@ def tools(pack: Pack) -> dict:
     still, small = photo[:, ::8, ::8], mask[:, ::8, ::8]  # 128 x 128
     control, masks, source, _ = pack.run("VideoMask", still, "cinemagraph", 9, "0", 64, fps, small)
     report["control"] = [
-        bool((control[0] == still[0]).all()),
+        float((control[0] - still[0]).abs().max()),
         float((control[1:][masks[1:] == 1] - 0.5).abs().max()),
         masks.flatten(1).amax(1).tolist(),
     ]

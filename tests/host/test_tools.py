@@ -16,7 +16,7 @@ def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) 
 
 def test_control_and_mask_show_the_still_in_frame_0_and_grey_where_it_moves_later(report: dict) -> None:
     whole, grey, masks = report["control"]
-    assert whole and grey < 1e-6
+    assert whole < 1e-6 and grey < 1e-6
     assert masks == [0.0] + [1.0] * 8
 
 

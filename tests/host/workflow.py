@@ -12,6 +12,11 @@ def is_widget(kind: Any) -> bool:
     return isinstance(kind, list) or kind in WIDGETS
 
 
+def needed(node: dict) -> list[str]:
+    """The model files a node names, which the frontend offers to fetch."""
+    return [model["name"] for model in node.get("properties", {}).get("models", [])]
+
+
 def to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
     """Raises AssertionError for a node, a socket or a choice that this host does not know."""
     sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
@@ -37,7 +42,8 @@ def to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
             if options.get("control_after_generate"):
                 values.pop(0)
             if kind == "COMBO":
-                assert given[name] in options["options"], f"{node['type']}.{name} cannot be {given[name]!r}"
+                known = [*options["options"], *needed(node)]
+                assert given[name] in known, f"{node['type']}.{name} cannot be {given[name]!r}"
             if kind == "COMFY_DYNAMICCOMBO_V3":  # its own widgets come after it, under dotted names
                 chosen = next(o for o in options["options"] if o["key"] == given[name])
                 for nested in chosen["inputs"].get("required", {}):
