@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .loop import make_loop
 from .opencv import flow_between, opencv, sampled
-from .region import frames_for, mask_for, region_of, stitch
+from .region import mask_for, one_picture, region_of, stitch
 from .steady import Progress, levelled, levels, outside, steadied
 
 
@@ -37,7 +37,7 @@ def cinemagraph(
         raise ValueError(f"motion is {motion:g}, but it has to be between 0 and 1. Try 1.")
     height, width = clip.shape[1:3]
     mask = mask_for(mask, 1, height, width)[0]
-    still = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0]
+    still = one_picture("still", clip[:1] if still is None else still, height, width)
     region = region_of(mask, margin=feather + 1, multiple=1)
     known, measured = outside(mask, height, width), []
     part = clip.new_empty(len(clip), region.height, region.width, 3)  # of the clip only this is held twice
@@ -46,7 +46,9 @@ def cinemagraph(
         measured.append(levels(frame, known))
     if drift:
         part = levelled(part, measured, levels(still, known))
-    part = make_loop(part, loop)
+    half = max(1, min(8, len(clip) // 2))  # a short clip makes a short loop
+    settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}
+    part = make_loop(part, loop, **settings.get(loop, {}))
     if motion == 0:
         return still.repeat(len(part), 1, 1, 1)
     share = _softened((mask * motion)[region.box], feather)

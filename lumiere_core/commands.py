@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help com
     import numpy as np
     from torch import Tensor
 
-Progress = Callable[[int, int, str], None]  # (done, in all, what)
+    from .steady import Progress
 
 
 def read_picture(path: str) -> Tensor:
@@ -62,14 +62,20 @@ def loop(args: argparse.Namespace) -> None:
     from .loop import make_loop
     from .video import check_clip
 
-    check_clip(Path(args.out), args.fps or 16)
+    check_clip(Path(args.out), 16 if args.fps is None else args.fps)
     settings = {
         "cut": {"min_frames": args.min_frames, "max_frames": args.max_frames},
         "dissolve": {"overlap": args.overlap},
     }.get(args.how, {})
     clip, fps = read_frames(args.source)
     clip = make_loop(clip, args.how, **settings)
-    save(args, clip, len(clip), args.fps or fps, {"tool": "loop", "how": args.how, **settings})
+    save(
+        args,
+        clip,
+        len(clip),
+        fps if args.fps is None else args.fps,
+        {"tool": "loop", "how": args.how, **settings},
+    )
 
 
 def make_cinemagraph(args: argparse.Namespace) -> None:
@@ -77,7 +83,7 @@ def make_cinemagraph(args: argparse.Namespace) -> None:
     from .clip import cinemagraph
     from .video import check_clip
 
-    check_clip(Path(args.out), args.fps or 16)
+    check_clip(Path(args.out), 16 if args.fps is None else args.fps)
     mask, still = read_mask(args.mask), read_picture(args.still) if args.still else None
     clip, fps = read_frames(args.source)
     settings: dict[str, Any] = {
@@ -88,7 +94,7 @@ def make_cinemagraph(args: argparse.Namespace) -> None:
         "motion": args.motion,
     }
     clip = cinemagraph(clip, mask, still, **settings, progress=args.bar())
-    save(args, clip, len(clip), args.fps or fps, {"tool": "cinemagraph", **settings})
+    save(args, clip, len(clip), fps if args.fps is None else args.fps, {"tool": "cinemagraph", **settings})
 
 
 def brush(args: argparse.Namespace) -> None:

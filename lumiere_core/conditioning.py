@@ -6,6 +6,7 @@ the paper; C is the clip with what is not known blanked to 0. Any model that tak
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,11 +82,17 @@ def chosen_frames(clip: Tensor, places: Sequence[int], frames: int, stride: int 
         raise ValueError(
             f"the places are {', '.join(map(str, places))}, but they have to differ and lie in 0 to {frames - 1}."
         )
+    steps = [step_of(place, stride, frames) for place in places]
+    for (place, step), (other, same) in itertools.combinations(zip(places, steps, strict=True), 2):
+        if step == same:
+            raise ValueError(
+                f"frames {place} and {other} lie in one latent step of {stride} frames, which can hold one picture. "
+                f"Move one of them to {step.stop} or later."
+            )
     at = torch.tensor(places)
     nearest = (torch.arange(frames)[:, None] - at).abs().argmin(dim=1)
     filled, known = clip[:, :, nearest].clone(), torch.zeros(1, 1, frames, *clip.shape[-2:])
-    for number, place in enumerate(places):
-        step = step_of(place, stride, frames)
+    for number, step in enumerate(steps):
         filled[:, :, step], known[:, :, step] = clip[:, :, number : number + 1], 1
     return Condition(filled, known)
 
@@ -102,14 +109,26 @@ def first_and_last(clip: Tensor, frames: int, stride: int = 1) -> Condition:
     return chosen_frames(clip, [0, frames - 1], frames, stride)
 
 
-def extend(clip: Tensor, count: int, frames: int) -> Condition:
-    """Goes on with a clip: its last `count` frames are the first ones of the new clip."""
+def extend(clip: Tensor, count: int, frames: int, stride: int = 1) -> Condition:
+    """Goes on with a clip: its last `count` frames are the first ones of the new clip.
+
+    With a causal video VAE they have to fill its latent steps: 1 + k * stride. Raises ValueError.
+    """
     if not 1 <= count <= min(clip.shape[2], frames - 1):
         raise ValueError(
             f"{count} frames of the clip are to be kept, but it has {clip.shape[2]}, and the new one has {frames}. Try "
             f"{max(1, min(clip.shape[2], frames - 1, 8))}."
         )
-    return chosen_frames(clip[:, :, -count:], range(count), frames)
+    if (count - 1) % stride:
+        more = (count - 1) // stride * stride + 1
+        raise ValueError(
+            f"{count} frames of the clip are to be kept, but this VAE holds 1 and then {stride} at a time. Try {more} "
+            f"or {more + stride}."
+        )
+    known = torch.zeros(1, 1, frames, *clip.shape[-2:])
+    known[:, :, :count] = 1
+    last = clip[:, :, -1:].expand(-1, -1, frames - count, -1, -1)
+    return Condition(torch.cat([clip[:, :, -count:], last], dim=2), known)
 
 
 def step_of(frame: int, stride: int, frames: int) -> slice:
@@ -155,9 +174,9 @@ def fitting(known: Tensor, clip: Tensor) -> Tensor:
             f"the mask has {known.shape[2]} frames, but the clip has {frames}. Give one frame, or {frames}."
         )
     if known.shape[-2:] != (height, width):
-        known = F.interpolate(known.flatten(0, 1), (height, width), mode="bilinear").unflatten(
-            0, known.shape[:2]
-        )
+        known = F.interpolate(
+            known.flatten(0, 1), (height, width), mode="bilinear", antialias=True
+        ).unflatten(0, known.shape[:2])
     if bool((known == 1).all()):
         raise ValueError("the mask is empty: nothing may change. Paint the region that shall move.")
     return known.expand(-1, -1, frames, -1, -1)

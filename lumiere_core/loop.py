@@ -25,10 +25,16 @@ def best_cut(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> tuple[in
     """
     frames = len(clip)
     most = min(max_frames or frames, frames - 1)
+    if frames < 3:
+        raise ValueError(
+            f"the clip has {frames} frames, but a loop is cut from 3 or more. Use a longer clip, or none."
+        )
+    if max_frames and max_frames < min_frames:
+        raise ValueError(f"max_frames is {max_frames}, which lies below min_frames {min_frames}. Swap them.")
     if not 2 <= min_frames <= most:
         raise ValueError(
-            f"a loop of {min_frames} to {max_frames or frames - 1} frames cannot be cut from {frames} frames: it takes "
-            f"at least 2, and one frame more than the loop. Try 2 to {max(2, frames - 1)}, or a longer clip."
+            f"min_frames is {min_frames}, but a loop cut from {frames} frames has from 2 to {frames - 1}. "
+            f"Try {max(2, frames // 2)}."
         )
     look = torch.stack([_small(frame) for frame in clip])  # (T, n)
     far = torch.cdist(look[None], look[None])[0].square()  # (T, T)
@@ -72,6 +78,10 @@ def dissolve_loop(clip: Tensor, overlap: int = 8) -> Tensor:
     Both sides are warped to where the motion between them stands, so things move over instead of showing twice.
     """
     frames = len(clip)
+    if frames < 2:
+        raise ValueError(
+            f"the clip has {frames} frame, but a loop takes at least 2. Use a longer clip, or none."
+        )
     if not 1 <= overlap <= frames // 2:
         raise ValueError(
             f"overlap is {overlap} frames, but it has to be from 1 to {frames // 2}, half of the clip. "

@@ -185,6 +185,16 @@ def frames_for(what: str, source: Tensor, frames: int, height: int, width: int) 
     return source.expand(frames, -1, -1, -1)
 
 
+def one_picture(what: str, source: Tensor, height: int, width: int) -> Tensor:
+    """A source that is one picture of this size, `(H, W, 3)`. Raises ValueError."""
+    source = source if source.ndim == 4 else source[None]
+    if len(source) > 1:
+        raise ValueError(
+            f"the {what} has {len(source)} frames, but it has to be one picture. Choose one of them."
+        )
+    return frames_for(what, source, 1, height, width)[0]
+
+
 def stitch_frames(
     generated: Tensor, region: Region, original: Tensor, mask: Tensor, feather: float = 16
 ) -> Iterator[Tensor]:
@@ -199,7 +209,7 @@ def stitch_frames(
             alpha = _soft_box(masks[i], region, feather)
         frame = picture.clone()
         box = frame[region.box]
-        box.copy_(torch.lerp(box, _scaled(part[None], region.height, region.width)[0], alpha))
+        box.copy_(laid_over(box, _scaled(part[None], region.height, region.width)[0], alpha))
         yield frame
 
 
@@ -233,5 +243,10 @@ def keep_pixels(clip: Tensor, source: Tensor, mask: Tensor, feather: float = 0) 
     masks = feathered(mask_for(mask, frames, height, width), feather).expand(frames, -1, -1)
     out = torch.empty_like(clip)
     for to, known, new, alpha in zip(out, source, clip, masks, strict=True):
-        torch.lerp(known, new, alpha[..., None], out=to)
+        to.copy_(laid_over(known, new, alpha[..., None]))
     return out
+
+
+def laid_over(known: Tensor, new: Tensor, alpha: Tensor) -> Tensor:
+    """`known` where alpha is 0, also where `new` is no number, else a mix."""
+    return torch.where(alpha == 0, known, torch.lerp(known, new, alpha))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .opencv import grey, opencv
-from .region import frames_for, mask_for
+from .region import mask_for, one_picture
 
 Levels = tuple[np.ndarray, np.ndarray]  # mean and standard deviation of each channel, (3,)
 Progress = Callable[[int, int, str], None]  # (done, total, what); raise in it to stop
@@ -44,7 +44,7 @@ def steadied(
 ) -> Iterator[Tensor]:
     """The frames `(H, W, 3)` of `stabilised`, one at a time."""
     frames, height, width = clip.shape[:3]
-    reference = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0].cpu().numpy()
+    reference = one_picture("still", clip[:1] if still is None else still, height, width).numpy()
     known = outside(mask, height, width)
     scale = min(1.0, TRACK_SIDE / max(height, width))
     corners, guess = _corners(reference, known, scale), np.eye(3)
@@ -62,10 +62,10 @@ def steadied(
 
 
 def outside(mask: Tensor | None, height: int, width: int) -> np.ndarray:
-    """True where nothing moves on purpose, `(H, W)`; everywhere without a mask, or with one that covers all."""
-    if mask is None:
+    """True where nothing moves on purpose, `(H, W)`; everywhere without a mask, or with an empty or a full one."""
+    if mask is None or not (mask > 0).any():
         return np.ones((height, width), bool)
-    known = mask_for(mask, 1 if mask.ndim == 2 else len(mask), height, width).amax(0).cpu().numpy() == 0
+    known = mask_for(mask, 1 if mask.ndim == 2 else len(mask), height, width).amax(0).numpy() == 0
     return known if known.any() else ~known
 
 
@@ -144,7 +144,7 @@ def match_drift(
     """
     frames, height, width = clip.shape[:3]
     known = outside(mask, height, width)
-    reference = frames_for("still", clip[:1] if still is None else still, 1, height, width)[0]
+    reference = one_picture("still", clip[:1] if still is None else still, height, width)
     measured = [levels(frame, known) for frame in clip]
     return levelled(clip, measured, levels(reference, known), strength)
 

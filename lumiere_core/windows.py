@@ -96,6 +96,8 @@ class Windows:
     def parts(self, num_frames: int, sigma: float = 0.0, multiple: int = 1) -> list[Part]:
         """The windows of a clip at a noise level; the shares of a frame add up to 1. Raises ValueError.
 
+        `closed` windows need a clip longer than the window: a single one would see its ends after all.
+
         A rolled clip in one window is filled up to `multiple` frames with its own beginning, at a share of 0, where a
         network would otherwise fill with stills.
         """
@@ -105,6 +107,11 @@ class Windows:
         around = self.closed or self.roll is not None
         # Checked as asked for; a window longer than the clip is the clip.
         check_windows(window if self.window is None else self.window, self.overlap)
+        if self.closed and self.roll is None and 1 < num_frames <= window:
+            raise ValueError(
+                f"windows are to go on round the end, but the clip has {num_frames} frames and the window "
+                f"{self.window or num_frames}. Choose a smaller window, or Seamless Loop in its place."
+            )
         places = (starts_around if around else starts)(num_frames, window, min(self.overlap, window - 1))
         shift = 0 if self.roll is None else shift_of(self.roll, sigma, num_frames)
         frames = [(torch.arange(s, s + window) + shift) % num_frames for s in places]
@@ -138,9 +145,12 @@ def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tenso
 
 
 def cut(value: Any, frames: Tensor, num_frames: int) -> Any:
-    """The frames of a window, where `value` is a clip tensor `(B, C, T, H, W)` of the whole length; else as it is."""
-    if torch.is_tensor(value) and value.ndim == 5 and value.shape[2] == num_frames:
-        return value.index_select(2, frames.to(value.device))
+    """The frames of a window, where `value` is a clip tensor `(..., T, H, W)` of the whole length; else as it is.
+
+    That is `(B, C, T, H, W)`, or with one axis more where a model takes several clips (VACE).
+    """
+    if torch.is_tensor(value) and value.ndim >= 5 and value.shape[-3] == num_frames:
+        return value.index_select(-3, frames.to(value.device))
     return value
 
 

@@ -88,7 +88,9 @@ def condition_of(
     numbers = numbers_in(places)
     if task == "chosen frames":
         return conditioning.chosen_frames(clip, numbers, frames, stride)
-    return conditioning.extend(clip, numbers[0], frames)
+    if numbers[0] == 0:
+        raise ValueError(f"places is {places!r}, but for extend it says how many frames to keep. Try 9.")
+    return conditioning.extend(clip, numbers[0], frames, stride)
 
 
 def numbers_in(places: str) -> list[int]:
@@ -217,13 +219,13 @@ class MaskedLatent(io.ComfyNode):
         stride = time_stride(vae, frames)
         made = condition_of(image, task, frames, places, room, mask, stride)
         source = image_of(made.clip)
+        check_grid(vae, source)
         samples = vae.encode(source)
         return io.NodeOutput(masked_latent(samples, made.known, motion), mask_of(made.known), source)
 
 
 def time_stride(vae: Any, frames: int) -> int:
-    """Frames in a latent step of this VAE: 1 for pictures. Raises ValueError for a clip that does not fit its "
-    "grid."""
+    """Frames in a latent step of this VAE: 1 for pictures. Raises ValueError for a clip that does not fit."""
     stride = getattr(vae, "temporal_compression_decode", lambda: None)() or 1
     if (frames - 1) % stride:
         below = (frames - 1) // stride * stride + 1
@@ -232,6 +234,17 @@ def time_stride(vae: Any, frames: int) -> int:
             f"or {below + stride}."
         )
     return stride
+
+
+def check_grid(vae: Any, source: Tensor) -> None:
+    """Raises ValueError for a size the host would crop to the VAE's grid, past which masks would lie askew."""
+    multiple = getattr(vae, "spacial_compression_encode", lambda: None)() or 1
+    for name, size in (("width", source.shape[2]), ("height", source.shape[1])):
+        if size % multiple:
+            raise ValueError(
+                f"{name} is {size}, but this VAE takes multiples of {multiple}. Put Crop for a Region before this "
+                f"node, with multiple {max(multiple, 16)}."
+            )
 
 
 def masked_latent(samples: Tensor, known: Tensor, motion: float = 1.0) -> dict[str, Any]:

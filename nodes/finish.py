@@ -13,7 +13,7 @@ from ..lumiere_core.region import keep_pixels
 from ..lumiere_core.steady import match_drift
 from .progress import Bar
 from .sockets import advanced, schema
-from .tensors import frames_of
+from .tensors import frames_of, masks_of
 
 
 def feather_input(default: int = 8) -> Any:
@@ -90,7 +90,17 @@ class CinemagraphFromClip(io.ComfyNode):
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
         return io.NodeOutput(
-            cinemagraph(frames_of(image), mask, still, feather, stabilise, drift, loop, motion, Bar())
+            cinemagraph(
+                frames_of(image),
+                masks_of(mask).amax(0),
+                still,
+                feather,
+                stabilise,
+                drift,
+                loop,
+                motion,
+                Bar(),
+            )
         )
 
 
@@ -167,6 +177,7 @@ class MatchDrift(io.ComfyNode):
         cls, image: Tensor, strength: float, mask: Tensor | None = None, still: Tensor | None = None
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
+        mask = None if mask is None else masks_of(mask)
         return io.NodeOutput(match_drift(frames_of(image), mask, still, strength))
 
 
@@ -195,7 +206,7 @@ class KeepPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, source: Tensor, mask: Tensor, feather: int) -> io.NodeOutput:
-        return io.NodeOutput(keep_pixels(frames_of(image), frames_of(source), mask, feather))
+        return io.NodeOutput(keep_pixels(frames_of(image), frames_of(source), masks_of(mask), feather))
 
 
 class LoopPad(io.ComfyNode):

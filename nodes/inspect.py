@@ -10,7 +10,7 @@ from ..lumiere_core.windows import Windows
 from .host import show_text
 from .preview import jpeg, shrunk
 from .sockets import schema
-from .tensors import clip_of
+from .tensors import clip_of, three_channels
 
 
 class XTSlice(io.ComfyNode):
@@ -43,7 +43,7 @@ class XTSlice(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, row: float) -> io.NodeOutput:
         traced = (
-            xt_slice(image[..., :3].movedim(-1, 0), row).movedim(0, -1)[None].contiguous()
+            xt_slice(three_channels(image).movedim(-1, 0), row).movedim(0, -1)[None].contiguous()
         )  # (1, T, W, 3)
         shown = ui.PreviewImage(traced, cls=cls).as_dict()
         return io.NodeOutput(traced, ui={**shown, "lumiere_first_frame": [first_frame(image)]})
@@ -87,7 +87,7 @@ class SeamScore(io.ComfyNode):
     def execute(cls, image: Tensor, window: int, overlap: int) -> io.NodeOutput:
         if image.shape[0] < 3:
             raise ValueError(f"the clip has {image.shape[0]} frames, but a seam is measured on 3 or more.")
-        clip = clip_of(image)[0]
+        clip = clip_of(image)[0].cpu()
         borders = borders_of(image.shape[0], window, overlap)
         windows = seam_score(clip, borders) if borders else 1.0
         loop = loop_seam_score(clip)

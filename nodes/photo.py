@@ -13,7 +13,7 @@ from ..lumiere_core.examples import EXAMPLES, example
 from .finish import feather_input
 from .progress import collected
 from .sockets import advanced, schema
-from .tensors import frames_of
+from .tensors import frames_of, masks_of
 
 Region = io.Custom("LUMIERE_REGION")
 
@@ -66,7 +66,7 @@ class CropForRegion(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, mask: Tensor, margin: float, multiple: int, size: int) -> io.NodeOutput:
-        mask = regions.mask_for(mask, image.shape[0], *image.shape[1:3])
+        mask = regions.mask_for(masks_of(mask), image.shape[0], *image.shape[1:3])
         region = regions.region_of(mask, margin, multiple, size)
         return io.NodeOutput(regions.crop(frames_of(image), region), regions.crop_mask(mask, region), region)
 
@@ -97,7 +97,7 @@ class Stitch(io.ComfyNode):
         cls, image: Tensor, region: regions.Region, original: Tensor, mask: Tensor, feather: int
     ) -> io.NodeOutput:
         height, width = region.picture_height, region.picture_width
-        mask = regions.mask_for(mask, image.shape[0], height, width)
+        mask = regions.mask_for(masks_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
         return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id))
 
@@ -206,7 +206,7 @@ class MotionBrush(io.ComfyNode):
     ) -> io.NodeOutput:
         angle = None if direction < 0 else float(direction)
         stroke = Stroke(preset, angle, speed or None, points_in(path), motion, edge, seed)
-        made = brushed_frames(frames_of(image)[0], mask[0] if mask.ndim == 3 else mask, stroke, frames, fps)
+        made = brushed_frames(frames_of(image)[0], masks_of(mask)[0], stroke, frames, fps)
         return io.NodeOutput(collected(made, frames, *image.shape[1:3], cls.hidden.unique_id), fps)
 
 

@@ -30,7 +30,7 @@ def shrunk(frames: Tensor, side: int) -> Tensor:
     return F.interpolate(frames, (max(1, round(scale * height)), max(1, round(scale * width))), mode="area")
 
 
-def coloured(x0: Tensor, latent_format: Any, side: int = SIDE, most: int = MOST) -> Tensor | None:
+def in_colour(x0: Tensor, latent_format: Any, side: int = SIDE, most: int = MOST) -> Tensor | None:
     """x0 as small frames `(n, 3, h, w)` in [-1, 1], n at most `most`; None where that is not a simple matter.
 
     x0 is `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`. The colours are the host's own linear ones.
@@ -51,8 +51,7 @@ def coloured(x0: Tensor, latent_format: Any, side: int = SIDE, most: int = MOST)
 
 
 def sheet(frames: Tensor) -> tuple[Tensor, int, int]:
-    """Frames `(n, 3, h, w)` row by row in one picture `(rows * h, columns * w, 3)`, about square; columns and "
-    "rows."""
+    """Frames `(n, 3, h, w)` row by row in one picture `(rows * h, columns * w, 3)`, about square; columns and rows."""
     n, channels, height, width = frames.shape
     columns = min(n, math.ceil(math.sqrt(n * height / width)))
     rows = math.ceil(n / columns)
@@ -96,7 +95,7 @@ class ClipPreview:
             return
         try:
             message = self.message(x0)
-        except (OSError, RuntimeError, ValueError):
+        except (OSError, RuntimeError, ValueError, TypeError, AttributeError):
             logging.warning("Lumiere: this clip is not previewed.", exc_info=True)
             message = None
         if message is None:
@@ -109,14 +108,12 @@ class ClipPreview:
 
     def message(self, x0: Tensor) -> dict[str, Any] | None:
         """What is sent of x0; None where it has no simple colours."""
-        frames = coloured(x0, self.format)
+        frames = in_colour(x0, self.format)
         if frames is None:
             return None
         picture, columns, rows = sheet(frames)
         length = x0.shape[2] if x0.ndim == 5 else len(x0)
-        stretch = getattr(
-            self.format, "temporal_downscale_ratio", 1
-        )  # frames that one of the latent stands for
+        stretch = getattr(self.format, "temporal_downscale_ratio", 1)  # frames that a latent step stands for
         return {
             "jpeg": jpeg(picture),
             "columns": columns,

@@ -11,7 +11,6 @@ from ..lumiere_core.prompts import Scene, parse, weights
 from .host import remark_on, show_text
 from .sampling import with_options
 from .sockets import advanced, schema
-from .wrappers import FRAMES
 
 
 class TextEncode(io.ComfyNode):
@@ -132,15 +131,13 @@ def over_time(
     if samples.ndim not in (4, 5):
         raise ValueError(
             f"the LATENT has the shape {tuple(samples.shape)}, but prompts over time need frames: a video "
-            f"latent, or a "
-            "batch of frames."
+            "latent, or a batch of frames."
         )
     steps = samples.shape[2] if samples.ndim == 5 else samples.shape[0]
     frames = (steps - 1) * stride + 1
     scenes = parse(schedule, frames)
     masks = []
     for row in weights(scenes, frames, blend)[:, ::stride]:
-        live = row.nonzero().flatten().tolist() or [0]
         mask = row.view(-1, 1, 1).expand(-1, *samples.shape[-2:])  # (T, H, W)
-        masks.append({"mask": mask, "set_area_to_bounds": False, FRAMES: (live[0], live[-1] + 1)})
+        masks.append({"mask": mask, "set_area_to_bounds": False})
     return scenes, masks

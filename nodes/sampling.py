@@ -36,14 +36,18 @@ def host_sampler(name: str) -> Any:
         callback: Callable[[dict], None] | None = None,
         disable: bool | None = None,
     ) -> Tensor:
+        now = x
+
         def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
+            nonlocal now
             check_interrupt()
+            now = noisy
             return model(noisy, sigma * noisy.new_ones([noisy.shape[0]]), **(extra_args or {}))
 
         def report(step: int, x0: Tensor) -> None:
             if callback:
                 callback(
-                    {"i": step, "denoised": x0, "x": x0, "sigma": sigmas[step], "sigma_hat": sigmas[step]}
+                    {"i": step, "denoised": x0, "x": now, "sigma": sigmas[step], "sigma_hat": sigmas[step]}
                 )
 
         return SAMPLERS[name](denoise, x, sigmas, report)

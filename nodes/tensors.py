@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 
-def coloured(image: Tensor) -> Tensor:
+def three_channels(image: Tensor) -> Tensor:
     """An IMAGE of three channels: alpha is dropped, grey is repeated."""
     return image[..., :3] if image.shape[-1] >= 3 else image[..., :1].expand(*image.shape[:-1], 3)
 
 
 def clip_of(image: Tensor) -> Tensor:
     """IMAGE `(T, H, W, C)` in [0, 1] -> clip `(1, 3, T, H, W)` in [-1, 1]. Alpha is dropped, grey is repeated."""
-    return coloured(image).permute(3, 0, 1, 2)[None].float() * 2 - 1
+    return three_channels(image).permute(3, 0, 1, 2)[None].float() * 2 - 1
 
 
 def image_of(clip: Tensor) -> Tensor:
@@ -28,12 +28,17 @@ def image_of(clip: Tensor) -> Tensor:
 
 def frames_of(image: Tensor) -> Tensor:
     """IMAGE -> `(T, H, W, 3)` float32 in [0, 1] on the CPU, for the tools that need no model; often a view."""
-    return coloured(image).float().cpu()
+    return three_channels(image).float().cpu()
+
+
+def masks_of(mask: Tensor) -> Tensor:
+    """MASK -> `(T, H, W)` float32 on the CPU, beside `frames_of`."""
+    return mask.reshape(-1, *mask.shape[-2:]).float().cpu()
 
 
 def known_of(mask: Tensor) -> Tensor:
     """MASK `(T, H, W)` or `(H, W)`, 1 = change -> M `(1, 1, T, H, W)`, 1 = known."""
-    return 1 - mask.reshape(-1, *mask.shape[-2:]).float().clamp(0, 1)[None, None]
+    return 1 - masks_of(mask).clamp(0, 1)[None, None]
 
 
 def mask_of(known: Tensor) -> Tensor:

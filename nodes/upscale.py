@@ -85,7 +85,7 @@ class UpscaleConditioning(io.ComfyNode):
             display_name="Enlarge with KSampler (SSR Conditioning)",
             category="Lumiere/condition",
             description="Prepares a clip for an SSR model in any sampler, KSampler included. Put Long Clips "
-            "(MultiDiffusion) with a window of 16 on the MODEL, and use 6 steps at cfg 1.",
+            "(MultiDiffusion) with window 16, overlap 2 and freenoise off on the MODEL; 6 steps at cfg 1.",
             search_aliases=["ssr", "super resolution", "upscale conditioning", "ksampler upscale"],
             inputs=[
                 io.Model.Input("model", tooltip="The SSR model, from Load Lumiere Model."),

@@ -20,7 +20,7 @@ from ..lumiere_core.guidance import rescaled, thresholded
 from ..lumiere_core.windows import Each, Windows, cut, free_noise, fuse
 
 KEY = "lumiere"
-FRAMES = "lumiere_frames"  # in CONDITIONING: the first frame a prompt is for, and the one after the last
+LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by the host's id of it
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def controlled(model: Any, **changes: Any) -> Any:
         (WrappersMP.PREPARE_SAMPLING, prepare),
         (WrappersMP.SAMPLER_SAMPLE, start),
         (WrappersMP.PREDICT_NOISE, predict),
-        (WrappersMP.CALC_COND_BATCH, note_ranges),
+        (WrappersMP.CALC_COND_BATCH, note_live),
         (WrappersMP.APPLY_MODEL, apply),
     ):
         model.remove_wrappers_with_key(kind, KEY)
@@ -139,20 +139,20 @@ def apply(
     """The MODEL's x0, fused from windows of frames. A prompt that is for other frames is not run."""
     options = transformer_options or {}
     setting: Control = options.get(KEY, Control())
-    if setting.windows == Windows() and not options.get(FRAMES):
+    if setting.windows == Windows() and not options.get(LIVE):
         return executor(x, t, c_concat, c_crossattn, control, options, **conds)
 
     prompts = options.get("cond_or_uncond", [0])
     uuids = options.get("uuids", [None] * len(prompts))
-    ranges = [options.get(FRAMES, {}).get(uuid) for uuid in uuids]
+    live = [options.get(LIVE, {}).get(uuid) for uuid in uuids]
     axis = TimeAxis(x, len(prompts))
     spec = getattr(executor.class_obj, "lumiere", None)
 
     def one(part: Tensor, frames: Tensor) -> Tensor:
         check_interrupt()
-        rows = [
-            i for i, r in enumerate(ranges) if r is None or bool(((frames >= r[0]) & (frames < r[1])).any())
-        ]
+        rows = [i for i, shown in enumerate(live) if shown is None or bool(shown[frames.cpu()].any())]
+        if not rows:
+            return torch.zeros_like(part)
         given = {"t": t, "c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **conds}
         given = axis.cut(given, frames, rows)
         chosen = {"cond_or_uncond": [prompts[i] for i in rows], "uuids": [uuids[i] for i in rows]}
@@ -167,16 +167,31 @@ def apply(
     return axis.batch(fuse(one, axis.clip(x, len(prompts)), parts, setting.each))
 
 
-def note_ranges(
+def note_live(
     executor: Any, model: Any, conds: list, x: Tensor, timestep: Tensor, model_options: dict
 ) -> Any:
-    """Tell `apply` which prompts are for some frames only, by the host's own ids of them."""
-    entries = (entry for prompt in conds for entry in prompt or ())
-    ranges = {entry["uuid"]: entry[FRAMES] for entry in entries if FRAMES in entry}
-    if ranges:
-        options = {**model_options.get("transformer_options", {}), FRAMES: ranges}
+    """Tell `apply` for which frames each prompt is, as the prompts' own masks say."""
+    entries = (
+        entry for prompt in conds for entry in prompt or () if "mask" in entry and "default" not in entry
+    )
+    live = {entry["uuid"]: frames_shown(entry["mask"], x) for entry in entries}
+    live = {uuid: shown for uuid, shown in live.items() if shown is not None}
+    if live:
+        options = {**model_options.get("transformer_options", {}), LIVE: live}
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
+
+
+def frames_shown(mask: Tensor, x: Tensor) -> Tensor | None:
+    """The frames `(T,)` in which a prompt's mask is not empty; None for a mask that is the same in all of them.
+
+    x `(B, C, T, H, W)` with a mask `(1, T, H, W)`, or frames as batch `(T, C, H, W)` with a mask `(T, H, W)`.
+    """
+    over_time = mask[0] if x.ndim == 5 and mask.ndim == 4 else mask
+    frames = x.shape[2] if x.ndim == 5 else x.shape[0]
+    if over_time.ndim != 3 or over_time.shape[0] != frames or frames < 2:
+        return None
+    return (over_time.flatten(1).amax(dim=1) > 0).cpu()
 
 
 def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
@@ -185,7 +200,8 @@ def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs:
     shape, window = list(noise_shape), control_of(patcher.model_options).windows.window
     if window and len(shape) in (4, 5):
         axis = 2 if len(shape) == 5 else 0
-        one_frame = patcher.model.memory_required([1 if i == axis else n for i, n in enumerate(shape)])
+        seen = [min(window, n) if i == axis else n for i, n in enumerate(shape)]
+        one_frame = patcher.model.memory_required(seen) / seen[axis]
         canvas = math.ceil(7 * 4 * math.prod(shape) / one_frame)  # the host doubles it for two prompts
         shape[axis] = min(shape[axis], window + canvas)
     return executor(patcher, shape, *args, **kwargs)
@@ -209,15 +225,20 @@ def predict(
 ) -> Any:
     """Outside its interval guidance is off, at half the cost: the negative prompt is not run."""
     guider = executor.class_obj
-    start, end = control_of(guider.model_options).interval
-    sampling = guider.inner_model.model_sampling
-    sigma, cfg = float(timestep.flatten()[0]), guider.cfg
-    if not sampling.percent_to_sigma(end) <= sigma <= sampling.percent_to_sigma(start):
-        guider.cfg = 1.0
+    interval, scales = control_of(guider.model_options).interval, {}
+    if interval != Control().interval:
+        sampling, sigma = guider.inner_model.model_sampling, float(timestep.flatten()[0])
+        if not sampling.percent_to_sigma(interval[1]) <= sigma <= sampling.percent_to_sigma(interval[0]):
+            scales = {
+                name: getattr(guider, name) for name in ("cfg", "cfg1", "cfg2") if hasattr(guider, name)
+            }
     try:
+        for name in scales:
+            setattr(guider, name, 1.0)
         return executor(x, timestep, model_options or {}, seed)
     finally:
-        guider.cfg = cfg
+        for name, scale in scales.items():
+            setattr(guider, name, scale)
 
 
 def finish(args: dict[str, Any]) -> Tensor:

@@ -67,6 +67,13 @@ def test_extending_begins_with_the_end():
     assert made.known[0, 0, :, 0, 0].tolist() == [1, 1, 0, 0, 0]
 
 
+def test_a_thin_stroke_in_a_large_mask_is_not_lost():
+    known = torch.ones(1, 1, 1, 1000, 1000)
+    known[..., 500:503, :] = 0
+    still = torch.zeros(1, 3, 1, 64, 64)
+    assert packed(cinemagraph(still, known, 3).known, 3, 8, 8)[0, 0, 1].min() < 1
+
+
 def test_outpainting_knows_the_picture_inside_its_new_room():
     made = outpaint(pictures(), (2, 0, 4, 1), 3)
     assert made.clip.shape == (1, 3, 3, 9, 14)
@@ -97,6 +104,11 @@ def test_frame_0_stays_known_on_every_time_grid_and_a_region_stays_open(stride):
         (lambda: chosen_frames(pictures(2), [0], 5), "2 pictures and 1 places"),
         (lambda: chosen_frames(pictures(2), [0, 5], 5), "0, 5, but they have to differ and lie in 0 to 4"),
         (lambda: extend(pictures(2), 3, 5), "3 frames of the clip are to be kept, but it has 2"),
+        (lambda: extend(pictures(8), 3, 9, 4), "holds 1 and then 4 at a time. Try 1 or 5"),
+        (
+            lambda: chosen_frames(pictures(3), [0, 5, 7], 9, 4),
+            "5 and 7 lie in one latent step .* Move one of them to 9",
+        ),
         (lambda: packed(torch.ones(1, 1, 12, 4, 4), 4, 2, 2), "4 latent steps of 12 frames"),
     ],
 )

@@ -39,7 +39,7 @@ ROOMS = {
     "loop": "opencv",
     "brush": "opencv region",
     "clip": "loop opencv region steady",
-    "commands": "brush clip loop opencv video",
+    "commands": "brush clip loop opencv steady video",
 }
 ROOMS["generate"] = " ".join(ROOMS)  # it assembles
 ROOMS["selftest"] = " ".join(ROOMS)

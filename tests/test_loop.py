@@ -109,7 +109,12 @@ def test_every_way_has_a_name_and_leaves_its_input_alone(how):
     ("call", "words"),
     [
         (lambda clip: make_loop(clip, "magic"), "loop is 'magic', but it has to be one of cut"),
-        (lambda clip: cut_loop(clip, 30), "30 to 9 frames cannot be cut from 10"),
+        (
+            lambda clip: cut_loop(clip, 30),
+            "min_frames is 30, but a loop cut from 10 frames has from 2 to 9. Try 5",
+        ),
+        (lambda clip: cut_loop(clip, 6, 4), "max_frames is 4, which lies below min_frames 6"),
+        (lambda clip: cut_loop(clip[:2]), "the clip has 2 frames, but a loop is cut from 3"),
         (lambda clip: dissolve_loop(clip, 6), "overlap is 6 frames, but it has to be from 1 to 5"),
         (lambda clip: ping_pong_loop(clip[:1]), "the clip has 1 frame"),
         (lambda clip: loop_pad(clip, 0), "padding is 0"),

@@ -75,7 +75,7 @@ def test_a_long_clip_leaves_frames_out_and_plays_as_long(preview, server):
 def test_frames_as_batch_are_coloured_as_the_host_does(preview, server):
     latent = SimpleNamespace(latent_rgb_factors=[[0.5, 0, 0]] * 4, latent_rgb_factors_bias=[0, 0.25, 0])
     x0 = torch.full((6, 4, 8, 8), 0.25)
-    assert torch.allclose(preview.coloured(x0, latent)[0, :, 0, 0], torch.tensor([0.5, 0.25, 0.0]))
+    assert torch.allclose(preview.in_colour(x0, latent)[0, :, 0, 0], torch.tensor([0.5, 0.25, 0.0]))
 
 
 def test_quick_steps_send_some_clips_and_always_the_last(preview, server):

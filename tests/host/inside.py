@@ -308,6 +308,7 @@ def foreign(pack: Pack) -> dict:
         axis = 0 if as_batch else 2
         over_time, masks = pack.module("nodes.prompt").over_time, pack.module("nodes.sampling").with_options
         _, (first, second) = over_time("0: a / 9: b", latent["samples"], 0, 1)
+        unlike = [*masks(yes, first), *masks(conditioning(0.9, 9), second)]  # the host runs each by itself
         both = [*masks(yes, first), *masks(conditioning(0.9, 7), second)]
         alone = sample(model, "euler", yes), sample(model, "euler", conditioning(0.9, 7))
         expected = torch.cat([alone[0].narrow(axis, 0, 9), alone[1].narrow(axis, 9, 12)], axis)
@@ -318,7 +319,13 @@ def foreign(pack: Pack) -> dict:
                 (sample(cut, "euler", both) - expected).abs().max() / expected.abs().max()
             )
             report[f"{kind} work{name}"] = sum(n if as_batch else n * frames for n, frames in sizes) / 6
+        report[f"{kind} prompts apart"] = float(
+            (sample(windows, "euler", unlike) - expected).abs().max() / expected.abs().max()
+        )
     return report
+
+
+GRID = SimpleNamespace(spacial_compression_encode=lambda: 8, temporal_compression_decode=lambda: 4)
 
 
 def refusing(pack: Pack) -> dict:
@@ -362,6 +369,20 @@ def refusing(pack: Pack) -> dict:
             "VideoMask", image, "inpaint", 4, "0", 64, 16.0, torch.zeros(1, 64, 64)
         ),
         "places": lambda: pack.run("VideoMask", image, "chosen frames", 9, "one, two", 64, 16.0),
+        "wrap": lambda: core.common_ksampler(
+            pack.run("MultiDiffusion", model, 80, 16, "triangle", True, True)[0],
+            0,
+            1,
+            1.0,
+            "euler",
+            "normal",
+            encode(""),
+            encode(""),
+            latent,
+        ),
+        "grid": lambda: pack.run("MaskedLatent", GRID, image[:1, :60], "first frame", 9, "0", 64, 1.0),
+        "extend": lambda: pack.run("VideoMask", image, "extend", 9, "0, 40, 80", 64, 16.0),
+        "short clip": lambda: pack.run("MakeLoop", image[:2], "cut", 2, 0, 8),
         "path": lambda: pack.run(
             "MotionBrush", image, image[..., 0], "flow", 0, 1.0, 4, 16.0, 0.0, "0.1;x", 0.03, 0
         ),

@@ -42,6 +42,7 @@ def test_a_model_that_looks_at_single_frames_does_not_notice(
 def test_each_frame_is_made_by_its_own_prompt_and_windows_run_no_other(report: dict, kind: str) -> None:
     assert report[f"{kind} prompts"] < 1e-5
     assert report[f"{kind} prompts in windows"] < 1e-5
+    assert report[f"{kind} prompts apart"] < 1e-5, "also where the host runs one prompt at a time"
     # Without windows three prompts see 21 frames each. Windows of 8 with an overlap of 3 cover 32 frames: the negative
     # prompt sees them all, the others only where they are asked for.
     assert report[f"{kind} work"] == 63
@@ -69,6 +70,10 @@ def test_each_frame_is_made_by_its_own_prompt_and_windows_run_no_other(report: d
         ("no mask", ("inpaint needs a mask",)),
         ("stand-in mask", ("inpaint needs a mask",)),
         ("places", ("'one, two'", "0, 40, 80")),
+        ("wrap", ("16 frames", "window 80", "Seamless Loop")),
+        ("grid", ("height is 60", "multiples of 8", "Crop for a Region")),
+        ("extend", ("how many frames to keep",)),
+        ("short clip", ("3 or more",)),
         ("path", ("'0.1'", "0.1,0.8")),
         ("empty mask", ("mask",)),
         ("sizes", ("64x32", "64x64")),
