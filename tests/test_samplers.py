@@ -58,7 +58,7 @@ def test_a_clip_known_from_the_start_comes_out_exactly(name, steps):
     clip = torch.randn(SHAPE)
     sigmas = uniform(steps, DiffusionSpec())
     x = SAMPLERS[name](lambda x, s: clip, start(sigmas), sigmas)
-    torch.testing.assert_close(x, clip, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(x, clip, atol=5e-4, rtol=1e-4)  # noise of 955 is exact to 2.4e-4 in float32
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

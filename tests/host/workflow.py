@@ -33,19 +33,21 @@ def to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
         assert set(linked) <= set(inputs), f"{node['type']} has no input {set(linked) - set(inputs)}"
         values, given = list(node["widgets_values"]), dict(linked)
         for name, (kind, *options) in inputs.items():
-            if name in linked or not is_widget(kind):
+            if not is_widget(kind):
                 continue
             if not values:
                 break
-            given[name] = values.pop(0)
-            options = options[0] if options else {}
+            value, options = values.pop(0), options[0] if options else {}
             if options.get("control_after_generate"):
                 values.pop(0)
+            if name in linked:  # its value is kept in the file, and not used
+                continue
+            given[name] = value
             if kind == "COMBO":
                 known = [*options["options"], *needed(node)]
-                assert given[name] in known, f"{node['type']}.{name} cannot be {given[name]!r}"
+                assert value in known, f"{node['type']}.{name} cannot be {value!r}"
             if kind == "COMFY_DYNAMICCOMBO_V3":  # its own widgets come after it, under dotted names
-                chosen = next(o for o in options["options"] if o["key"] == given[name])
+                chosen = next(o for o in options["options"] if o["key"] == value)
                 for nested in chosen["inputs"].get("required", {}):
                     given[f"{name}.{nested}"] = values.pop(0) if values else "auto"
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": given}
