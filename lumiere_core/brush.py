@@ -5,6 +5,9 @@ around the mask is worked on, and frames come one at a time, so a 12-megapixel p
 
 Every motion is a function of the loop's phase with period 1, so the loop closes by construction. All of them fall to
 zero towards the mask's edge, so nothing tears there.
+
+Carried texture is looked up backwards along its path, not splatted forwards: the flow is steady, so both say the same
+(0.4 of 255 levels apart around a stone in a river), and a lookup leaves no holes to fill.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ Paint = Callable[[float], np.ndarray]  # phase -> the box's pixels (h, w, 3)
 FIELD_SIDE = 400  # motion is smooth: it is computed on a grid whose long side is at most this
 TRAVEL = 0.06  # of the photo's width: how far texture is carried before it starts anew
 SHORTEST = 1.5  # seconds; carried texture does not start anew more often than this
+PATCH = 0.12  # of the photo's width: places so far apart go over at times of their own
 STEPS = 32  # in which texture is carried from one start to the next
 PATH_POINTS = 64  # to which a painted path is evened out
 
@@ -109,6 +113,8 @@ def _along_path(canvas: Canvas, path: tuple[tuple[float, float], ...]) -> np.nda
 
 # Two phases of advection: what was carried along from the last start, and what arrives at the next one, mixed so that
 # each is invisible when it starts anew (Holynski et al., "Animating Pictures with Eulerian Motion Fields", CVPR 2021).
+# Clouds would show twice halfway, so each place of a sky goes over at a time of its own, and faster; fine texture such
+# as water hides it, and keeps the most even motion by taking all the time.
 def carried(canvas: Canvas, stroke: Stroke, row: Preset, seconds: float) -> Paint:
     """Texture carried along the direction: rivers, clouds, smoke."""
     speed = stroke.motion * (row.speed if stroke.speed is None else stroke.speed) * canvas.photo[0]
@@ -116,14 +122,24 @@ def carried(canvas: Canvas, stroke: Stroke, row: Preset, seconds: float) -> Pain
     starts = max(1, min(starts, int(seconds / SHORTEST)))
     step = heading(canvas, stroke, row.direction) * canvas.pin[..., None] * (speed * seconds / starts / STEPS)
     behind, ahead = traced(canvas, -step), traced(canvas, step)
+    when = row.dissolve / 2 + (1 - row.dissolve) * evened(
+        smooth_noise(canvas, PATCH, stroke.seed)
+    )  # (gh, gw)
 
     def paint(phase: float) -> np.ndarray:
         done = (phase * starts) % 1
         old, new = canvas.moved(at(behind, done)), canvas.moved(at(ahead, 1 - done))
-        share = done * done * (3 - 2 * done)  # with no kink where texture starts anew
-        return mixed(old, new, share, canvas.photo[0])
+        share = ((done - when) / row.dissolve + 0.5).clip(0, 1)
+        share = share * share * (3 - 2 * share)  # with no kink where a place begins to go over
+        return mixed(old, new, resized(share, *old.shape[:2])[..., None], canvas.photo[0])
 
     return paint
+
+
+def evened(field: np.ndarray) -> np.ndarray:
+    """A field whose values keep their order and are spread evenly from 0 to 1."""
+    ranks = field.ravel().argsort().argsort().reshape(field.shape)
+    return (ranks / max(1, field.size - 1)).astype(np.float32)
 
 
 def traced(canvas: Canvas, step: np.ndarray) -> np.ndarray:
@@ -147,18 +163,19 @@ def at(path: np.ndarray, done: float) -> np.ndarray:
     return (1 - share) * path[low] + share * path[low + 1]
 
 
-def mixed(a: np.ndarray, b: np.ndarray, share: float, photo_width: int) -> np.ndarray:
-    """`a` to `b`, with the contrast of both: a mean of two textures that do not agree is flatter than each.
+def mixed(a: np.ndarray, b: np.ndarray, share: np.ndarray, photo_width: int) -> np.ndarray:
+    """`a` to `b` by shares `(h, w, 1)`, with the contrast of both.
 
-    The detail about the local mean is raised by what the mean lost of its standard deviation, measured locally; where
-    the two agree nothing is lost and nothing is raised.
+    A mean of two textures that do not agree is flatter than each: the detail about the local mean is raised by what
+    it lost of its standard deviation, measured locally; where the two agree nothing is lost and nothing is raised.
     """
-    blend = a + np.float32(share) * (b - a)
+    blend = a + share * (b - a)
     stride = max(1, max(blend.shape) // 1000)
     reach = max(3, photo_width // 16)
     few = max(3, reach // stride)
     spreads = [_variance(p[::stride, ::stride].mean(2), few) for p in (a, b, blend)]
-    wanted = (1 - share) * spreads[0] + share * spreads[1]
+    few_shares = share[::stride, ::stride, 0]
+    wanted = (1 - few_shares) * spreads[0] + few_shares * spreads[1]
     gain = np.sqrt((wanted + 1e-5) / (spreads[2] + 1e-5)).clip(1, 1.5)
     gain = resized(opencv().blur(gain, (few, few)), *blend.shape[:2])[..., None]
     mean = opencv().blur(blend, (2 * reach + 1, 2 * reach + 1))
@@ -260,10 +277,11 @@ class Preset:
     sideways: bool = True  # the picture is pushed along the waves' direction, not across it
     grows: Callable[[Canvas], np.ndarray] = evenly
     light: float = 0.0  # how much brightness wavers
+    dissolve: float = 1.0  # of the time between two starts a place takes to go over from old texture to new
 
 
 PRESETS = {
-    "drift": Preset(carried, direction=0, speed=0.015),
+    "drift": Preset(carried, direction=0, speed=0.015, dissolve=0.5),
     "flow": Preset(carried, direction=0, speed=0.04),
     "ripple": Preset(swaying, direction=270, speed=0.5, amount=0.003, length=0.04),
     "sway": Preset(swaying, direction=0, speed=0.35, amount=0.008, length=0.25, grows=from_the_root),
@@ -271,6 +289,20 @@ PRESETS = {
         flickering, 90, speed=2.0, amount=0.003, length=0.06, sideways=False, grows=from_the_root, light=0.25
     ),
 }
+
+
+def path_of(text: str) -> tuple[tuple[float, float], ...]:
+    """`0.1,0.8 0.5,0.6` as points (x, y). Raises ValueError naming what is none."""
+    points = []
+    for part in text.replace(";", " ").split():
+        try:
+            x, y = (float(number) for number in part.split(","))
+        except ValueError:
+            raise ValueError(
+                f"{part!r} in path is no point. Write points as x,y with spaces between: 0.1,0.8 0.5,0.6"
+            ) from None
+        points.append((x, y))
+    return tuple(points)
 
 
 def check_stroke(stroke: Stroke, frames: int, fps: float) -> None:
@@ -284,7 +316,13 @@ def check_stroke(stroke: Stroke, frames: int, fps: float) -> None:
     if not 0 <= stroke.edge <= 0.5:
         raise ValueError(f"edge is {stroke.edge:g} photo widths, but it has to be from 0 to 0.5. Try 0.03.")
     if len(stroke.path) == 1:
-        raise ValueError("the path has 1 point, but it takes at least 2. Draw it farther.")
+        raise ValueError("the path has 1 point, but it takes at least 2. Add the next one.")
+    for x, y in stroke.path:
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise ValueError(
+                f"the point {x:g},{y:g} of the path lies outside the photo: points are shares of its width and height, "
+                "from 0 to 1. Try 0.1,0.8 0.5,0.6"
+            )
     if frames < 2 or not 0 < fps <= 240:
         raise ValueError(
             f"{frames} frames at {fps:g} fps make no loop: it takes at least 2 frames, and fps above 0 and at most "

@@ -27,8 +27,12 @@ def read_picture(path: str) -> Tensor:
 
 
 def read_mask(path: str) -> Tensor:
-    """A picture file as a mask `(H, W)` in [0, 1]: white moves."""
-    return read_picture(path).mean(-1)
+    """A picture file as a mask `(H, W)` in [0, 1]: white moves, or what is transparent."""
+    import torch
+
+    from .opencv import read_mask
+
+    return torch.from_numpy(read_mask(path))
 
 
 def read_frames(path: str) -> tuple[Tensor, float]:
@@ -54,6 +58,8 @@ def save(args: argparse.Namespace, frames: Iterable[Tensor], count: int, fps: fl
 
     facts = {**facts, "source": Path(args.source).name, "fps": fps, "version": __version__}
     path = write_frames(args.out, pixels(), fps, describe(facts, f"{MARK}. " if made else ""))
+    if path.suffix.lower() in (".mp4", ".webm"):
+        size = [n + n % 2 for n in size]  # what such files hold
     print(f"wrote {path}: {count} frames of {size[0]}x{size[1]} at {fps:g} fps")
 
 
@@ -99,26 +105,21 @@ def make_cinemagraph(args: argparse.Namespace) -> None:
 
 def brush(args: argparse.Namespace) -> None:
     """The white part of a photo's mask is set in motion, in a loop."""
-    from .brush import Stroke, brushed_frames
+    from .brush import Stroke, brushed_frames, path_of
     from .video import check_clip
 
     check_clip(Path(args.out), args.fps)
     stroke = Stroke(
-        args.preset, args.direction, args.speed, tuple(args.path), args.motion, args.edge, args.seed
+        args.preset,
+        args.direction,
+        args.speed,
+        path_of(" ".join(args.path)),
+        args.motion,
+        args.edge,
+        args.seed,
     )
     frames = brushed_frames(read_picture(args.source), read_mask(args.mask), stroke, args.frames, args.fps)
     save(args, frames, args.frames, args.fps, {"tool": "brush", **dataclasses.asdict(stroke)})
-
-
-def point(text: str) -> tuple[float, float]:
-    """`0.25,0.5`: fractions of the photo's width and height."""
-    try:
-        x, y = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"a point is {text!r}, but it is written as 0.25,0.5 (x,y)"
-        ) from None
-    return x, y
 
 
 def register(commands: Any, bar: Callable[[], Progress]) -> None:
@@ -167,9 +168,7 @@ def register(commands: Any, bar: Callable[[], Progress]) -> None:
     t.add_argument(
         "--speed", type=float, help="photo widths per second (drift, flow), else cycles per second"
     )
-    t.add_argument(
-        "--path", type=point, nargs="+", default=(), help="points x,y in fractions, instead of a direction"
-    )
+    t.add_argument("--path", nargs="+", default=(), help="points x,y in fractions, instead of a direction")
     t.add_argument(
         "--motion", type=float, default=1.0, help="0 is none, 1 the preset's own strength, up to 4"
     )

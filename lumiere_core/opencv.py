@@ -35,6 +35,15 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
+def read_mask(path: str | Path) -> np.ndarray:
+    """A picture file as a mask `(H, W)` in [0, 1], 1 moves: what is transparent, or else what is white."""
+    image = read_image(path)
+    whole = opencv().imdecode(np.fromfile(path, np.uint8), opencv().IMREAD_UNCHANGED)
+    if whole.ndim == 3 and whole.shape[2] == 4 and whole.dtype == np.uint8 and whole[..., 3].min() < 255:
+        return 1 - whole[..., 3].astype(np.float32) / 255
+    return image.astype(np.float32).mean(-1) / 255
+
+
 def grey(frame: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """uint8 `(H * scale, W * scale)` luma, for the functions that look for features."""
     cv2 = opencv()

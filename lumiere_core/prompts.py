@@ -53,7 +53,7 @@ def parse(schedule: str, num_frames: int) -> list[Scene]:
             if first > expected:
                 where = f"leaves a gap after frame {expected - 1}"
             if number == 1:
-                where = "is the first, so it has to begin at 0"
+                where = "is the first, which has to begin with the clip"
             raise ValueError(
                 f"entry {number} of the prompt schedule begins at frame {first} and {where}. Begin it at {expected}."
             )

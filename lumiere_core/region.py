@@ -96,8 +96,8 @@ def mask_for(mask: Tensor, frames: int, height: int, width: int) -> Tensor:
         raise ValueError(f"the mask has the shape {tuple(mask.shape)}, but it has to be (H, W) or (T, H, W).")
     if not (mask > 0).any():
         raise ValueError(
-            "the mask is empty, as it comes with a picture that has no transparency, so nothing would change. "
-            "Paint white where the picture shall change."
+            "the mask is empty: nothing is painted. In ComfyUI right-click Load Image, Open in MaskEditor, paint and "
+            "save; in a mask file white moves."
         )
     if len(mask) not in (1, frames):
         raise ValueError(

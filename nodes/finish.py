@@ -13,7 +13,7 @@ from ..lumiere_core.region import keep_pixels
 from ..lumiere_core.steady import match_drift
 from .progress import Bar
 from .sockets import advanced, schema
-from .tensors import frames_of, masks_of
+from .tensors import even_sides, frames_of, masks_of
 
 
 def feather_input(default: int = 8) -> Any:
@@ -24,6 +24,16 @@ def feather_input(default: int = 8) -> Any:
         max=1024,
         tooltip="Soft edge in pixels. It lies inside the mask: what is black in the mask stays as it was, "
         "to the last bit.",
+    )
+
+
+def even_input() -> Any:
+    return advanced(
+        io.Boolean.Input(
+            "even",
+            default=True,
+            tooltip="Video files need even sides: where one is odd, its last row or column is repeated.",
+        )
     )
 
 
@@ -54,7 +64,7 @@ class CinemagraphFromClip(io.ComfyNode):
                 io.Combo.Input(
                     "loop",
                     options=list(LOOPS),
-                    default="cut",
+                    default="dissolve",
                     tooltip="cut: the part that closes best; dissolve: the end moves over into the "
                     "beginning; ping-pong: forwards and backwards; none.",
                 ),
@@ -69,6 +79,7 @@ class CinemagraphFromClip(io.ComfyNode):
                         tooltip="Take out slow drift of colour and brightness, measured outside.",
                     )
                 ),
+                even_input(),
                 io.Image.Input(
                     "still", optional=True, tooltip="The photo around it. Without it the clip's first frame."
                 ),
@@ -86,22 +97,13 @@ class CinemagraphFromClip(io.ComfyNode):
         feather: int,
         stabilise: bool,
         drift: bool,
+        even: bool,
         still: Tensor | None = None,
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
-        return io.NodeOutput(
-            cinemagraph(
-                frames_of(image),
-                masks_of(mask).amax(0),
-                still,
-                feather,
-                stabilise,
-                drift,
-                loop,
-                motion,
-                Bar(),
-            )
-        )
+        mask = masks_of(mask).amax(0)
+        made = cinemagraph(frames_of(image), mask, still, feather, stabilise, drift, loop, motion, Bar())
+        return io.NodeOutput(even_sides(made) if even else made)
 
 
 class MakeLoop(io.ComfyNode):

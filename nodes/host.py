@@ -174,6 +174,7 @@ class LumiereModel(comfy.model_base.BaseModel):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Text rows go in as they are: repeated to a common length they would change a joint softmax."""
+        self.remark_on_size(kwargs.get("noise"))
         conds = {}
         for name, source in (("c_crossattn", "cross_attn"), ("low_res", "low_res")):
             if kwargs.get(source) is not None:
@@ -181,6 +182,19 @@ class LumiereModel(comfy.model_base.BaseModel):
         if kwargs.get("noise_level") is not None:  # a plain number: half precision would shift it
             conds["noise_level"] = comfy.conds.CONDConstant(kwargs["noise_level"])
         return conds
+
+    def remark_on_size(self, noise: Tensor | None) -> None:
+        """Say so where a clip is far larger than what the model was trained on: it would be slow, and no picture."""
+        size = self.lumiere.size
+        if (
+            noise is not None
+            and self.lumiere.kind == "base"
+            and noise.shape[-1] * noise.shape[-2] > 4 * size**2
+        ):
+            show_here(
+                f"This model was trained at {size}x{size} pixels, but the LATENT has {noise.shape[-1]}x"
+                f"{noise.shape[-2]}. Make it with Empty Clip, and enlarge the result with Enlarge a Clip."
+            )
 
     def memory_required(self, input_shape: Any, *_: Any, **__: Any) -> float:
         """Bytes of one forward pass. Its peak is the decoder's last level: five tensors of the finest width and four of
@@ -297,6 +311,16 @@ def remark_on(clip: Any, text: str) -> str | None:
     """What our text encoder could not read of a prompt, perhaps nothing; None for any other CLIP."""
     tokenizer = getattr(clip, "tokenizer", None)
     return tokenizer.lumiere(tokenizer.plain(text)).remark if isinstance(tokenizer, HostTokenizer) else None
+
+
+def show_here(text: str) -> None:
+    """Show a sentence on the node that is running."""
+    try:
+        from server import PromptServer
+
+        show_text(PromptServer.instance.last_node_id, text)
+    except (ImportError, AttributeError):
+        logging.warning("Lumiere: %s", text)
 
 
 def show_text(node_id: Any, text: str) -> None:

@@ -92,7 +92,7 @@ class SeamScore(io.ComfyNode):
         windows = seam_score(clip, borders) if borders else 1.0
         loop = loop_seam_score(clip)
         chart = difference_chart(clip, borders).movedim(0, -1)[None].contiguous()  # (1, H, W, 3)
-        show_text(cls.hidden.unique_id, f"windows {windows:.2f}, loop {loop:.2f} (1 is ideal)")
+        show_text(cls.hidden.unique_id, f"windows {windows:.2f}; as a loop {loop:.2f}. 1 is ideal.")
         return io.NodeOutput(windows, loop, chart, ui=ui.PreviewImage(chart, cls=cls))
 
 

@@ -8,9 +8,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core import region as regions
-from ..lumiere_core.brush import PRESETS, Stroke, brushed_frames
+from ..lumiere_core.brush import PRESETS, Stroke, brushed_frames, path_of
 from ..lumiere_core.examples import EXAMPLES, example
-from .finish import feather_input
+from .finish import even_input, feather_input
 from .progress import collected
 from .sockets import advanced, schema
 from .tensors import frames_of, masks_of
@@ -87,6 +87,7 @@ class Stitch(io.ComfyNode):
                 io.Image.Input("original", tooltip="The big picture, or a clip as long."),
                 io.Mask.Input("mask", tooltip="The mask of the big picture."),
                 feather_input(16),
+                even_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
             hidden=[io.Hidden.unique_id],
@@ -94,12 +95,12 @@ class Stitch(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, region: regions.Region, original: Tensor, mask: Tensor, feather: int
+        cls, image: Tensor, region: regions.Region, original: Tensor, mask: Tensor, feather: int, even: bool
     ) -> io.NodeOutput:
         height, width = region.picture_height, region.picture_width
         mask = regions.mask_for(masks_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
-        return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id))
+        return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id, even))
 
 
 class MotionBrush(io.ComfyNode):
@@ -107,7 +108,7 @@ class MotionBrush(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="Lumiere_MotionBrush",
-            display_name="Motion Brush: move the painted Part of a Photo",
+            display_name="Motion Brush: Animate a Photo",
             category="Lumiere/start",
             description="Water flows, smoke drifts, grass sways, a flame flickers: the painted part of a "
             "photo moves in a perfect loop, at the photo's full size, on any machine. No model needed.",
@@ -181,9 +182,14 @@ class MotionBrush(io.ComfyNode):
                 ),
                 advanced(
                     io.Int.Input(
-                        "seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Other waves for another number."
+                        "variation",
+                        default=0,
+                        min=0,
+                        max=0xFFFFFFFF,
+                        tooltip="Other waves for another number.",
                     )
                 ),
+                even_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE"), io.Float.Output(display_name="fps")],
             hidden=[io.Hidden.unique_id],
@@ -202,26 +208,14 @@ class MotionBrush(io.ComfyNode):
         speed: float,
         path: str,
         edge: float,
-        seed: int,
+        variation: int,
+        even: bool,
     ) -> io.NodeOutput:
         angle = None if direction < 0 else float(direction)
-        stroke = Stroke(preset, angle, speed or None, points_in(path), motion, edge, seed)
+        stroke = Stroke(preset, angle, speed or None, path_of(path), motion, edge, variation)
         made = brushed_frames(frames_of(image)[0], masks_of(mask)[0], stroke, frames, fps)
-        return io.NodeOutput(collected(made, frames, *image.shape[1:3], cls.hidden.unique_id), fps)
-
-
-def points_in(path: str) -> tuple[tuple[float, float], ...]:
-    """`0.1,0.8 0.5,0.6` as points. Raises ValueError naming what is none."""
-    points = []
-    for part in path.replace(";", " ").split():
-        try:
-            x, y = (float(number) for number in part.split(","))
-        except ValueError:
-            raise ValueError(
-                f"{part!r} in path is no point. Write points as x,y with spaces between: 0.1,0.8 0.5,0.6"
-            ) from None
-        points.append((x, y))
-    return tuple(points)
+        clip = collected(made, frames, *image.shape[1:3], cls.hidden.unique_id, even)
+        return io.NodeOutput(clip, fps)
 
 
 class ExampleInput(io.ComfyNode):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..lumiere_core.region import gigabytes
 from .host import show_text
+from .tensors import even_sides
 from .wrappers import check_interrupt
 
 LARGE = 4.0  # gigabytes from which a node says what it will take
@@ -29,8 +30,14 @@ class Bar:
         self.bar.update_absolute(done, total)
 
 
-def collected(frames: Iterable[Tensor], count: int, height: int, width: int, node_id: Any) -> Tensor:
-    """Frames `(H, W, 3)` as they come -> IMAGE, with progress; a large one is announced before the work."""
+def collected(
+    frames: Iterable[Tensor], count: int, height: int, width: int, node_id: Any, even: bool = False
+) -> Tensor:
+    """Frames `(H, W, 3)` as they come -> IMAGE, with progress; a large one is announced before the work.
+
+    even repeats the last row or column of odd sides.
+    """
+    height, width = (n + n % 2 if even else n for n in (height, width))
     size = gigabytes(count, height, width)
     if size > LARGE:
         show_text(
@@ -41,6 +48,6 @@ def collected(frames: Iterable[Tensor], count: int, height: int, width: int, nod
         )
     out, bar = torch.empty(count, height, width, 3), Bar()
     for i, (to, frame) in enumerate(zip(out, frames, strict=True)):
-        to.copy_(frame)
+        to.copy_(even_sides(frame[None])[0] if even else frame)
         bar(i + 1, count, "frames")
     return out

@@ -98,6 +98,7 @@ class PromptSchedule(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: Any, latent: dict, schedule: str, blend: int, latent_stride: int) -> io.NodeOutput:
+        show_text(cls.hidden.unique_id, "")  # nothing from the last run stays beside an error
         scenes, masks = over_time(schedule, latent["samples"], blend, latent_stride)
         show_remarks(cls.hidden.unique_id, clip, {scene.text: scene.text for scene in scenes})
         return io.NodeOutput(

@@ -31,6 +31,14 @@ def frames_of(image: Tensor) -> Tensor:
     return three_channels(image).float().cpu()
 
 
+def even_sides(image: Tensor) -> Tensor:
+    """IMAGE whose sides are even, as video files need them: an odd one has its last row or column repeated."""
+    height, width = image.shape[1:3]
+    if height % 2:
+        image = torch.cat([image, image[:, -1:]], dim=1)
+    return torch.cat([image, image[:, :, -1:]], dim=2) if width % 2 else image
+
+
 def masks_of(mask: Tensor) -> Tensor:
     """MASK -> `(T, H, W)` float32 on the CPU, beside `frames_of`."""
     return mask.reshape(-1, *mask.shape[-2:]).float().cpu()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -186,3 +188,27 @@ def test_a_clip_is_no_photo():
 def test_an_empty_mask_is_refused():
     with pytest.raises(ValueError, match="mask is empty"):
         motion_brush(photo(), torch.zeros(64, 64))
+
+
+def test_a_mask_of_another_size_is_scaled_and_one_that_is_not_single_refused():
+    clip = motion_brush(photo(), torch.nn.functional.pad(torch.ones(20, 20), (22, 22, 22, 22)), frames=2)
+    assert torch.equal(clip[:, :30], photo()[:30].expand(2, -1, -1, -1)) and not torch.equal(clip[1], photo())
+    with pytest.raises(ValueError, match="the mask has 2 frames, but the clip has 1"):
+        motion_brush(photo(), torch.ones(2, 20, 20))
+    for channels in (1, 4):
+        with pytest.raises(ValueError, match="has to be one picture"):
+            motion_brush(torch.rand(20, 20, channels), torch.ones(20, 20))
+
+
+def test_clouds_are_seldom_seen_twice(monkeypatch):
+    """White clouds on a dark sky: where it is neither, two of them are mixed. In step they are it longer."""
+
+    def doubled() -> float:
+        y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+        clouds = (torch.sin(x / 6.5) * torch.sin(y / 9.0) * 12).clamp(0, 1)[..., None].expand(-1, -1, 3)
+        clip = motion_brush(clouds, torch.ones(HEIGHT, WIDTH), Stroke("drift"), 24, 5)[:, 20:-20, 20:-20]
+        return float(((clip > 0.25) & (clip < 0.75)).float().mean())
+
+    now = doubled()
+    monkeypatch.setitem(PRESETS, "drift", replace(PRESETS["drift"], dissolve=1.0))
+    assert now < 0.75 * doubled()

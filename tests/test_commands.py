@@ -115,3 +115,92 @@ def test_frames_that_stop_coming_leave_no_file(tmp_path, name):
     with pytest.raises(KeyboardInterrupt):
         write_frames(tmp_path / name, frames(), 8, "")
     assert not list(tmp_path.iterdir())
+
+
+def two_scenes(tmp_path) -> str:
+    """Twenty frames of one picture and twelve of another."""
+    shots = [cv2.GaussianBlur(np.random.default_rng(i).random((48, 64, 3)), (0, 0), 2) for i in (1, 2)]
+    clip = np.repeat(np.stack(shots), [20, 12], 0)  # (T, H, W, 3)
+    clip = (clip - clip.mean()) / clip.std() * 0.4
+    return str(
+        write_clip(tmp_path / "cut.mp4", torch.from_numpy(clip).permute(3, 0, 1, 2).float().clamp(-1, 1), 12)
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "cannot be read as a video"),
+        (b"no video at all", "cannot be read as a video"),
+        (None, "there is no video"),
+    ],
+)
+@pytest.mark.parametrize("tool", ["loop", "cinemagraph"])
+def test_a_broken_video_is_one_sentence_and_leaves_no_file(mask, tmp_path, capsys, tool, data, words):
+    source = tmp_path / "broken.mp4"
+    if data is not None:
+        source.write_bytes(data)
+    before = sorted(tmp_path.iterdir())
+    options = ["--mask", mask] if tool == "cinemagraph" else []
+    assert main(["clip", tool, str(source), *options, "--out", str(tmp_path / "out.mp4")]) == 2
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_half_a_video_is_refused_or_read_as_far_as_it_goes(clip, tmp_path, capsys):
+    source = tmp_path / "half.mp4"
+    data = (tmp_path / "in.mp4").read_bytes()
+    source.write_bytes(data[: len(data) // 2])
+    code = main(["clip", "loop", str(source), "--how", "ping-pong", "--out", str(tmp_path / "out.mp4")])
+    said = capsys.readouterr().err
+    assert (code, (tmp_path / "out.mp4").exists()) in {(0, True), (2, False)} and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            ["loop", "CLIP", "--min-frames", "200"],
+            "min_frames is 200, but a loop cut from 30 frames has from 2 to 29",
+        ),
+        (
+            ["loop", "CLIP", "--how", "dissolve", "--overlap", "20"],
+            "overlap is 20 frames, but it has to be from 1 to 15",
+        ),
+        (
+            ["loop", "CUT", "--min-frames", "30"],
+            "a cut at frame 20, and the longest part without one has 20 frames",
+        ),
+        (["loop", "CUT", "--how", "dissolve"], "a cut at frame 20"),
+        (["cinemagraph", "CUT", "--mask", "MASK"], "a cut at frame 20"),
+        (["cinemagraph", "CLIP", "--mask", "EMPTY"], "the mask is empty"),
+        (
+            ["cinemagraph", "CLIP", "--mask", "MASK", "--still", "EMPTY"],
+            "the still is 64x64, but the clip is 64x48",
+        ),
+        (["cinemagraph", "CLIP", "--mask", "nowhere.png"], "there is no picture nowhere.png"),
+        (["brush", "PHOTO", "--mask", "EMPTY"], "the mask is empty"),
+        (["brush", "CLIP", "--mask", "MASK"], "cannot be read as a picture"),
+    ],
+)
+def test_every_tool_says_in_one_sentence_what_does_not_fit(clip, photo, mask, tmp_path, capsys, given, words):
+    empty = save_picture(tmp_path / "empty.png", np.zeros((64, 64), np.uint8))
+    names = {"CLIP": clip, "PHOTO": photo, "MASK": mask, "EMPTY": empty}
+    if "CUT" in given:
+        names["CUT"] = two_scenes(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main(["clip", *(names.get(g, g) for g in given), "--out", str(tmp_path / "out.mp4")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said and "Traceback" not in said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_grey_and_transparent_pictures_are_brushed_like_any_other(photo, mask, tmp_path):
+    pixels = read_image(photo)
+    alpha = np.concatenate([pixels[..., ::-1], np.full((48, 64, 1), 128, np.uint8)], 2)
+    for name, picture in {"grey.png": pixels.mean(2).astype(np.uint8), "rgba.png": alpha}.items():
+        out = tmp_path / name.removesuffix(".png")
+        source = save_picture(tmp_path / name, picture)
+        assert main(["clip", "brush", source, "--mask", mask, "--frames", "2", "--out", str(out)]) == 0
+        assert read_image(out / "00000.png").shape == (48, 64, 3)

@@ -179,3 +179,24 @@ def test_a_mask_that_reaches_out_of_the_region_is_cut_softly():
     region = replace(region_of(mask, 0, 1), left=45, width=20)
     out = stitch(torch.ones(1, 8, 8, 3), region, torch.zeros(75, 101, 3), mask, 6)[0, 41, :, 0]
     assert out[:45].max() == 0 and out[45] < 0.2 and out[55] > 0.9
+
+
+def test_a_48_megapixel_picture_is_cut_and_stitched_frame_by_frame():
+    mask = torch.zeros(6000, 8000)
+    mask[2000:2400, 5000:5600] = 1
+    region = region_of(mask, 0.25, 16, 832)
+    picture = torch.full((1, 1, 1, 3), 0.5).expand(1, 6000, 8000, 3)  # one pixel of memory
+    part = crop(picture, region)
+    assert max(part.shape[1:3]) == 832
+    frame = next(stitch_frames(1 - part, region, picture, mask))
+    assert frame.shape == (6000, 8000, 3) and torch.equal(frame[:2000], picture[0, :2000])
+
+
+@pytest.mark.parametrize("mask", [torch.ones(75, 101), torch.ones(64, 64)])
+def test_a_mask_of_everything_is_the_whole_picture(mask):
+    region = region_of(mask_for(mask, 1, 75, 101), 0.25, 1)
+    assert (region.left, region.top, region.width, region.height) == (0, 0, 101, 75)
+    assert torch.equal(
+        stitch(torch.ones(1, 75, 101, 3), region, torch.rand(75, 101, 3), mask_for(mask, 1, 75, 101)),
+        torch.ones(1, 75, 101, 3),
+    )

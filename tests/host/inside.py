@@ -384,7 +384,7 @@ def refusing(pack: Pack) -> dict:
         "extend": lambda: pack.run("VideoMask", image, "extend", 9, "0, 40, 80", 64, 16.0),
         "short clip": lambda: pack.run("MakeLoop", image[:2], "cut", 2, 0, 8),
         "path": lambda: pack.run(
-            "MotionBrush", image, image[..., 0], "flow", 0, 1.0, 4, 16.0, 0.0, "0.1;x", 0.03, 0
+            "MotionBrush", image, image[..., 0], "flow", 0, 1.0, 4, 16.0, 0.0, "0.1;x", 0.03, 0, True
         ),
         "empty mask": lambda: pack.run("KeepPixels", image, image, torch.zeros(1, 64, 64), 0),
         "sizes": lambda: pack.run("KeepPixels", image, image[:, :32], torch.ones(1, 64, 64), 0),
@@ -404,11 +404,11 @@ def refusing(pack: Pack) -> dict:
 def tools(pack: Pack) -> dict:
     """The hand tools as nodes: what they leave alone, and that Lumiere's mask reaches a causal video VAE."""
     photo, mask, _ = pack.run("ExampleInput", "candle (photo)")
-    brushed, fps = pack.run("MotionBrush", photo, mask, "flicker", -1, 1.0, 12, 16.0, 0.0, "", 0.03, 0)
+    brushed, fps = pack.run("MotionBrush", photo, mask, "flicker", -1, 1.0, 12, 16.0, 0.0, "", 0.03, 0, True)
     still = mask[0] == 0
     crop, cropped, region = pack.run("CropForRegion", photo, mask, 0.25, 16, 256)
     noise = torch.rand(5, *crop.shape[1:])
-    (stitched,) = pack.run("Stitch", noise, region, photo, mask, 16)
+    (stitched,) = pack.run("Stitch", noise, region, photo, mask, 16, True)
     (kept,) = pack.run("KeepPixels", torch.rand(3, *photo.shape[1:]), photo, mask, 8)
     clip = brushed[:, ::4, ::4]
     (padded,) = pack.run("LoopPad", clip, 3)
@@ -420,7 +420,7 @@ def tools(pack: Pack) -> dict:
         and not any(n % 16 for n in crop.shape[1:3]),
         "unpadded": bool((pack.run("LoopUnpad", padded, 3, 1)[0] == clip).all()),
         "cinemagraph": list(
-            pack.run("CinemagraphFromClip", clip, mask, 1.0, "ping-pong", 2, True, True)[0].shape
+            pack.run("CinemagraphFromClip", clip, mask, 1.0, "ping-pong", 2, True, True, True)[0].shape
         ),
         "loop": len(pack.run("MakeLoop", clip, "dissolve", 2, 0, 4)[0]),
         "drift": list(pack.run("MatchDrift", clip, 1.0)[0].shape) == list(clip.shape),
