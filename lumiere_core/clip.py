@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .loop import make_loop
+from .loop import check_no_cut, make_loop
 from .opencv import flow_between, opencv, sampled
-from .region import mask_for, one_picture, region_of, stitch
-from .steady import Progress, levelled, levels, outside, steadied
+from .region import feathered, laid_over, mask_for, one_picture, region_of
+from .steady import Progress, Tripod, check_frames, levelled
 
 
 def cinemagraph(
@@ -35,17 +35,22 @@ def cinemagraph(
     """
     if not 0 <= motion <= 1:
         raise ValueError(f"motion is {motion:g}, but it has to be between 0 and 1. Try 1.")
+    check_frames(clip)
+    check_no_cut("cinemagraph", clip)
     height, width = clip.shape[1:3]
     mask = mask_for(mask, 1, height, width)[0]
     still = one_picture("still", clip[:1] if still is None else still, height, width)
     region = region_of(mask, margin=feather + 1, multiple=1)
-    known, measured = outside(mask, height, width), []
+    tripod, measured = Tripod(still, mask), []
     part = clip.new_empty(len(clip), region.height, region.width, 3)  # of the clip only this is held twice
-    for to, frame in zip(part, steadied(clip, mask, still, progress) if stabilise else clip, strict=True):
-        to.copy_(frame[region.box])
-        measured.append(levels(frame, known))
+    for i, (to, frame) in enumerate(zip(part, clip.numpy(), strict=True)):
+        view = tripod.view(frame, stabilise)
+        to.copy_(torch.from_numpy(tripod.seen(frame, view, region.box)))
+        measured.append(view.levels)
+        if progress:
+            progress(i + 1, len(clip), "steadying" if stabilise else "measuring")
     if drift:
-        part = levelled(part, measured, levels(still, known))
+        levelled(part, measured, tripod.levels, out=part)
     half = max(1, min(8, len(clip) // 2))  # a short clip makes a short loop
     settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}
     part = make_loop(part, loop, **settings.get(loop, {}))
@@ -54,7 +59,11 @@ def cinemagraph(
     share = _softened((mask * motion)[region.box], feather)
     if share.min() < 1:
         part = calmed(part, still[region.box], share, progress)
-    return stitch(part, region, still, (mask > 0).float(), feather)
+    out, known = still.repeat(len(part), 1, 1, 1), still[region.box]
+    alpha = feathered((mask > 0).float(), feather)[region.box][..., None].expand_as(known).contiguous()
+    for to, frame in zip(out, part, strict=True):
+        to[region.box] = laid_over(known, frame, alpha)
+    return out
 
 
 def _softened(share: Tensor, feather: float) -> Tensor:

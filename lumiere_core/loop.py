@@ -5,16 +5,18 @@ Three ways with one call, `way(clip) -> clip`, and the padding that keeps a loop
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .opencv import flow_between, sampled
+from .opencv import flow_between, opencv, sampled
 
 LOOK_SIDE = 64  # frames are compared at this size
+DECIDED = 20.0  # how fast a morph goes over from one picture to the other where they differ by 1
+UNLIKE = 0.3  # two frames that differ by more than this part of their contrast do not show the same thing
 
 
 def best_cut(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> tuple[int, int]:
@@ -27,7 +29,7 @@ def best_cut(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> tuple[in
     most = min(max_frames or frames, frames - 1)
     if frames < 3:
         raise ValueError(
-            f"the clip has {frames} frames, but a loop is cut from 3 or more. Use a longer clip, or none."
+            f"the clip's number of frames is {frames}, but a loop is cut from 3 or more. Use a longer clip, or none."
         )
     if max_frames and max_frames < min_frames:
         raise ValueError(f"max_frames is {max_frames}, which lies below min_frames {min_frames}. Swap them.")
@@ -36,22 +38,32 @@ def best_cut(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> tuple[in
             f"min_frames is {min_frames}, but a loop cut from {frames} frames has from 2 to {frames - 1}. "
             f"Try {max(2, frames // 2)}."
         )
-    look = torch.stack([_small(frame) for frame in clip])  # (T, n)
+    look = torch.stack([thumbnail(frame).flatten() for frame in clip])  # (T, n)
     far = torch.cdist(look[None], look[None])[0].square()  # (T, T)
     cost = _along_diagonals(far)
     start, stop = torch.meshgrid(torch.arange(frames), torch.arange(frames), indexing="ij")
     length = stop - start
     cost = cost.masked_fill((length < min_frames) | (length > most), torch.inf)
+    for cut in (cuts := scene_cuts(clip)):
+        cost = cost.masked_fill((start < cut) & (stop >= cut), torch.inf)
+    if cost.isinf().all():
+        longest = max(b - a for a, b in pairwise([0, *cuts, frames]))
+        raise ValueError(
+            f"there is a cut at frame {', '.join(map(str, cuts))}, and the longest part without one has {longest} "
+            f"frames, too few for a loop of {min_frames}. Lower min_frames, or use a longer shot."
+        )
     good = cost <= cost.min() * 1.05 + 1e-7 * look.shape[1]
     place = int(torch.where(good, length, 0).argmax())
     return place // frames, place % frames
 
 
-def _small(frame: Tensor) -> Tensor:
+def thumbnail(frame: Tensor) -> Tensor:
+    """`(H, W, 3)` with a long side of at most LOOK_SIDE."""
     height, width = frame.shape[:2]
     scale = min(1.0, LOOK_SIDE / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    return F.interpolate(frame.permute(2, 0, 1)[None].float(), size, mode="area").flatten()
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = np.ascontiguousarray(frame.numpy(), np.float32)
+    return torch.from_numpy(opencv().resize(picture, size, interpolation=opencv().INTER_AREA))
 
 
 def _along_diagonals(far: Tensor, weights: tuple[float, ...] = (1, 4, 6, 4, 1)) -> Tensor:
@@ -64,6 +76,45 @@ def _along_diagonals(far: Tensor, weights: tuple[float, ...] = (1, 4, 6, 4, 1)) 
         total[here, here] += weight * far[there, there]
         count[here, here] += weight
     return total / count
+
+
+# A cut is where nothing of the last two frames is found again in the next two, though either side agrees with itself:
+# light may flicker (exposure does not count), the camera may shake and pan (frames are laid over each other, shifted),
+# and a single frame may flash.
+def scene_cuts(clip: Tensor) -> list[int]:
+    """The first frames of the clip's shots but the first; empty for a clip in one take."""
+    looks = [_contrast(thumbnail(frame).numpy()) for frame in clip]
+    steps = [_unlike(a, b) for a, b in pairwise(looks)]
+    cuts = []
+    for i, step in enumerate(steps, 1):
+        within = max(steps[max(0, i - 2) : i - 1] + steps[i : i + 1], default=UNLIKE)
+        if step > max(UNLIKE, 3 * within):
+            pairs = [(a, b) for a in looks[max(0, i - 2) : i] for b in looks[i : i + 2]]
+            if min(_unlike(a, b) for a, b in pairs) > max(UNLIKE, 3 * within):
+                cuts.append(i)
+    return cuts
+
+
+def _contrast(picture: np.ndarray) -> np.ndarray:
+    """A picture without its brightness and contrast, which light changes; colours stay."""
+    return (picture - picture.mean()) / (picture.std() + 0.02)
+
+
+def _unlike(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean squared difference of the middle of `a` from the best place for it in `b`: 0 alike, about 2 unrelated."""
+    cv2 = opencv()
+    height, width = a.shape[:2]
+    middle = np.ascontiguousarray(a[height // 4 : height - height // 4, width // 4 : width - width // 4])
+    return float(cv2.matchTemplate(np.ascontiguousarray(b), middle, cv2.TM_SQDIFF).min() / middle.size)
+
+
+def check_no_cut(what: str, clip: Tensor) -> None:
+    """Raises ValueError where the clip has a scene cut."""
+    for cut in scene_cuts(clip)[:1]:
+        raise ValueError(
+            f"there is a cut at frame {cut}, and a {what} takes one shot. Use the {cut} frames before it or the "
+            f"{len(clip) - cut} from it on (ImageFromBatch)."
+        )
 
 
 def cut_loop(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> Tensor:
@@ -87,6 +138,12 @@ def dissolve_loop(clip: Tensor, overlap: int = 8) -> Tensor:
             f"overlap is {overlap} frames, but it has to be from 1 to {frames // 2}, half of the clip. "
             f"Try {max(1, min(8, frames // 2))}."
         )
+    if clip.shape[-1] != 3:
+        raise ValueError(
+            f"the clip has {clip.shape[-1]} channels, but a dissolve takes 3 (RGB). Drop an alpha channel, or repeat "
+            "a grey one."
+        )
+    check_no_cut("dissolved loop", clip)
     out = clip[: frames - overlap].clone()
     for i in range(overlap):
         between = (i + 1) / (overlap + 1)
@@ -95,11 +152,30 @@ def dissolve_loop(clip: Tensor, overlap: int = 8) -> Tensor:
 
 
 def morph(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
-    """A picture between two, `(H, W, 3)`; 0 is `a`, 1 is `b`. Flow from the middle as in Super SloMo (1712.00080)."""
-    there, back = flow_between(a, b), flow_between(b, a)
-    to_a = between * (between * back - (1 - between) * there)
-    to_b = (1 - between) * ((1 - between) * there - between * back)
-    return (1 - between) * sampled(a, to_a) + between * sampled(b, to_b)
+    """A picture between two, `(H, W, 3)`; 0 is `a`, 1 is `b`.
+
+    Both are warped to where the motion between them stands, and mixed. Where they still differ there, the nearer one
+    shows more than its share, for two mixed edges would be a ghost.
+    """
+    cv2 = opencv()
+    from_a = sampled(a, -between * carried(flow_between(a, b), between))
+    from_b = sampled(b, -(1 - between) * carried(flow_between(b, a), 1 - between))
+    differ = cv2.GaussianBlur(np.abs(from_a - from_b).max(2), (0, 0), 2)[..., None]
+    share = (0.5 + (between - 0.5) * (1 + DECIDED * differ)).clip(0, 1)
+    return from_a + share * (from_b - from_a)
+
+
+def carried(flow: np.ndarray, share: float) -> np.ndarray:
+    """The flow `(H, W, 2)` of whatever stands at each pixel after a share of its way: `u(p) = flow(p - share u(p))`."""
+    height, width = flow.shape[:2]
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    out, linear = flow, opencv().INTER_LINEAR
+    for _ in range(6):
+        back = np.float32(-share) * out
+        out = opencv().remap(
+            flow, x + back[..., 0], y + back[..., 1], linear, borderMode=opencv().BORDER_REPLICATE
+        )
+    return out
 
 
 def ping_pong_loop(clip: Tensor) -> Tensor:

@@ -111,8 +111,31 @@ def test_it_says_how_far_it_is(waving):
         ({"mask": torch.zeros(64, 64)}, "mask is empty"),
         ({"still": torch.rand(9, 9, 3)}, "the still is 9x9, but the clip is 120x90"),
         ({"loop": "magic"}, "loop is 'magic'"),
+        ({"clip": torch.rand(5, 90, 120, 4)}, r"shape \(5, 90, 120, 4\), but it has to be .* Drop an alpha"),
+        ({"clip": torch.rand(5, 90, 120, 1)}, r"shape \(5, 90, 120, 1\), but it has to be .* repeat a grey"),
+        ({"clip": torch.rand(0, 90, 120, 3)}, "at least one frame"),
+        ({"clip": torch.rand(1, 90, 120, 3)}, "number of frames is 1, but a loop"),
+        ({"mask": torch.ones(3, 90, 120)}, "the mask has 3 frames, but the clip has 1"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_number(waving, settings, words):
     with pytest.raises(ValueError, match=words):
         cinemagraph(**{"clip": waving, "mask": window(), **settings})
+
+
+def test_a_cut_is_named_with_what_to_do(waving):
+    clip = torch.cat([waving, 1 - waving.flip(1, 2)])
+    with pytest.raises(
+        ValueError, match="a cut at frame 16, .* the 16 frames before it or the 16 from it on"
+    ):
+        cinemagraph(clip, window())
+
+
+@pytest.mark.parametrize("mask", [torch.ones(90, 120), torch.ones(64, 64), torch.ones(7, 3)])
+def test_everything_may_move(waving, mask):
+    out = cinemagraph(waving, mask, loop="none")
+    torch.testing.assert_close(out, waving, atol=0.02, rtol=0)
+
+
+def test_a_single_frame_is_its_own_cinemagraph(waving):
+    assert torch.equal(cinemagraph(waving[:1], window(), loop="none"), waving[:1])

@@ -16,6 +16,7 @@ from lumiere_core.loop import (
     loop_unpad,
     make_loop,
     ping_pong_loop,
+    scene_cuts,
 )
 
 
@@ -114,7 +115,7 @@ def test_every_way_has_a_name_and_leaves_its_input_alone(how):
             "min_frames is 30, but a loop cut from 10 frames has from 2 to 9. Try 5",
         ),
         (lambda clip: cut_loop(clip, 6, 4), "max_frames is 4, which lies below min_frames 6"),
-        (lambda clip: cut_loop(clip[:2]), "the clip has 2 frames, but a loop is cut from 3"),
+        (lambda clip: cut_loop(clip[:2]), "number of frames is 2, but a loop is cut from 3"),
         (lambda clip: dissolve_loop(clip, 6), "overlap is 6 frames, but it has to be from 1 to 5"),
         (lambda clip: ping_pong_loop(clip[:1]), "the clip has 1 frame"),
         (lambda clip: loop_pad(clip, 0), "padding is 0"),
@@ -125,3 +126,90 @@ def test_every_way_has_a_name_and_leaves_its_input_alone(how):
 def test_loops_that_cannot_be_are_refused_with_the_numbers(call, words):
     with pytest.raises(ValueError, match=words):
         call(swing(10, 10))
+
+
+def scene(seed: int, size: int = 96) -> np.ndarray:
+    """A picture with detail of several sizes and colours of its own, `(size, size, 3)`."""
+    r = np.random.default_rng(seed)
+    layers = [
+        cv2.GaussianBlur(r.standard_normal((size, size, 3)).astype(np.float32), (0, 0), s) * s
+        for s in (1, 4, 12)
+    ]
+    return (r.uniform(0.3, 0.6, 3) + 0.2 * sum(layers)).clip(0, 1).astype(np.float32)
+
+
+def walk(seed: int, frames: int, step: float = 1.0) -> torch.Tensor:
+    """A camera that moves along a scene, so many pixels a frame, `(T, 64, 64, 3)`."""
+    wide = scene(seed, 64 + 2 + int(step * frames))
+    return torch.from_numpy(
+        np.stack([wide[:64, round(step * t) : round(step * t) + 64] for t in range(frames)])
+    )
+
+
+@pytest.mark.parametrize("cuts", [[], [31], [12, 31], [1], [39]])
+def test_cuts_between_scenes_are_found(cuts):
+    ends = [0, *cuts, 40]
+    clip = torch.cat([walk(5 + i, b - a) for i, (a, b) in enumerate(zip(ends, ends[1:], strict=False))])
+    assert scene_cuts(clip) == cuts
+
+
+def test_a_flickering_candle_is_no_cut():
+    night = torch.from_numpy(scene(1)) * 0.15
+    flame = torch.exp(-((torch.arange(96)[:, None] - 40) ** 2 / 300 + (torch.arange(96) - 48) ** 2 / 60))[
+        ..., None
+    ]
+    light = torch.rand(40, generator=torch.Generator().manual_seed(2)).view(-1, 1, 1, 1)
+    assert scene_cuts((night * (0.3 + 2 * light) + flame * (0.2 + 0.8 * light)).clamp(0, 1)) == []
+
+
+def test_a_flash_is_no_cut():
+    clip = walk(2, 20)
+    clip[9] = 1
+    assert scene_cuts(clip) == []
+
+
+@pytest.mark.parametrize("step", [6, 12])
+def test_a_fast_pan_is_no_cut(step):
+    """Up to a fifth of the picture from frame to frame, after a camera at rest."""
+    pan = walk(3, 20, step)
+    assert scene_cuts(torch.cat([pan[:1].repeat(10, 1, 1, 1), pan, pan[-1:].repeat(10, 1, 1, 1)])) == []
+
+
+def test_a_hard_shake_is_no_cut():
+    wide, r = scene(4), np.random.default_rng(0)
+    places = r.integers(0, 14, (40, 2)) * (np.arange(40) > 20)[:, None]  # it begins all of a sudden
+    assert scene_cuts(torch.from_numpy(np.stack([wide[y : y + 64, x : x + 64] for y, x in places]))) == []
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_grey_and_noise_have_no_cuts(value):
+    assert scene_cuts(torch.full((12, 20, 30, 3), value)) == []
+    assert scene_cuts(torch.rand(12, 20, 30, 3)) == []
+    assert scene_cuts(torch.rand(1, 20, 30, 3)) == []
+
+
+def test_a_loop_is_cut_from_one_scene():
+    clip = torch.cat([swing(20, 9) * 0.5, torch.from_numpy(scene(6, 48)) * 0.6 + swing(40, 13) * 0.4]).clamp(
+        0, 1
+    )
+    assert scene_cuts(clip) == [20]
+    start, stop = best_cut(clip, 8)
+    assert start >= 20 and (stop - start) % 13 == 0
+
+
+def test_a_scene_too_short_and_a_dissolve_across_a_cut_are_refused():
+    clip = torch.cat([walk(5, 31), walk(6, 20)])
+    with pytest.raises(
+        ValueError, match="a cut at frame 31, and the longest part without one has 31 .* loop of 40"
+    ):
+        cut_loop(clip, 40)
+    with pytest.raises(
+        ValueError, match="a cut at frame 31, .* the 31 frames before it or the 20 from it on"
+    ):
+        dissolve_loop(clip)
+
+
+def test_a_grey_clip_is_refused_by_a_dissolve_and_looped_by_the_others():
+    with pytest.raises(ValueError, match="1 channels, but a dissolve takes 3"):
+        dissolve_loop(swing(20, 10)[..., :1])
+    assert cut_loop(swing(20, 10)[..., :1]).shape[-1] == 1

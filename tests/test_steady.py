@@ -111,3 +111,27 @@ def test_refusals_name_the_number():
         match_drift(torch.rand(3, 8, 8, 3), strength=2)
     with pytest.raises(ValueError, match="the still is 9x8, but the clip is 8x8"):
         stabilised(torch.rand(3, 8, 8, 3), still=torch.rand(8, 9, 3))
+
+
+@pytest.mark.parametrize("tool", [stabilised, match_drift])
+def test_masks_that_say_nothing_do_no_harm(tool):
+    clip = shaken(3)
+    everywhere = tool(clip)
+    for mask in (torch.zeros(64, 64), torch.ones(120, 160), torch.ones(64, 64)):
+        assert torch.equal(tool(clip, mask), everywhere)
+    assert torch.equal(stabilised(clip[:1]), clip[:1])
+    torch.testing.assert_close(match_drift(clip[:1]), clip[:1])
+
+
+@pytest.mark.parametrize("tool", [stabilised, match_drift])
+@pytest.mark.parametrize("shape", [(3, 20, 30, 4), (3, 20, 30, 1), (20, 30, 3), (0, 20, 30, 3)])
+def test_what_is_no_clip_is_refused_in_a_sentence(tool, shape):
+    with pytest.raises(
+        ValueError, match="but it has to be .*T, H, W, 3.*Drop an alpha channel, or repeat a grey one"
+    ):
+        tool(torch.rand(shape))
+
+
+def test_a_frame_from_another_scene_is_left_alone():
+    clip = torch.cat([shaken(2), 1 - shaken(1).flip(1, 2)])
+    assert torch.equal(stabilised(clip)[2], clip[2])
