@@ -45,7 +45,8 @@ class XTSlice(io.ComfyNode):
         traced = (
             xt_slice(three_channels(image).movedim(-1, 0), row).movedim(0, -1)[None].contiguous()
         )  # (1, T, W, 3)
-        shown = ui.PreviewImage(traced, cls=cls).as_dict()
+        tall = traced.repeat_interleave(max(1, traced.shape[2] // (3 * traced.shape[1])), dim=1)  # to look at
+        shown = ui.PreviewImage(tall, cls=cls).as_dict()
         return io.NodeOutput(traced, ui={**shown, "lumiere_first_frame": [first_frame(image)]})
 
 
