@@ -426,6 +426,22 @@ def tools(pack: Pack) -> dict:
         "drift": list(pack.run("MatchDrift", clip, 1.0)[0].shape) == list(clip.shape),
     }
 
+    odd = photo[:, :61, :67], torch.ones(1, 61, 67)
+    whole = "flow", -1, 1.0, 2, 16.0, 0.0, "", 0.03, 0
+    report["odd"] = [
+        list(pack.run("MotionBrush", *odd, *whole, even)[0].shape[1:3]) for even in (True, False)
+    ]
+
+    said: list[str] = []
+    host = pack.module("nodes.host")
+    show_here, host.show_here = host.show_here, said.append
+    for size in (64, 256):
+        (wide,) = pack.run("EmptyVideo", size, size, 2)
+        nothing = pack.encode("")
+        core.common_ksampler(pack.model, 0, 1, 1.0, "euler", "normal", nothing, nothing, wide)
+    host.show_here = show_here
+    report["large"] = said
+
     still, small = photo[:, ::8, ::8], mask[:, ::8, ::8]  # 128 x 128
     control, masks, source, _ = pack.run("VideoMask", still, "cinemagraph", 9, "0", 64, fps, small)
     report["control"] = [

@@ -14,6 +14,16 @@ def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) 
     assert report["loop"] == 8
 
 
+def test_odd_photos_fit_a_video_file_unless_told_otherwise(report: dict) -> None:
+    assert report["odd"] == [[62, 68], [61, 67]]
+
+
+def test_a_clip_far_larger_than_the_model_knows_is_remarked_on(report: dict) -> None:
+    assert report["large"] and all(
+        "trained at 64x64" in text and "256x256" in text for text in report["large"]
+    )
+
+
 def test_control_and_mask_show_the_still_in_frame_0_and_grey_where_it_moves_later(report: dict) -> None:
     whole, grey, masks = report["control"]
     assert whole < 1e-6 and grey < 1e-6
