@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,18 +53,28 @@ def host(request: pytest.FixtureRequest) -> Host:
 
 
 @pytest.fixture(scope="session")
-def report(host: Host) -> dict:
-    """What `inside.py` measured in that host."""
+def ask(host: Host) -> Callable[[str], dict]:
+    """`ask("inside.py")` runs that file in the host's interpreter and gives what it reports."""
     path, python = host
-    run = subprocess.run(
-        [str(python), str(Path(__file__).parent / "inside.py")],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, "COMFYUI_PATH": str(path)},
-        timeout=1200,
-    )
-    lines = [line for line in run.stdout.splitlines() if line.startswith("REPORT ")]
-    assert lines, run.stdout[-2000:] + run.stderr[-4000:]
-    return json.loads(lines[-1].removeprefix("REPORT "))
+
+    def run(script: str) -> dict:
+        done = subprocess.run(
+            [str(python), str(Path(__file__).parent / script)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "COMFYUI_PATH": str(path)},
+            timeout=1200,
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
+        assert lines, done.stdout[-2000:] + done.stderr[-4000:]
+        return json.loads(lines[-1].removeprefix("REPORT "))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def report(ask: Callable[[str], dict]) -> dict:
+    """What `inside.py` measured in that host."""
+    return ask("inside.py")

@@ -6,10 +6,7 @@ make of it is noise.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -29,22 +26,10 @@ OPEN = {
 }
 
 
-@pytest.fixture(scope="module")
-def masks(host: tuple[Path, Path]) -> dict:
+@pytest.fixture(scope="session")
+def masks(ask: Callable[[str], dict]) -> dict:
     """What `inside_masks.py` captured in that host."""
-    path, python = host
-    run = subprocess.run(
-        [str(python), str(Path(__file__).parent / "inside_masks.py")],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, "COMFYUI_PATH": str(path)},
-        timeout=1200,
-    )
-    lines = [line for line in run.stdout.splitlines() if line.startswith("REPORT ")]
-    assert lines, run.stdout[-2000:] + run.stderr[-4000:]
-    return json.loads(lines[-1].removeprefix("REPORT "))
+    return ask("inside_masks.py")
 
 
 def of(masks: dict, family: str) -> dict:
