@@ -230,7 +230,8 @@ def make_model(weights: Weights) -> Any:
     )
     model = LumiereModel(config, weights)
     model.diffusion_model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()})
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    # Newer hosts choose one that loads layers as they are needed; asked at each call, as they may replace it.
+    patcher = vars(comfy.model_patcher).get("CoreModelPatcher") or comfy.model_patcher.ModelPatcher
     return patcher(
         model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device()
     )

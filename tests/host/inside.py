@@ -190,13 +190,13 @@ def patching(pack: Pack) -> dict:
     report = {"lora changes": float((changed - before).abs().max()), "lora leaves": apart(back, before)}
 
     # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
-    if hasattr(getattr(comfy, "memory_management", None), "aimdo_enabled"):
-        was = comfy.memory_management.aimdo_enabled
-        comfy.memory_management.aimdo_enabled = True
+    management = vars(comfy).get("memory_management")
+    if hasattr(management, "aimdo_enabled"):
+        was, management.aimdo_enabled = management.aimdo_enabled, True
         try:
             lazy = pack.run("LoadModel", pack.choice)[0]
         finally:
-            comfy.memory_management.aimdo_enabled = was
+            management.aimdo_enabled = was
         report["lazy"] = apart(pack.ours("dpmpp_2m", PROMPTS["long"], lazy), before)
     return report
 

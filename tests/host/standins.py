@@ -80,7 +80,7 @@ WAN = {
 def wan_vae(module: str, **sizes: Any) -> Any:
     """The Wan VAE of `comfy.ldm.wan.<module>`: the host knows it in full size only, so it is built narrow for it."""
     room = importlib.import_module(f"comfy.ldm.wan.{module}")
-    full, sizes = room.WanVAE, {"dim": 8, **sizes}
+    full, sizes = vars(room)["WanVAE"], {"dim": 8, **sizes}
 
     def narrow(**asked: Any) -> nn.Module:
         return full(**{**asked, **sizes})
