@@ -23,7 +23,7 @@ def cinemagraph(
     feather: float = 8,
     stabilise: bool = True,
     drift: bool = True,
-    loop: str = "cut",
+    loop: str = "dissolve",
     motion: float = 1.0,
     progress: Progress | None = None,
 ) -> Tensor:

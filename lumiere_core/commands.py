@@ -155,7 +155,7 @@ def register(commands: Any, bar: Callable[[], Progress]) -> None:
     t.add_argument(
         "--drift", action=argparse.BooleanOptionalAction, default=True, help="take out colour drift"
     )
-    t.add_argument("--loop", default="cut", help="cut, dissolve, ping-pong or none")
+    t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
     t.add_argument("--motion", type=float, default=1.0, help="how far things move, 0 to 1")
     t.add_argument("--fps", type=float, help="frames per second; the clip's own by default")
 

@@ -75,13 +75,12 @@ class Guidance(io.ComfyNode):
         if start_percent > end_percent:
             raise ValueError(
                 f"start_percent is {start_percent:g}, which lies after end_percent {end_percent:g}. Swap "
-                f"them."
+                "them."
             )
         if threshold and not isinstance(model.model, LumiereModel):
             raise ValueError(
                 f"threshold is {threshold:g}, but dynamic thresholding needs a MODEL of pixels from -1 to "
-                f"1, and this "
-                "one works on a latent. Set it to 0; rescale does the same job there."
+                "1, and this one works on a latent. Set it to 0; rescale does the same job there."
             )
         interval = (start_percent, end_percent)
         return io.NodeOutput(controlled(model, rescale=rescale, interval=interval, quantile=threshold))

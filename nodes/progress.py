@@ -43,8 +43,8 @@ def collected(
         show_text(
             node_id,
             f"{count} frames of {width}x{height} take {size:.1f} GB of memory. With less, scale the picture "
-            f"down first, "
-            "or use the command line (python -m lumiere_core clip), which holds one frame at a time.",
+            "down first, or use the command line (python -m lumiere_core clip brush), which holds one frame at "
+            "a time.",
         )
     out, bar = torch.empty(count, height, width, 3), Bar()
     for i, (to, frame) in enumerate(zip(out, frames, strict=True)):

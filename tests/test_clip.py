@@ -114,7 +114,8 @@ def test_it_says_how_far_it_is(waving):
         ({"clip": torch.rand(5, 90, 120, 4)}, r"shape \(5, 90, 120, 4\), but it has to be .* Drop an alpha"),
         ({"clip": torch.rand(5, 90, 120, 1)}, r"shape \(5, 90, 120, 1\), but it has to be .* repeat a grey"),
         ({"clip": torch.rand(0, 90, 120, 3)}, "at least one frame"),
-        ({"clip": torch.rand(1, 90, 120, 3)}, "number of frames is 1, but a loop"),
+        ({"clip": torch.rand(1, 90, 120, 3), "loop": "cut"}, "number of frames is 1, but a loop"),
+        ({"clip": torch.rand(1, 90, 120, 3)}, "1 frame"),
         ({"mask": torch.ones(3, 90, 120)}, "the mask has 3 frames, but the clip has 1"),
     ],
 )

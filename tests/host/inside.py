@@ -381,6 +381,7 @@ def refusing(pack: Pack) -> dict:
             latent,
         ),
         "grid": lambda: pack.run("MaskedLatent", GRID, image[:1, :60], "first frame", 9, "0", 64, 1.0),
+        "frames": lambda: pack.run("MaskedLatent", GRID, image[:1], "first frame", 80, "0", 64, 1.0),
         "extend": lambda: pack.run("VideoMask", image, "extend", 9, "0, 40, 80", 64, 16.0),
         "short clip": lambda: pack.run("MakeLoop", image[:2], "cut", 2, 0, 8),
         "path": lambda: pack.run(
@@ -456,35 +457,7 @@ def tools(pack: Pack) -> dict:
     known = (shown == 0)[None, None].expand_as(latent["samples"])
     report["held"] = apart(sampled["samples"][known], latent["samples"][known])
     report["made"] = apart(sampled["samples"][~known], latent["samples"][~known])
-
-    vae = wan_vae()
-    if vae is not None:
-        latent, _, _ = pack.run("MaskedLatent", vae, still, "first and last frame", 9, "0", 64, 1.0)
-        report["wan"] = [list(latent["samples"].shape), latent["noise_mask"][0, 0, :, 0, 0].tolist()]
-        latent, _, _ = pack.run("MaskedLatent", vae, still, "cinemagraph", 9, "0", 64, 1.0, small)
-        report["wan region"] = [
-            list(latent["noise_mask"].shape),
-            latent["noise_mask"][0, 0].flatten(1).amax(1).tolist(),
-        ]
-        report["wan frames"] = sentence(
-            lambda: pack.run("MaskedLatent", vae, still, "first frame", 80, "0", 64, 1.0)
-        )
     return report
-
-
-def wan_vae() -> Any:
-    """Wan 2.1's VAE, narrow and with random weights; None on hosts that only know it in full size."""
-    import inspect
-
-    import comfy.ldm.wan.vae
-
-    if 'decoder.head.0.gamma"].shape' not in inspect.getsource(comfy.sd.VAE.__init__):
-        return None
-    sizes = {"dim": 8, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]}
-    network = comfy.ldm.wan.vae.WanVAE(**sizes)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
 
 
 # ---------------------------------------------------------------------------------------------- words and schemas

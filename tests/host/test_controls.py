@@ -72,6 +72,7 @@ def test_each_frame_is_made_by_its_own_prompt_and_windows_run_no_other(report: d
         ("places", ("'one, two'", "0, 40, 80")),
         ("wrap", ("16 frames", "window 80", "Seamless Loop")),
         ("grid", ("height is 60", "multiples of 8", "Crop for a Region")),
+        ("frames", ("frames is 80", "77 or 81")),
         ("extend", ("how many frames to keep",)),
         ("short clip", ("3 or more",)),
         ("path", ("'0.1'", "0.1,0.8")),

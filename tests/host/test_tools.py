@@ -1,4 +1,4 @@
-"""The tools that need no model, as nodes in the real host; and Lumiere's mask in other models' latents."""
+"""The tools that need no model, as nodes in the real host; other models' masks are in `test_masks.py`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,3 @@ def test_control_and_mask_show_the_still_in_frame_0_and_grey_where_it_moves_late
 
 def test_the_core_ksampler_keeps_what_a_masked_latent_knows(report: dict) -> None:
     assert report["held"] < 0.1 and report["made"] > 20
-
-
-def test_a_causal_vae_keeps_both_ends_known_on_its_own_time_grid(report: dict) -> None:
-    if "wan" in report:
-        assert report["wan"] == [[1, 16, 3, 16, 16], [0.0, 1.0, 0.0]]
-        assert report["wan region"] == [[1, 1, 3, 16, 16], [0.0, 1.0, 1.0]]
-        assert "frames is 80" in report["wan frames"] and "77 or 81" in report["wan frames"]
