@@ -1,9 +1,10 @@
 """One command for each job, doing its own set-up, with the standard library only. Options are passed on.
 
-    python dev.py demo [options]      a clip from a prompt: output/demo.mp4 and output/demo_xt.png
-    python dev.py test [options]      ruff, then pytest
-    python dev.py comfyui [options]   ComfyUI with this pack in it
+python dev.py demo [options]      a clip from a prompt: output/demo.mp4 and output/demo_xt.png
+python dev.py test [options]      ruff, then pytest
+python dev.py comfyui [options]   ComfyUI with this pack in it
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -22,8 +23,16 @@ from pathlib import Path
 ROOT = Path(os.path.abspath(__file__)).parent  # links are kept: custom_nodes/lumiere may be one
 VENV, PYTHON = ROOT / ".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python"
 TORCH = "torch==2.13.0"
-DEMO = ["--prompt", "a red balloon rising over the sea at sunset", "--seed", "7",
-        "--out", "output/demo.mp4", "--xt-slice", "output/demo_xt.png"]
+DEMO = [
+    "--prompt",
+    "a red balloon rising over the sea at sunset",
+    "--seed",
+    "7",
+    "--out",
+    "output/demo.mp4",
+    "--xt-slice",
+    "output/demo_xt.png",
+]
 
 HOST_SOURCE, HOST_RELEASE = "https://github.com/comfyanonymous/ComfyUI", "v0.33.0"
 HOST_TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]  # a matching set for that release
@@ -46,12 +55,15 @@ def requirements(test: bool = False) -> list[str]:
 def quietly(what: str, *command: str | Path) -> str:
     """Run a command and return what it prints; if it fails, say that `what` failed, and its last line."""
     try:
-        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True,
-                              errors="replace")
+        done = subprocess.run(
+            [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, errors="replace"
+        )
     except OSError as error:
         raise Stop(f"{what} failed: {command[0]} does not start ({error.strerror}).") from error
     if done.returncode:
-        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no message"]
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()] or [
+            "no message"
+        ]
         raise Stop(f"{what} failed: {([line for line in lines if line.startswith('ERROR:')] or lines)[-1]}")
     return done.stdout
 
@@ -59,8 +71,10 @@ def quietly(what: str, *command: str | Path) -> str:
 def missing(python: str | Path, needs: Sequence[str]) -> list[str]:
     """The requirement lines whose module that interpreter does not find; nothing is imported."""
     names = [re.match(r"[\w-]+", line)[0].replace("opencv-python", "cv2").replace("-", "_") for line in needs]
-    code = ("import sys, importlib.util as u\nfor name in sys.argv[1:]:\n"
-            " spec = u.find_spec(name); print(int(bool(spec and spec.origin)))")
+    code = (
+        "import sys, importlib.util as u\nfor name in sys.argv[1:]:\n"
+        " spec = u.find_spec(name); print(int(bool(spec and spec.origin)))"
+    )
     found = quietly(f"Asking {python}", python, "-c", code, *names)
     return [line for line, there in zip(needs, found.split(), strict=True) if there == "0"]
 
@@ -68,9 +82,24 @@ def missing(python: str | Path, needs: Sequence[str]) -> list[str]:
 def install(python: str | Path, *lines: str) -> None:
     """pip install, never replacing a PyTorch or numpy that is there."""
     print(f"Installing {' '.join(lines)} (for {python})")
-    kept = quietly("Listing packages", python, "-c", "import importlib.metadata as m\nfor d in m.distributions():\n"
-                   " n = d.metadata['Name']\n if n in ('torch', 'torchvision', 'numpy'): print(n + '==' + d.version)")
-    quietly("Installing", python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *lines, *kept.split())
+    kept = quietly(
+        "Listing packages",
+        python,
+        "-c",
+        "import importlib.metadata as m\nfor d in m.distributions():\n"
+        " n = d.metadata['Name']\n if n in ('torch', 'torchvision', 'numpy'): print(n + '==' + d.version)",
+    )
+    quietly(
+        "Installing",
+        python,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        *lines,
+        *kept.split(),
+    )
 
 
 def make_venv(venv: Path, *options: str) -> Path:
@@ -78,8 +107,10 @@ def make_venv(venv: Path, *options: str) -> Path:
     if venv.exists():
         raise Stop(f"{venv} holds no Python for this system: delete that folder and run again.")
     if missing(sys.executable, ["venv", "ensurepip"]):
-        raise Stop("This Python cannot make a virtual environment: install its venv module (python3-venv on Debian "
-                   "and Ubuntu), or run dev.py with a Python that has PyTorch.")
+        raise Stop(
+            "This Python cannot make a virtual environment: install its venv module (python3-venv on Debian "
+            "and Ubuntu), or run dev.py with a Python that has PyTorch."
+        )
     if (free := shutil.disk_usage(venv.parent).free / 1e9) < 3:
         raise Stop(f"Only {free:.1f} GB are free at {venv.parent}, but PyTorch needs at least 3 GB.")
     print(f"Making {venv}: the first set-up takes some minutes")
@@ -94,7 +125,9 @@ def make_venv(venv: Path, *options: str) -> Path:
 def prepare(needs: Sequence[str]) -> str | Path:
     """An interpreter that has all `needs`: the running one where it has PyTorch, else .venv."""
     lacks = missing(sys.executable, needs)
-    private = sys.prefix != sys.base_prefix or any(Path(sys.executable).parent.glob("python*._pth"))  # or embedded
+    private = sys.prefix != sys.base_prefix or any(
+        Path(sys.executable).parent.glob("python*._pth")
+    )  # or embedded
     if lacks and TORCH not in lacks and private:
         install(sys.executable, *lacks)
         lacks = []
@@ -126,8 +159,10 @@ def running(command: Sequence[str | Path], cwd: Path = ROOT) -> Iterator[subproc
 
 def run(python: str | Path, module: str, *args: str) -> int:
     """`python -m module`, also for an embedded Python, which does not look into the working folder."""
-    code = ("import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
-            "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)")
+    code = (
+        "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    )
     with running([python, "-c", code, ROOT, module, *args]) as child:
         return child.wait()
 
@@ -145,8 +180,14 @@ def test(args: Sequence[str]) -> int:
 def find_comfyui(env: Mapping[str, str], root: Path, home: Path) -> Path | None:
     """COMFYUI_PATH (a checkout, or the portable folder around one), the ComfyUI around us, or the usual place."""
     named = Path(env.get("COMFYUI_PATH") or ".").expanduser().absolute()
-    places = [named, named / "ComfyUI"] if env.get("COMFYUI_PATH") else [root.parent.parent, home / "comfy" / "ComfyUI"]
-    found = next((place for place in places if (place / "main.py").is_file() and (place / "comfy").is_dir()), None)
+    places = (
+        [named, named / "ComfyUI"]
+        if env.get("COMFYUI_PATH")
+        else [root.parent.parent, home / "comfy" / "ComfyUI"]
+    )
+    found = next(
+        (place for place in places if (place / "main.py").is_file() and (place / "comfy").is_dir()), None
+    )
     if env.get("COMFYUI_PATH") and not found:
         raise Stop(f"COMFYUI_PATH is {named}, but there is no ComfyUI in it (main.py beside a folder comfy).")
     return found
@@ -182,7 +223,9 @@ def place(custom_nodes: Path) -> Path:
     if (target / COPIED).exists():
         shutil.rmtree(target)
     if target.exists() or target.is_symlink():
-        raise Stop(f"{target} is another copy of this pack or a dead link: move it away, or use the dev.py in it.")
+        raise Stop(
+            f"{target} is another copy of this pack or a dead link: move it away, or use the dev.py in it."
+        )
     try:
         if os.name == "nt":
             import _winapi  # a junction needs no administrator, and no shell that would read the path
@@ -192,13 +235,18 @@ def place(custom_nodes: Path) -> Path:
             target.symlink_to(ROOT.resolve(), target_is_directory=True)
     except OSError:
         shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(".*", "runs", "output", "__pycache__"))
-        (target / COPIED).write_text("Renewed by dev.py at each start: edit the original.\n", encoding="utf-8")
+        (target / COPIED).write_text(
+            "Renewed by dev.py at each start: edit the original.\n", encoding="utf-8"
+        )
     return target
 
 
 def read(url: str) -> bytes:
     """What the address answers; empty when it does not, or speaks something else."""
-    with suppress(Exception), urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=9) as got:
+    with (
+        suppress(Exception),
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=9) as got,
+    ):
         return got.read()
     return b""
 
@@ -210,24 +258,42 @@ def comfyui(args: Sequence[str]) -> int:
     comfy = find_comfyui(os.environ, ROOT, Path.home()) or Path.home() / "comfy" / "ComfyUI"
     if not (comfy / "main.py").exists():
         print(f"Fetching ComfyUI {HOST_RELEASE} into {comfy}")
-        quietly("Fetching ComfyUI", "git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1",
-                "--branch", HOST_RELEASE, HOST_SOURCE, comfy)
+        quietly(
+            "Fetching ComfyUI",
+            "git",
+            "-c",
+            "advice.detachedHead=false",
+            "clone",
+            "--quiet",
+            "--depth",
+            "1",
+            "--branch",
+            HOST_RELEASE,
+            HOST_SOURCE,
+            comfy,
+        )
     python = prepare_host(comfy, os.environ)
     pack = place(comfy / "custom_nodes")
     gpu = "import torch as t; print(any(getattr(t, n).is_available() for n in ('cuda', 'xpu', 'mps') if hasattr(t, n)))"
-    if not {"--cpu", "--directml"} & set(args) and "True" not in quietly("Looking for a GPU", python, "-c", gpu):
+    if not {"--cpu", "--directml"} & set(args) and "True" not in quietly(
+        "Looking for a GPU", python, "-c", gpu
+    ):
         print("PyTorch sees no GPU: starting with --cpu")
         args = ["--cpu", *args]
     print(f"Starting {comfy}")
     with running([python, "main.py", *args], comfy) as server:
         while not read(f"{url}/system_stats"):
             if server.poll() is not None:
-                raise Stop(f"ComfyUI ended before it answered, with exit code {server.returncode}: see above.")
+                raise Stop(
+                    f"ComfyUI ended before it answered, with exit code {server.returncode}: see above."
+                )
             time.sleep(0.5)
         if b"Lumiere_LoadModel" not in read(f"{url}/object_info/Lumiere_LoadModel"):
             print("ComfyUI runs, but could not load this pack: its reason is above.")
-        print(f"\nOpen {url} and there Templates > custom node templates > {pack.name} > 1_start_text_to_clip,"
-              "\nthen press Run. Ctrl-C here stops the server.")
+        print(
+            f"\nOpen {url} and there Templates > custom node templates > {pack.name} > 1_start_text_to_clip,"
+            "\nthen press Run. Ctrl-C here stops the server."
+        )
         return server.wait()
 
 

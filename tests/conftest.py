@@ -51,7 +51,14 @@ def ssr_spec(tiny_spec):
     unet = replace(spec.unet, channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16, embed_width=32)
     temporal = TemporalSpec(head_dim=8, condition_channels=0)
     return replace(
-        spec, name="tiny-ssr", unet=unet, temporal=temporal, text=tiny_spec.text, size=32, window=6, label="tiny ssr"
+        spec,
+        name="tiny-ssr",
+        unet=unet,
+        temporal=temporal,
+        text=tiny_spec.text,
+        size=32,
+        window=6,
+        label="tiny ssr",
     )
 
 

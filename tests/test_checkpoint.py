@@ -24,7 +24,10 @@ def test_a_saved_model_comes_back_as_it_was(tiny, weights_files):
     context = tiny.text.encode(["a red balloon"])
     assert tiny.network(x, t, context).std() > 0.01
     torch.testing.assert_close(
-        again.network(x, t, again.text.encode(["a red balloon"])), tiny.network(x, t, context), atol=2e-2, rtol=2e-2
+        again.network(x, t, again.text.encode(["a red balloon"])),
+        tiny.network(x, t, context),
+        atol=2e-2,
+        rtol=2e-2,
     )
 
 

@@ -83,10 +83,17 @@ def test_the_tracker_survives_a_tenth_of_misread_frames_and_jitter():
     assert (velocity(centres) - torch.tensor([[-0.12, 0.0]])).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("travel, way", [
-    ((-0.11, 0.0), (-1, 0)), ((0.11, 0.01), (1, 0)), ((0.02, -0.10), (0, -1)), ((0.0, 0.10), (0, 1)),
-    ((0.0, 0.0), (0, 0)), ((0.01, -0.02), (0, 0)),
-])
+@pytest.mark.parametrize(
+    "travel, way",
+    [
+        ((-0.11, 0.0), (-1, 0)),
+        ((0.11, 0.01), (1, 0)),
+        ((0.02, -0.10), (0, -1)),
+        ((0.0, 0.10), (0, 1)),
+        ((0.0, 0.0), (0, 0)),
+        ((0.01, -0.02), (0, 0)),
+    ],
+)
 def test_a_track_has_the_direction_of_its_longer_axis(travel, way):
     assert direction(velocity(walk(*travel))) == [way]
 
@@ -150,16 +157,23 @@ def test_an_untrained_probe_is_not_trusted_and_all_is_written_down(untrained, tm
     report.write(tmp_path / "scores.json")
     facts = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert {figure["name"] for figure in facts["figures"]} == {
-        *ATTRIBUTES, "direction", "standing still", "caption flip"}
+        *ATTRIBUTES,
+        "direction",
+        "standing still",
+        "caption flip",
+    }
     assert [clip["seed"] for clip in facts["clips"]] == list(range(9))
 
 
-@pytest.mark.parametrize("clips, complaint", [
-    (torch.zeros(1, 3, 16, 64, 64), "captions make"),
-    (torch.zeros(2, 3, 64, 64), "captions make"),
-    (torch.zeros(2, 3, 8, 64, 64), "8 frames"),
-    (torch.full((2, 3, 16, 64, 64), torch.nan), "not numbers"),
-])
+@pytest.mark.parametrize(
+    "clips, complaint",
+    [
+        (torch.zeros(1, 3, 16, 64, 64), "captions make"),
+        (torch.zeros(2, 3, 64, 64), "captions make"),
+        (torch.zeros(2, 3, 8, 64, 64), "8 frames"),
+        (torch.full((2, 3, 16, 64, 64), torch.nan), "not numbers"),
+    ],
+)
 def test_clips_of_another_kind_are_refused(untrained, clips, complaint):
     with pytest.raises(ValueError, match=complaint):
         score(lambda *_: clips, untrained, prompts=2, pairs=0, num_frames=16)
@@ -208,7 +222,11 @@ def test_the_probe_looks_where_the_frame_is(untrained):
     reading = untrained.read(torch.rand(2, 3, 3, 128, 96) * 2 - 1)
     assert reading.centre.shape == (2, 3, 2) and 0 < reading.centre.min() and reading.centre.max() < 1
     assert {name: rows.shape for name, rows in reading.logits.items()} == {
-        "subject": (2, 5), "colour": (2, 6), "place": (2, 4), "time": (2, 3)}
+        "subject": (2, 5),
+        "colour": (2, 6),
+        "place": (2, 4),
+        "time": (2, 3),
+    }
 
 
 def test_a_probe_comes_back_from_its_file(untrained, tmp_path):

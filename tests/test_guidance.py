@@ -53,7 +53,10 @@ def test_rescaling_by_half_lies_half_way():
 
 
 def test_rescaling_turns_one_knob_for_the_whole_clip_so_brightness_does_not_flicker():
-    clip, like = torch.randn(1, 3, 4, 5, 5) * torch.arange(1, 5).view(1, 1, 4, 1, 1), torch.randn(1, 3, 4, 5, 5)
+    clip, like = (
+        torch.randn(1, 3, 4, 5, 5) * torch.arange(1, 5).view(1, 1, 4, 1, 1),
+        torch.randn(1, 3, 4, 5, 5),
+    )
     factor = rescaled(clip, like, 0.7) / clip
     torch.testing.assert_close(factor, factor.mean().expand_as(factor))
 
@@ -90,7 +93,9 @@ def test_a_scale_out_of_range_is_refused(scale):
 
 @pytest.mark.parametrize("rescale", [-0.1, 1.5])
 def test_a_rescale_out_of_range_is_refused(rescale):
-    with pytest.raises(ValueError, match=rf"rescale is {rescale:g}, but it has to be between 0 and 1\. Try 0\.7"):
+    with pytest.raises(
+        ValueError, match=rf"rescale is {rescale:g}, but it has to be between 0 and 1\. Try 0\.7"
+    ):
         guided(Echo(), YES, NO, 3.0, rescale)
 
 

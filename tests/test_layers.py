@@ -47,7 +47,9 @@ def test_a_res_block_equals_the_one_of_diffusers(randomise):
         "conv_shortcut": "skip_connection",
     }
     state = ours.state_dict()
-    known.load_state_dict({f"{a}.{p}": state[f"{b}.{p}"] for a, b in names.items() for p in ("weight", "bias")})
+    known.load_state_dict(
+        {f"{a}.{p}": state[f"{b}.{p}"] for a, b in names.items() for p in ("weight", "bias")}
+    )
     x, emb = torch.randn(2, 16, 6, 6), torch.randn(2, 32)
     torch.testing.assert_close(ours(x, emb, None), known(x, emb).detach(), atol=1e-4, rtol=1e-4)
 

@@ -22,7 +22,10 @@ def test_a_schedule_is_read_in_either_form():
         ("", "is empty. Write it as: 0: a calm sea"),
         ("a calm sea", "entry 1 .*'a calm sea', does not begin with a frame"),
         ("0: a / x: b", "entry 2 .*'x: b'"),
-        ("5: a", "entry 1 .*begins at frame 5 and is the first, which has to begin with the clip. Begin it at 0"),
+        (
+            "5: a",
+            "entry 1 .*begins at frame 5 and is the first, which has to begin with the clip. Begin it at 0",
+        ),
         ("0-40: a / 40: b", "entry 2 .*overlaps the one before, which goes on to frame 40. Begin it at 41"),
         ("0-30: a / 40: b", "entry 2 .*at frame 40 and leaves a gap after frame 30. Begin it at 31"),
         ("0: a / 90: b", "begins at frame 90, but the clip has 80 frames"),

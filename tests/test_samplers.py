@@ -37,7 +37,9 @@ def test_one_euler_step_by_hand():
 def test_the_second_step_of_dpmpp_2m_by_hand():
     """Sigmas 4, 2, 1: h = log 2 twice, r = 1, so the second step uses 1.5 x0 - 0.5 of the one before."""
     answers = iter([2.0, 3.0])
-    x = dpmpp_2m(lambda x, s: torch.tensor([next(answers)]), torch.tensor([10.0]), torch.tensor([4.0, 2.0, 1.0]))
+    x = dpmpp_2m(
+        lambda x, s: torch.tensor([next(answers)]), torch.tensor([10.0]), torch.tensor([4.0, 2.0, 1.0])
+    )
     first = 0.5 * 10 + 0.5 * 2
     second = 0.5 * first + 0.5 * (1.5 * 3 - 0.5 * 2)
     assert x.item() == pytest.approx(second)
@@ -46,7 +48,9 @@ def test_the_second_step_of_dpmpp_2m_by_hand():
 def test_dpmpp_2m_weighs_the_step_before_by_how_long_it_was():
     """Sigmas 8, 2, 1: the step before was twice as long in log sigma, so r = 2."""
     answers = iter([2.0, 3.0])
-    x = dpmpp_2m(lambda x, s: torch.tensor([next(answers)]), torch.tensor([10.0]), torch.tensor([8.0, 2.0, 1.0]))
+    x = dpmpp_2m(
+        lambda x, s: torch.tensor([next(answers)]), torch.tensor([10.0]), torch.tensor([8.0, 2.0, 1.0])
+    )
     first = 0.25 * 10 + 0.75 * 2
     second = 0.5 * first + 0.5 * (3 + (3 - 2) / 4)
     assert x.item() == pytest.approx(second)

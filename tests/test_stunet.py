@@ -123,7 +123,9 @@ def test_nothing_known_is_the_same_as_no_condition(trained, tiny_spec, randomise
     model = randomise(SpaceTimeUNet(tiny_spec.unet, tiny_spec.temporal))
     nn.init.zeros_(model.temporal["condition"].bias)
     assert torch.equal(model(x, t, context, torch.zeros(2, 4, 4, 8, 8)), model(x, t, context))
-    assert not torch.allclose(model(x, t, context, torch.ones(2, 4, 4, 8, 8)), model(x, t, context), atol=1e-3)
+    assert not torch.allclose(
+        model(x, t, context, torch.ones(2, 4, 4, 8, 8)), model(x, t, context), atol=1e-3
+    )
 
 
 def test_the_condition_is_the_arithmetic_of_a_wider_first_convolution(trained):

@@ -93,7 +93,9 @@ def test_each_pixel_attends_to_itself_over_time_alone(randomise):
 
 
 @pytest.mark.parametrize(
-    "block", [ConvInflation(16, 32, 4, SPEC, OPS), AttentionInflation(16, 32, 4, SPEC, OPS)], ids=["conv", "attention"]
+    "block",
+    [ConvInflation(16, 32, 4, SPEC, OPS), AttentionInflation(16, 32, 4, SPEC, OPS)],
+    ids=["conv", "attention"],
 )
 def test_the_clip_stays_channels_last(block, randomise):
     y = randomise(block)(frames(5), torch.randn(1, 32), 5)

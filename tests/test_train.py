@@ -158,7 +158,9 @@ def test_export_writes_a_file_that_loads(runs, tmp_path):
     (path,) = export(runs, tmp_path / "weights")
     spec = read(path).spec
     assert spec.kind == "base" and spec.temporal is not None
-    assert json.loads((runs / "temporal" / "resume.json").read_text(encoding="utf-8"))["spec"]["name"] == "tiny"
+    assert (
+        json.loads((runs / "temporal" / "resume.json").read_text(encoding="utf-8"))["spec"]["name"] == "tiny"
+    )
     with pytest.raises(ValueError, match="nothing to export"):
         export(tmp_path / "empty", tmp_path / "weights")
 
@@ -183,7 +185,7 @@ def test_a_mirrored_clip_has_mirrored_words():
         clips = torch.zeros(len(scenes), 3, 1, 4, 4)
         for clip, scene in zip(clips, scenes, strict=True):
             if scene.direction[0]:
-                clip[..., :2 if scene.direction[0] < 0 else -2] = 1
+                clip[..., : 2 if scene.direction[0] < 0 else -2] = 1
                 clip.copy_(clip if scene.direction[0] < 0 else 1 - clip)
         return clips
 
@@ -208,7 +210,9 @@ def test_a_mirrored_clip_has_mirrored_words():
 
 def test_old_clips_make_room_for_new_ones():
     count = iter(range(100))
-    pool = Pool(SMALL, lambda scenes, rng: torch.full((4, 3, 1, 2, 2), next(count) / 255), Tokenizer(["a"]), 8, 4)
+    pool = Pool(
+        SMALL, lambda scenes, rng: torch.full((4, 3, 1, 2, 2), next(count) / 255), Tokenizer(["a"]), 8, 4
+    )
     pool.fill()
     pool.refresh()
     assert pool.filled == 8 and pool.clips[:, 0, 0, 0, 0].tolist() == [2] * 4 + [1] * 4
@@ -256,7 +260,9 @@ def one_loss(stage: str, model) -> float:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_one_step_reaches_just_what_its_stage_trains(stage, tiny_spec, ssr_spec, randomise):
-    spec = {"t2i": replace(tiny_spec, temporal=None, kind="image"), "temporal": tiny_spec, "ssr": ssr_spec}[stage]
+    spec = {"t2i": replace(tiny_spec, temporal=None, kind="image"), "temporal": tiny_spec, "ssr": ssr_spec}[
+        stage
+    ]
     model = randomise(Lumiere(spec))
     assert one_loss(stage, model) > 0
     reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
@@ -273,7 +279,9 @@ def test_a_model_that_knows_nothing_loses_what_there_is_to_know(tiny_spec):
     fresh = Lumiere(replace(tiny_spec, temporal=None, kind="image"))
     row, ids = replace(STAGES["t2i"], empty_caption=0.0), torch.zeros(64, 32, dtype=torch.long)
     clips = torch.randn(64, 3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    assert loss_of(row, fresh, clips, ids, torch.Generator().manual_seed(2)).item() == pytest.approx(1, abs=0.02)
+    assert loss_of(row, fresh, clips, ids, torch.Generator().manual_seed(2)).item() == pytest.approx(
+        1, abs=0.02
+    )
 
 
 def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):

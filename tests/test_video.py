@@ -28,7 +28,9 @@ FACTS = {"prompt": "a red balloon", "seed": 7, "weights": {"base": "abc123"}}
 def ramp(frames: int = 6, height: int = 32, width: int = 64) -> torch.Tensor:
     """Grey from black to white, a little brighter each frame."""
     row = torch.linspace(-1, 0.9, width)
-    return torch.stack([row + 0.1 * t / frames for t in range(frames)])[None, :, None].expand(3, -1, height, -1)
+    return torch.stack([row + 0.1 * t / frames for t in range(frames)])[None, :, None].expand(
+        3, -1, height, -1
+    )
 
 
 def probe(path) -> str:
