@@ -122,8 +122,8 @@ class Row:
 class Bench:
     def __init__(self) -> None:
         self.pack = inside.Pack()
-        self.measure = self.pack.module("lumiere_core.measure")
-        self.windows = self.pack.module("lumiere_core.windows")
+        self.measure = self.pack.module("lumiere_core.media.measure")
+        self.windows = self.pack.module("lumiere_core.diffusion.windows")
         self.network, self.seen = self.pack.model.model.diffusion_model, 0
         self.network.register_forward_pre_hook(self.count)
 
@@ -286,8 +286,8 @@ def prompts(bench: Bench) -> Iterable[Row]:
     frames, window, overlap = 96, 16, 4
     day, night = bench.pack.encode(DAY), bench.pack.encode(NIGHT)
     over_time, masked = (
-        bench.pack.module("nodes.prompt").over_time,
-        bench.pack.module("nodes.sampling").with_options,
+        bench.pack.module("nodes.prompt").scheduled,
+        bench.pack.module("nodes.host.sampling").with_options,
     )
     mine = ours(bench.pack, bench.pack.model, window, overlap)
     regions = theirs(bench.pack, bench.pack.model, window, overlap, split=True)

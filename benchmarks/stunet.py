@@ -33,13 +33,13 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 
 from lumiere_core.config import PRESETS, DiffusionSpec, ModelSpec, TemporalSpec, UNetSpec  # noqa: E402
-from lumiere_core.denoise import Denoiser  # noqa: E402
-from lumiere_core.functional import frames_as_batch, over_time  # noqa: E402
-from lumiere_core.layers import Operations, ResBlock, film  # noqa: E402
-from lumiere_core.stunet import SpaceTimeUNet  # noqa: E402
-from lumiere_core.temporal import ConvInflation  # noqa: E402
-from lumiere_core.unet import UNet  # noqa: E402
-from lumiere_core.windows import Windows, fuse, windowed  # noqa: E402
+from lumiere_core.diffusion.process import Denoiser  # noqa: E402
+from lumiere_core.diffusion.windows import Windows, fuse, windowed  # noqa: E402
+from lumiere_core.model.functional import frames_as_batch, over_time  # noqa: E402
+from lumiere_core.model.layers import Operations, ResBlock, film  # noqa: E402
+from lumiere_core.model.stunet import SpaceTimeUNet  # noqa: E402
+from lumiere_core.model.temporal import ConvInflation  # noqa: E402
+from lumiere_core.model.unet import UNet  # noqa: E402
 
 Work = Callable[[], object]
 BF16, FP32 = torch.bfloat16, torch.float32

@@ -59,7 +59,7 @@ class TemporalSpec:
 class DiffusionSpec:
     """How the network was trained, and the settings that suit it."""
 
-    prediction: str = "v"  # a row of denoise.PREDICTIONS
+    prediction: str = "v"  # a row of process.PREDICTIONS
     shift: float = 1.0  # spaces steps and training draws: sigma = shift * tan(pi u / 2)
     sigma_max: float = 955.0  # numerically zero terminal signal; larger costs accuracy in fp32
     steps: int = 20

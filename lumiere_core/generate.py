@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from .checkpoint import Lumiere
 from .config import ModelSpec
-from .denoise import Denoiser
-from .guidance import guided
-from .samplers import SAMPLERS
-from .schedules import uniform
-from .windows import Windows, free_noise, windowed
-
-Progress = Callable[[int, int, str], None]  # (done, in all, what); raise in it to stop
-SEEDS = 2**64
+from .diffusion.guidance import guided
+from .diffusion.process import Denoiser, augmented, check_noise_level, initial_noise, uniform
+from .diffusion.samplers import choose_sampler
+from .diffusion.windows import Windows, check_num_frames, free_noise, windowed
+from .model.checkpoint import Lumiere
+from .model.unet import check_size
+from .progress import Progress
 
 
 @dataclass(frozen=True)
@@ -59,44 +56,6 @@ def resolved(settings: Settings | None, spec: ModelSpec) -> Settings:
     return replace(s, **{name: value for name, value in filled.items() if getattr(s, name) is None})
 
 
-def pick_device() -> tuple[torch.device, torch.dtype]:
-    """The fastest device here and the dtype it is fast in: bf16 on GPUs and on CPUs with instructions for it."""
-    if torch.cuda.is_available():
-        return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
-    if torch.backends.mps.is_available():
-        return torch.device("mps"), torch.float32
-    has = (
-        getattr(torch.cpu, name, lambda: False)()
-        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
-    return torch.device("cpu"), torch.bfloat16 if any(has) else torch.float32
-
-
-def check_size(name: str, value: int, multiple: int) -> None:
-    """Raises ValueError with the two sizes next to one that does not fit."""
-    if value < multiple or value % multiple:
-        below, above = max(multiple, value // multiple * multiple), (value // multiple + 1) * multiple
-        near = f"{below} or {above}" if value > multiple else f"{multiple}"
-        raise ValueError(f"{name} is {value}, but this model takes multiples of {multiple}. Try {near}.")
-
-
-def check_frames(num_frames: int) -> None:
-    if num_frames < 1:
-        raise ValueError(f"frames is {num_frames}, but a clip has at least 1. Try 80, which is 5 seconds.")
-
-
-def noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Initial noise: one draw of the whole shape on the CPU, which is the host's own way."""
-    if not 0 <= seed < SEEDS:
-        raise ValueError(f"seed is {seed}, but it has to be from 0 to {SEEDS - 1}. Try 0.")
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def check_noise_level(level: float) -> None:
-    if not 0 <= level <= 0.4:
-        raise ValueError(f"noise level is {level:g}, but it has to be between 0 and 0.4. Try 0.05.")
-
-
 def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.05) -> None:
     """Raises ValueError for what `upscale` refuses in any clip: a caller may ask before the base model's work."""
     if spec.kind != "ssr":
@@ -106,12 +65,6 @@ def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.0
     choose_sampler(s.sampler)
     uniform(s.steps, spec.diffusion)
     s.windows().parts(1)
-
-
-def choose_sampler(name: str) -> Callable[..., Tensor]:
-    if name not in SAMPLERS:
-        raise ValueError(f"sampler is {name!r}, but it has to be one of {', '.join(SAMPLERS)}.")
-    return SAMPLERS[name]
 
 
 @torch.inference_mode()
@@ -132,7 +85,7 @@ def text_to_video(
     if spec.kind != "base":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
     s = resolved(settings, spec)
-    check_frames(s.num_frames)
+    check_num_frames(s.num_frames)
     check_size("width", s.width, spec.unet.size_multiple)
     check_size("height", s.height, spec.unet.size_multiple)
     sample, sigmas = choose_sampler(s.sampler), uniform(s.steps, spec.diffusion)
@@ -147,7 +100,7 @@ def text_to_video(
     denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
     positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
-    x = noise((1, 3, s.num_frames, s.height, s.width), s.seed)
+    x = initial_noise((1, 3, s.num_frames, s.height, s.width), s.seed)
     if s.window and s.free_noise:
         x = free_noise(x, s.window, s.overlap)
     x = x.to(device) * sigmas[0]
@@ -185,7 +138,7 @@ def upscale(
         if progress:
             progress(calls, windows * (len(sigmas) - 1), "super-resolution")
 
-    x = noise((1, 3, frames, scale * height, scale * width), s.seed) * sigmas[0]
+    x = initial_noise((1, 3, frames, scale * height, scale * width), s.seed) * sigmas[0]
     condition = {
         "low_res": augmented(clip.float().cpu(), noise_level, s.seed),
         "noise_level": torch.full((1,), noise_level),
@@ -194,12 +147,3 @@ def upscale(
     network = Denoiser(model.network, spec.diffusion, dtype)
     denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), s.windows(), device, report)
     return sample(partial(denoise, **condition), x, sigmas)
-
-
-def augmented(clip: Tensor, level: float, seed: int) -> Tensor:
-    """The low-resolution clip at diffusion time `level`, its noise drawn once for the whole clip (Imagen, section 2.5).
-
-    Drawn from seed + 1: the noise of the clip itself must not be repeated in its condition.
-    """
-    t = torch.tensor(level) * torch.pi / 2
-    return torch.cos(t) * clip + torch.sin(t) * noise(tuple(clip.shape), (seed + 1) % SEEDS)

@@ -9,9 +9,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core import conditioning
-from ..lumiere_core.conditioning import Condition
-from ..lumiere_core.generate import check_frames
+from ..lumiere_core.diffusion import condition
+from ..lumiere_core.diffusion.condition import Condition
+from ..lumiere_core.diffusion.windows import check_num_frames
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -70,27 +70,27 @@ def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
     """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
-    check_frames(frames)
+    check_num_frames(frames)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
             raise ValueError(
                 f"{task} needs a mask: paint what shall move (Open in MaskEditor on Load Image)."
             )
-        make = conditioning.cinemagraph if task == "cinemagraph" else conditioning.inpaint
+        make = condition.cinemagraph if task == "cinemagraph" else condition.inpaint
         return make(clip, known_of(mask), frames)
     if task == "first frame":
-        return conditioning.first_frame(clip, frames, stride)
+        return condition.first_frame(clip, frames, stride)
     if task == "first and last frame":
-        return conditioning.first_and_last(clip, frames, stride)
+        return condition.first_and_last(clip, frames, stride)
     if task == "outpaint":
-        return conditioning.outpaint(clip, (room,) * 4, frames)
+        return condition.outpaint(clip, (room,) * 4, frames)
     numbers = numbers_in(places)
     if task == "chosen frames":
-        return conditioning.chosen_frames(clip, numbers, frames, stride)
+        return condition.chosen_frames(clip, numbers, frames, stride)
     if numbers[0] == 0:
         raise ValueError(f"places is {places!r}, but for extend it says how many frames to keep. Try 9.")
-    return conditioning.extend(clip, numbers[0], frames, stride)
+    return condition.extend(clip, numbers[0], frames, stride)
 
 
 def numbers_in(places: str) -> list[int]:
@@ -250,7 +250,7 @@ def check_grid(vae: Any, source: Tensor) -> None:
 def masked_latent(samples: Tensor, known: Tensor, motion: float = 1.0) -> dict[str, Any]:
     """LATENT with a noise mask on its own grid: `[1, 1, T, H, W]` for video, `[T, 1, H, W]` for frames as batch."""
     steps = samples.shape[2] if samples.ndim == 5 else samples.shape[0]
-    on_grid = conditioning.packed(known, steps, *samples.shape[-2:])
+    on_grid = condition.packed(known, steps, *samples.shape[-2:])
     noise_mask = (1 - on_grid) * motion
     if samples.ndim == 4:
         noise_mask = noise_mask[0].movedim(1, 0)  # (T, 1, H, W)

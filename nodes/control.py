@@ -7,11 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lumiere_core.config import replace
-from ..lumiere_core.guidance import check_guidance
-from ..lumiere_core.windows import WEIGHTS, Windows
-from .host import LumiereModel
+from ..lumiere_core.diffusion.guidance import check_guidance
+from ..lumiere_core.diffusion.windows import WINDOW_WEIGHTS, Windows
+from .host.controls import control_of, controlled
+from .host.model import LumiereModel
 from .sockets import advanced, schema, seed_input
-from .wrappers import control_of, controlled
 
 
 class Guidance(io.ComfyNode):
@@ -124,7 +124,7 @@ class MultiDiffusion(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "weights",
-                        options=list(WEIGHTS),
+                        options=list(WINDOW_WEIGHTS),
                         default="triangle",
                         tooltip="What a window's frames count: triangle falls towards its ends, flat does "
                         "not.",

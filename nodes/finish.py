@@ -7,13 +7,13 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.clip import cinemagraph
-from ..lumiere_core.loop import LOOPS, loop_pad, loop_unpad, make_loop
-from ..lumiere_core.region import keep_pixels
-from ..lumiere_core.steady import match_drift
-from .progress import Bar
+from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
+from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
+from ..lumiere_core.photo.region import keep_pixels
+from ..lumiere_core.photo.steady import match_drift
+from .host.progress import HostBar
 from .sockets import advanced, schema
-from .tensors import even_sides, frames_of, masks_of
+from .tensors import change_of, even_sides, frames_of
 
 
 def feather_input(default: int = 8) -> Any:
@@ -101,8 +101,10 @@ class CinemagraphFromClip(io.ComfyNode):
         still: Tensor | None = None,
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
-        mask = masks_of(mask).amax(0)
-        made = cinemagraph(frames_of(image), mask, still, feather, stabilise, drift, loop, motion, Bar())
+        mask = change_of(mask).amax(0)
+        made = cinemagraph_from_clip(
+            frames_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
+        )
         return io.NodeOutput(even_sides(made) if even else made)
 
 
@@ -179,7 +181,7 @@ class MatchDrift(io.ComfyNode):
         cls, image: Tensor, strength: float, mask: Tensor | None = None, still: Tensor | None = None
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
-        mask = None if mask is None else masks_of(mask)
+        mask = None if mask is None else change_of(mask)
         return io.NodeOutput(match_drift(frames_of(image), mask, still, strength))
 
 
@@ -208,7 +210,7 @@ class KeepPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, source: Tensor, mask: Tensor, feather: int) -> io.NodeOutput:
-        return io.NodeOutput(keep_pixels(frames_of(image), frames_of(source), masks_of(mask), feather))
+        return io.NodeOutput(keep_pixels(frames_of(image), frames_of(source), change_of(mask), feather))
 
 
 class LoopPad(io.ComfyNode):

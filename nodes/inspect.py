@@ -5,10 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..lumiere_core.measure import difference_chart, loop_seam_score, seam_score, xt_slice
-from ..lumiere_core.windows import Windows
-from .host import show_text
-from .preview import jpeg, shrunk
+from ..lumiere_core.diffusion.windows import Windows
+from ..lumiere_core.media.measure import difference_chart, loop_seam_score, seam_score, xt_slice
+from .host.notify import show_text
+from .host.preview import jpeg, shrunk
 from .sockets import schema
 from .tensors import clip_of, three_channels
 
@@ -47,10 +47,10 @@ class XTSlice(io.ComfyNode):
         )  # (1, T, W, 3)
         tall = traced.repeat_interleave(max(1, traced.shape[2] // (3 * traced.shape[1])), dim=1)  # to look at
         shown = ui.PreviewImage(tall, cls=cls).as_dict()
-        return io.NodeOutput(traced, ui={**shown, "lumiere_first_frame": [first_frame(image)]})
+        return io.NodeOutput(traced, ui={**shown, "lumiere_first_frame": [first_frame_jpeg(image)]})
 
 
-def first_frame(image: Tensor) -> str:
+def first_frame_jpeg(image: Tensor) -> str:
     """For `js/xt_row.js`, which draws the row on it: IMAGE `(T, H, W, C)` -> a small JPEG in base64."""
     small = shrunk(clip_of(image[:1])[:, :, 0], 256)  # (1, 3, h, w)
     return jpeg(small[0].movedim(0, -1))

@@ -8,11 +8,12 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..lumiere_core.checkpoint import bundled, read
 from ..lumiere_core.config import MINI_LABEL
-from .host import make_clip, make_model
+from ..lumiere_core.model.checkpoint import bundled, read
+from .host.clip import make_clip
+from .host.model import make_model
+from .host.vae import PixelVAE
 from .sockets import schema
-from .tensors import PixelVAE
 
 FOLDER = "lumiere"
 ALIASES = {  # stable names: files may be replaced under them
@@ -28,7 +29,7 @@ def register_folder() -> None:
     folder_paths.folder_names_and_paths[FOLDER] = (paths, {".safetensors"})
 
 
-def path_of(choice: str) -> Path:
+def file_of(choice: str) -> Path:
     """The file behind a choice. Raises ValueError saying where it should be."""
     if choice in ALIASES:
         return bundled(ALIASES[choice])
@@ -71,17 +72,17 @@ class LoadModel(io.ComfyNode):
     def validate_inputs(cls, model_name: str) -> bool | str:
         try:
             if model_name is not None:  # None: the name comes over a link
-                path_of(model_name)
+                file_of(model_name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str) -> Any:
-        stat = path_of(model_name).stat()
+        stat = file_of(model_name).stat()
         return stat.st_mtime, stat.st_size
 
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
-        weights = read(path_of(model_name))
+        weights = read(file_of(model_name))
         return io.NodeOutput(make_model(weights), make_clip(weights), PixelVAE())

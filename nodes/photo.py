@@ -7,15 +7,15 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core import region as regions
-from ..lumiere_core.brush import PRESETS, Stroke, brushed_frames, path_of
-from ..lumiere_core.examples import EXAMPLES, example
+from ..lumiere_core.photo import region as regions
+from ..lumiere_core.photo.brush import BRUSH_PRESETS, Stroke, brushed_frames, points_of
+from ..lumiere_core.photo.examples import EXAMPLES, example
 from .finish import even_input, feather_input
-from .progress import collected
+from .host.progress import collected
 from .sockets import advanced, schema
-from .tensors import frames_of, masks_of
+from .tensors import change_of, frames_of
 
-Region = io.Custom("LUMIERE_REGION")
+RegionSocket = io.Custom("LUMIERE_REGION")
 
 
 class CropForRegion(io.ComfyNode):
@@ -26,7 +26,7 @@ class CropForRegion(io.ComfyNode):
             display_name="Crop for a Region",
             category="Lumiere/finish",
             description="Cuts the painted part out of a big picture or clip, with some room around it, at "
-            "the size a model wants. Stitch a Region puts it back.",
+            "the size a model wants. Stitch a RegionSocket puts it back.",
             search_aliases=["crop", "inpaint crop", "crop and stitch", "region", "only masked"],
             inputs=[
                 io.Image.Input("image", tooltip="The picture or clip."),
@@ -58,15 +58,15 @@ class CropForRegion(io.ComfyNode):
             outputs=[
                 io.Image.Output(display_name="crop"),
                 io.Mask.Output(display_name="mask", tooltip="The region's mask, cropped alike."),
-                Region.Output(
-                    display_name="region", tooltip="For Stitch a Region: where the crop was taken."
+                RegionSocket.Output(
+                    display_name="region", tooltip="For Stitch a RegionSocket: where the crop was taken."
                 ),
             ],
         )
 
     @classmethod
     def execute(cls, image: Tensor, mask: Tensor, margin: float, multiple: int, size: int) -> io.NodeOutput:
-        mask = regions.mask_for(masks_of(mask), image.shape[0], *image.shape[1:3])
+        mask = regions.change_mask(change_of(mask), image.shape[0], *image.shape[1:3])
         region = regions.region_of(mask, margin, multiple, size)
         return io.NodeOutput(regions.crop(frames_of(image), region), regions.crop_mask(mask, region), region)
 
@@ -83,7 +83,7 @@ class Stitch(io.ComfyNode):
             search_aliases=["stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
             inputs=[
                 io.Image.Input("image", tooltip="The crop that was made, of any size and length."),
-                Region.Input("region", tooltip="From Crop for a Region."),
+                RegionSocket.Input("region", tooltip="From Crop for a RegionSocket."),
                 io.Image.Input("original", tooltip="The big picture, or a clip as long."),
                 io.Mask.Input("mask", tooltip="The mask of the big picture."),
                 feather_input(16),
@@ -95,10 +95,16 @@ class Stitch(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, region: regions.Region, original: Tensor, mask: Tensor, feather: int, even: bool
+        cls,
+        image: Tensor,
+        region: regions.RegionSocket,
+        original: Tensor,
+        mask: Tensor,
+        feather: int,
+        even: bool,
     ) -> io.NodeOutput:
         height, width = region.picture_height, region.picture_width
-        mask = regions.mask_for(masks_of(mask), image.shape[0], height, width)
+        mask = regions.change_mask(change_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
         return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id, even))
 
@@ -125,7 +131,7 @@ class MotionBrush(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="White moves, black is still, grey moves less."),
                 io.Combo.Input(
                     "preset",
-                    options=list(PRESETS),
+                    options=list(BRUSH_PRESETS),
                     default="flow",
                     tooltip="drift: clouds, smoke, mist. flow: water that runs. ripple: a lake. sway: "
                     "grass, hair, cloth. flicker: flames, lamps.",
@@ -212,8 +218,8 @@ class MotionBrush(io.ComfyNode):
         even: bool,
     ) -> io.NodeOutput:
         angle = None if direction < 0 else float(direction)
-        stroke = Stroke(preset, angle, speed or None, path_of(path), motion, edge, variation)
-        made = brushed_frames(frames_of(image)[0], masks_of(mask)[0], stroke, frames, fps)
+        stroke = Stroke(preset, angle, speed or None, points_of(path), motion, edge, variation)
+        made = brushed_frames(frames_of(image)[0], change_of(mask)[0], stroke, frames, fps)
         clip = collected(made, frames, *image.shape[1:3], cls.hidden.unique_id, even)
         return io.NodeOutput(clip, fps)
 

@@ -7,9 +7,10 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.prompts import Scene, parse, weights
-from .host import remark_on, show_text
-from .sampling import with_options
+from ..lumiere_core.diffusion.prompts import PromptSpan, parse, span_weights
+from .host.clip import remark_on
+from .host.notify import show_text
+from .host.sampling import with_options
 from .sockets import advanced, schema
 
 
@@ -99,13 +100,13 @@ class PromptSchedule(io.ComfyNode):
     @classmethod
     def execute(cls, clip: Any, latent: dict, schedule: str, blend: int, latent_stride: int) -> io.NodeOutput:
         show_text(cls.hidden.unique_id, "")  # nothing from the last run stays beside an error
-        scenes, masks = over_time(schedule, latent["samples"], blend, latent_stride)
-        show_remarks(cls.hidden.unique_id, clip, {scene.text: scene.text for scene in scenes})
+        spans, masks = scheduled(schedule, latent["samples"], blend, latent_stride)
+        show_remarks(cls.hidden.unique_id, clip, {span.text: span.text for span in spans})
         return io.NodeOutput(
             [
                 entry
-                for scene, mask in zip(scenes, masks, strict=True)
-                for entry in with_options(encode(clip, scene.text), mask)
+                for span, mask in zip(spans, masks, strict=True)
+                for entry in with_options(encode(clip, span.text), mask)
             ]
         )
 
@@ -122,10 +123,10 @@ def show_remarks(node_id: Any, clip: Any, texts: dict[str, str]) -> None:
         show_text(node_id, "\n".join(lines) or "The model knows all these words.")
 
 
-def over_time(
+def scheduled(
     schedule: str, samples: Tensor, blend: int, stride: int
-) -> tuple[list[Scene], list[dict[str, Any]]]:
-    """The scenes of a schedule, and for each what CONDITIONING needs: the host's own mask over a clip's frames.
+) -> tuple[list[PromptSpan], list[dict[str, Any]]]:
+    """The spans of a schedule, and for each what CONDITIONING needs: the host's own mask over a clip's frames.
 
     samples  `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`; latent step k stands for frame k * stride
     """
@@ -136,9 +137,9 @@ def over_time(
         )
     steps = samples.shape[2] if samples.ndim == 5 else samples.shape[0]
     frames = (steps - 1) * stride + 1
-    scenes = parse(schedule, frames)
+    spans = parse(schedule, frames)
     masks = []
-    for row in weights(scenes, frames, blend)[:, ::stride]:
+    for row in span_weights(spans, frames, blend)[:, ::stride]:
         mask = row.view(-1, 1, 1).expand(-1, *samples.shape[-2:])  # (T, H, W)
         masks.append({"mask": mask, "set_area_to_bounds": False})
-    return scenes, masks
+    return spans, masks

@@ -8,9 +8,9 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
-from ..lumiere_core.generate import check_frames
-from ..lumiere_core.samplers import SAMPLERS
-from .sampling import sample_clip
+from ..lumiere_core.diffusion.samplers import SAMPLERS
+from ..lumiere_core.diffusion.windows import check_num_frames
+from .host.sampling import sample_clip
 from .sockets import schema, seed_input
 from .tensors import latent_of
 
@@ -55,7 +55,7 @@ class EmptyVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, width: int, height: int, frames: int) -> io.NodeOutput:
-        check_frames(frames)
+        check_num_frames(frames)
         samples = torch.zeros(
             1, 3, frames, height, width, device=comfy.model_management.intermediate_device()
         )

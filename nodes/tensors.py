@@ -39,14 +39,14 @@ def even_sides(image: Tensor) -> Tensor:
     return torch.cat([image, image[:, :, -1:]], dim=2) if width % 2 else image
 
 
-def masks_of(mask: Tensor) -> Tensor:
+def change_of(mask: Tensor) -> Tensor:
     """MASK -> `(T, H, W)` float32 on the CPU, beside `frames_of`."""
     return mask.reshape(-1, *mask.shape[-2:]).float().cpu()
 
 
 def known_of(mask: Tensor) -> Tensor:
     """MASK `(T, H, W)` or `(H, W)`, 1 = change -> M `(1, 1, T, H, W)`, 1 = known."""
-    return 1 - masks_of(mask).clamp(0, 1)[None, None]
+    return 1 - change_of(mask).clamp(0, 1)[None, None]
 
 
 def mask_of(known: Tensor) -> Tensor:
@@ -57,46 +57,3 @@ def mask_of(known: Tensor) -> Tensor:
 def latent_of(clip: Tensor) -> dict[str, Any]:
     """Clip `(1, 3, T, H, W)` -> LATENT. Newer hosts would otherwise rescale an empty one by 8."""
     return {"samples": clip, "downscale_ratio_spacial": 1}
-
-
-class PixelVAE:
-    """The VAE of a pixel model: it only changes layout, exactly. Answers the core nodes that encode and decode."""
-
-    latent_channels = 3
-    latent_dim = 3
-    downscale_ratio = upscale_ratio = 1
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """IMAGE -> LATENT samples `(1, 3, T, H, W)`."""
-        return clip_of(pixels)
-
-    def decode(self, samples: Tensor, *_: Any, **__: Any) -> Tensor:
-        """LATENT samples `(B, 3, T, H, W)` -> `(B, T, H, W, 3)`; core VAEDecode joins B and T."""
-        if samples.ndim == 4:
-            samples = samples[:, :, None]
-        if samples.ndim != 5 or samples.shape[1] != 3:
-            raise ValueError(
-                f"this LATENT has the shape {tuple(samples.shape)}, but the Lumiere mini VAE decodes clips of "
-                "3 channels. Decode it with the VAE of the model that made it."
-            )
-        return torch.stack([image_of(one[None]) for one in samples])
-
-    def encode_tiled(self, pixels: Tensor, *_: Any, **__: Any) -> Tensor:
-        return self.encode(pixels)
-
-    def decode_tiled(self, samples: Tensor, *_: Any, **__: Any) -> Tensor:
-        return self.decode(samples)
-
-    def spacial_compression_decode(self) -> int:
-        return 1
-
-    spacial_compression_encode = spacial_compression_decode
-
-    def temporal_compression_decode(self) -> None:
-        return None
-
-    def throw_exception_if_invalid(self) -> None:
-        pass
-
-    def get_sd(self) -> dict[str, Tensor]:
-        return {"pixel_space_vae": torch.tensor(1.0)}

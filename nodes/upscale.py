@@ -7,9 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.checkpoint import bundled, read
-from .host import make_model
-from .sampling import enlarge_clip, upscale_condition, with_options
+from ..lumiere_core.model.checkpoint import bundled, read
+from .host.model import make_model
+from .host.sampling import enlarge_clip, upscale_condition, with_options
 from .sockets import schema, seed_input
 from .tensors import clip_of, image_of, latent_of
 

@@ -65,7 +65,7 @@ def ssr_spec(tiny_spec):
 @pytest.fixture(scope="session")
 def tiny(tiny_spec, randomise):
     """A base model, random."""
-    from lumiere_core.checkpoint import Lumiere
+    from lumiere_core.model.checkpoint import Lumiere
 
     return randomise(Lumiere(tiny_spec))
 
@@ -73,7 +73,7 @@ def tiny(tiny_spec, randomise):
 @pytest.fixture(scope="session")
 def tiny_ssr(ssr_spec, randomise):
     """A super-resolution model, random."""
-    from lumiere_core.checkpoint import Lumiere
+    from lumiere_core.model.checkpoint import Lumiere
 
     return randomise(Lumiere(ssr_spec), seed=1)
 
@@ -81,7 +81,7 @@ def tiny_ssr(ssr_spec, randomise):
 @pytest.fixture(scope="session")
 def weights_files(tmp_path_factory, tiny, tiny_ssr) -> tuple[Path, Path]:
     """Both as weights files: (base, super-resolution)."""
-    from lumiere_core.checkpoint import save
+    from lumiere_core.model.checkpoint import save
 
     folder = tmp_path_factory.mktemp("weights")
     files = folder / "tiny.safetensors", folder / "tiny-ssr.safetensors"

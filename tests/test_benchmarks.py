@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import stunet as bench
 from lumiere_core.config import PRESETS
-from lumiere_core.functional import frames_as_batch, normalise
+from lumiere_core.model.functional import frames_as_batch, normalise
 
 
 @pytest.fixture(scope="module")

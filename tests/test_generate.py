@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lumiere_core.checkpoint import Lumiere
 from lumiere_core.config import replace
-from lumiere_core.generate import Settings, augmented, noise, resolved, text_to_video, upscale
+from lumiere_core.diffusion.process import augmented, initial_noise
+from lumiere_core.generate import Settings, resolved, text_to_video, upscale
+from lumiere_core.model.checkpoint import Lumiere
 
 SMALL = {"width": 8, "height": 8, "steps": 2}
 
@@ -84,7 +85,7 @@ def test_the_noise_on_the_small_clip_is_one_draw_for_all_frames():
     whole = augmented(clip, 0.2, 3)
     assert torch.equal(whole, augmented(clip, 0.2, 3))
     assert whole.std() == pytest.approx(float(torch.sin(torch.tensor(0.1) * torch.pi)), rel=0.1)
-    assert not torch.equal(noise((1, 3, 12, 4, 4), 3), noise((1, 3, 12, 4, 4), 4))
+    assert not torch.equal(initial_noise((1, 3, 12, 4, 4), 3), initial_noise((1, 3, 12, 4, 4), 4))
     assert torch.equal(augmented(clip + 1, 0.0, 3), clip + 1)
 
 

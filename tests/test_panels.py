@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lumiere_core.windows import Windows
+from lumiere_core.diffusion.windows import Windows
 
 ROOT = Path(__file__).resolve().parent.parent
 PIXELS = SimpleNamespace(latent_rgb_factors=torch.eye(3).tolist(), latent_rgb_factors_bias=None)
@@ -23,7 +23,7 @@ PIXELS = SimpleNamespace(latent_rgb_factors=torch.eye(3).tolist(), latent_rgb_fa
 @pytest.fixture
 def preview():
     pytest.importorskip("PIL")
-    spec = importlib.util.spec_from_file_location("preview", ROOT / "nodes" / "preview.py")
+    spec = importlib.util.spec_from_file_location("preview", ROOT / "nodes" / "host" / "preview.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -317,7 +317,7 @@ def command_line(folder: Path, *args: str) -> subprocess.CompletedProcess:
 
 
 def test_clips_are_made_in_a_folder_with_spaces_and_umlauts(home):
-    from lumiere_core.video import read_clip, read_comment
+    from lumiere_core.media.files import read_clip, read_comment
 
     weights = ["--weights", str(home / "base.safetensors"), "--ssr-weights", "ssr.safetensors"]
     small = ["--size", "8", "--frames", "3", "--steps", "1", "--ssr-steps", "1"]
@@ -343,7 +343,7 @@ def test_weights_are_described_or_refused_there_in_words_a_windows_terminal_can_
 def test_clips_go_to_a_file_and_back_in_such_a_folder(tmp_path, suffix):
     import torch
 
-    from lumiere_core.video import read_clip, write_clip
+    from lumiere_core.media.files import read_clip, write_clip
 
     clip = torch.linspace(-1, 1, 16).expand(3, 2, 16, 16)
     path = write_clip(tmp_path / FOLDER / f"Clip \u6d77 %d{suffix}", clip, 16, {"prompt": "\u00fc"})

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..text import Tokenizer
-from .scenes import Scene, World, render
+from ..model.text import Tokenizer
+from .world.scenes import Scene, World, render
 
-Draw = Callable[
+DrawClips = Callable[
     [list[Scene], random.Random], Tensor
 ]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1]
 
 
-def draw_windows(num_frames: int, size: int, device: str = "cpu", crop: float = 1.0) -> Draw:
+def draw_windows(num_frames: int, size: int, device: str = "cpu", crop: float = 1.0) -> DrawClips:
     """Windows of `num_frames` at a random time, whole pictures or random square crops of that share of the side."""
 
     def draw(scenes: list[Scene], rng: random.Random) -> Tensor:
@@ -40,7 +40,7 @@ class Pool:
     def __init__(
         self,
         world: World,
-        draw: Draw,
+        draw: DrawClips,
         tokenizer: Tokenizer,
         capacity: int,
         group: int,

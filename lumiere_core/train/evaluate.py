@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checkpoint import write_whole
-from .loop import held_out_list
+from ..model.checkpoint import write_whole
+from ..progress import Progress
 from .probe import (
     ATTRIBUTES,
-    FPS,
-    SIZE,
+    PROBE_FPS,
+    PROBE_SIZE,
     Probe,
     ProbeSpec,
     at_probe_size,
@@ -30,10 +30,9 @@ from .probe import (
     load_probe,
     velocity,
 )
-from .scenes import WORLDS, Scene, World, clash, render, subject_path
+from .world.scenes import WORLDS, Scene, World, clash, held_out_list, render, subject_path
 
 MakeClips = Callable[[list[str], list[int]], Tensor]  # captions, seeds -> (B, 3, T, H, W) in [-1, 1]
-Progress = Callable[[int, int, str], None]  # done, total, what
 
 TRUSTED = 0.97  # share of renders that an instrument has to get right
 CENTRE_ERROR = 0.03  # of the frame: the tracker may be off by so much where boiling is measured
@@ -238,10 +237,10 @@ def read_renders(
     for indices in batches(scenes):
         group = [scenes[i] for i in indices]
         seeds, device = [scene.seed for scene in group], probe.stem.weight.device
-        clips = render(group, num_frames, SIZE, SIZE, FPS, device=device) * 2 - 1
+        clips = render(group, num_frames, PROBE_SIZE, PROBE_SIZE, PROBE_FPS, device=device) * 2 - 1
         found, centres = read_clips(probe, group, seeds, clips)
         records += found
-        path = subject_path(group, num_frames, FPS, device=device)
+        path = subject_path(group, num_frames, PROBE_FPS, device=device)
         errors.append((centres - path).norm(dim=-1).mean(dim=1))
         if progress:
             progress(len(records), len(scenes), "renders")

@@ -21,15 +21,15 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..checkpoint import WEIGHTS, read_metadata, write_whole
-from .scenes import World, clash, render, subject_path
+from ..model.checkpoint import WEIGHTS_FOLDER, read_metadata, write_whole
+from .world.scenes import World, clash, render, subject_path
 
-FORMAT, FORMAT_VERSION = "lumiere-probe", 1
+PROBE_FORMAT, PROBE_FORMAT_VERSION = "lumiere-probe", 1
 REMEDY = "Use the one in the weights folder, or train one with lumiere_core.train.probe.train_probe."
-BUNDLED_PROBE = WEIGHTS / "lumiere-mini-probe.safetensors"
+BUNDLED_PROBE = WEIGHTS_FOLDER / "lumiere-mini-probe.safetensors"
 ATTRIBUTES = ("subject", "colour", "place", "time")
-SIZE = 64  # pixels a side that the probe reads
-FPS = 16.0
+PROBE_SIZE = 64  # pixels a side that the probe reads
+PROBE_FPS = 16.0
 POOL = 128  # lessons that training keeps
 # Frame widths a second: half of the slowest travel that is drawn. Below it a subject stands still.
 STILL_BELOW = 0.05
@@ -123,13 +123,17 @@ class Probe(nn.Module):
 
 def at_probe_size(frames: Tensor) -> Tensor:
     """Frames `(B, 3, H, W)` averaged down to what the probe reads."""
-    return frames if frames.shape[-2:] == (SIZE, SIZE) else F.interpolate(frames, (SIZE, SIZE), mode="area")
+    return (
+        frames
+        if frames.shape[-2:] == (PROBE_SIZE, PROBE_SIZE)
+        else F.interpolate(frames, (PROBE_SIZE, PROBE_SIZE), mode="area")
+    )
 
 
 # --- The tracker ---
 
 
-def velocity(centres: Tensor, fps: float = FPS) -> Tensor:
+def velocity(centres: Tensor, fps: float = PROBE_FPS) -> Tensor:
     """Travel `(B, 2)` in frame widths a second, from centres `(B, T, 2)`, T at least 2.
 
     The median of all slopes between frames at least a quarter of the clip apart (after Theil and Sen): some
@@ -159,8 +163,8 @@ def save_probe(path: Path, probe: Probe) -> None:
     """Write a probe as fp16, with its words in the metadata."""
     tensors = {name: p.to("cpu", torch.float16).contiguous() for name, p in probe.state_dict().items()}
     metadata = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format": PROBE_FORMAT,
+        "format_version": str(PROBE_FORMAT_VERSION),
         "spec": json.dumps(asdict(probe.spec)),
         "license": "Apache-2.0",
         "trained_on": "pictures drawn by the code of this project, nothing else",
@@ -176,11 +180,11 @@ def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
         metadata = read_metadata(path)
     except (OSError, ValueError, struct.error) as error:
         raise ValueError(f"the probe {path} cannot be read: {error}. {REMEDY}") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != PROBE_FORMAT:
         raise ValueError(f"{path.name} is a file of another kind, not a probe. {REMEDY}")
-    if (version := int(metadata["format_version"])) > FORMAT_VERSION:
+    if (version := int(metadata["format_version"])) > PROBE_FORMAT_VERSION:
         raise ValueError(
-            f"{path.name} has format {version}, but this version reads up to {FORMAT_VERSION}. "
+            f"{path.name} has format {version}, but this version reads up to {PROBE_FORMAT_VERSION}. "
             "Update the pack."
         )
     probe = Probe(ProbeSpec(**{name: tuple(words) for name, words in json.loads(metadata["spec"]).items()}))
@@ -209,7 +213,9 @@ def draw_lesson(world: World, spec: ProbeSpec, rng: random.Random, count: int = 
     if place == "underwater":
         scenes = [replace(scene, weather="") for scene in scenes]
     timing = {"num_frames": each, "fps": each / 5, "start": torch.rand(len(scenes)) * 5 / each}
-    frames = render(scenes, height=SIZE, width=SIZE, **timing).transpose(1, 2).flatten(0, 1) * 2 - 1
+    frames = (
+        render(scenes, height=PROBE_SIZE, width=PROBE_SIZE, **timing).transpose(1, 2).flatten(0, 1) * 2 - 1
+    )
     labels = [[spec.words(name).index(getattr(scene, name)) for name in ATTRIBUTES] for scene in scenes]
     centres = subject_path(scenes, **timing).flatten(0, 1)
     return Lesson(frames, torch.tensor(labels).repeat_interleave(each, dim=0), centres)
@@ -250,7 +256,7 @@ def disturbed(frames: Tensor, generator: torch.Generator) -> Tensor:
     return (frames + noise).clamp(-1, 1)
 
 
-def loss_of(reading: Reading, truth: Lesson) -> Tensor:
+def probe_loss(reading: Reading, truth: Lesson) -> Tensor:
     """Cross entropy of the four attributes, and the distance of the centre."""
     pairs = zip(ATTRIBUTES, truth.labels.unbind(dim=1), strict=True)
     named = sum(F.cross_entropy(reading.logits[name], labels) for name, labels in pairs)
@@ -279,7 +285,7 @@ def train_probe(
         lessons = [*lessons[-POOL:], draw_lesson(world, spec, rng)]
         truth = batch_of(rng.choices(lessons, k=batch // 4), 4, generator)
         frames = disturbed(truth.frames, generator).contiguous(memory_format=torch.channels_last)
-        loss = loss_of(probe(frames), truth)
+        loss = probe_loss(probe(frames), truth)
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 50, 2 * (1 - step / steps))
         optimizer.zero_grad()

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..checkpoint import Lumiere
-from ..denoise import Denoiser
-from ..generate import Settings, noise, text_to_video, upscale
-from ..guidance import guided
-from ..samplers import dpmpp_2m
-from ..schedules import uniform
-from .scenes import Scene, render
+from ..diffusion.guidance import guided
+from ..diffusion.process import Denoiser, initial_noise, uniform
+from ..diffusion.samplers import dpmpp_2m
+from ..generate import Settings, text_to_video, upscale
+from ..model.checkpoint import Lumiere
+from .world.scenes import Scene, render
 
 PROMPTS = (
     Scene("balloon", "red", "rising", "sea", "at sunset", seed=1),
@@ -40,7 +39,9 @@ def sample_pictures(
         {"context": model.text.encode([""] * len(prompts))},
         model.spec.diffusion.cfg_scale if cfg_scale is None else cfg_scale,
     )
-    return dpmpp_2m(denoise, noise((len(prompts), 3, size, size), seed).to(device) * sigmas[0], sigmas).cpu()
+    return dpmpp_2m(
+        denoise, initial_noise((len(prompts), 3, size, size), seed).to(device) * sigmas[0], sigmas
+    ).cpu()
 
 
 def tiles(rows: Sequence[Sequence[Tensor]], gap: int = 2) -> Tensor:

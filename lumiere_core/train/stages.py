@@ -9,11 +9,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checkpoint import Lumiere
 from ..config import PRESETS, ModelSpec, replace
-from ..denoise import v_target
-from ..schedules import sigma_of, time_of
-from .data import Draw, draw_windows
+from ..diffusion.process import noised, sigma_of, time_of, v_target
+from ..model.checkpoint import Lumiere
+from .data import DrawClips, draw_windows
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,13 @@ def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
-def draw_for(stage: Stage, phase: Phase, spec: ModelSpec, device: str) -> Draw:
+def draw_for(stage: Stage, phase: Phase, spec: ModelSpec, device: str) -> DrawClips:
     return draw_windows(phase.num_frames, spec.size, device, stage.crop)
 
 
-def loss_of(stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
+def stage_loss(
+    stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator: torch.Generator
+) -> Tensor:
     """Mean squared error of v. clips `(B, 3, T, H, W)` in [-1, 1], ids `(B, rows)`."""
     b, spec = clips.shape[0], model.spec
 
@@ -105,14 +106,15 @@ def loss_of(stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator:
     ids = torch.where(uniform(b, 1) < stage.empty_caption, torch.zeros_like(ids), ids)
     context = model.text(ids)
     t = time_of(sigma_of(uniform(b) * 0.9995, spec.diffusion.shift))
-    noisy, v = v_target(clips, normal(clips), t.view(-1, 1, 1, 1, 1))
+    wide, noise = t.view(-1, 1, 1, 1, 1), normal(clips)
+    noisy, v = noised(clips, noise, wide), v_target(clips, noise, wide)
     if stage.name == "t2i":
         return F.mse_loss(model.network(noisy[:, :, 0], t, context).float(), v[:, :, 0])
     if stage.name == "temporal":
         return F.mse_loss(model.network(noisy, t, context).float(), v)
     low_res = F.avg_pool3d(clips, (1, spec.scale, spec.scale))
     level = uniform(b) ** 2 * 0.4  # mostly little: that is how it is used
-    low_res, _ = v_target(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))
+    low_res = noised(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))
     # x0, not v: an enlargement is nearly known, and a short training cannot learn to hand noise through.
     made = model.network(noisy, t, context, low_res=low_res, noise_level=level).float()
     return F.mse_loss(made, {"x0": clips, "v": v}[spec.diffusion.prediction])

@@ -112,7 +112,7 @@ class Pack:
 
     def alone(self, sampler: str, prompts: tuple[str, str], **settings: Any) -> Tensor:
         """The engine without any host object."""
-        checkpoint, generate = (self.module(f"lumiere_core.{room}") for room in ("checkpoint", "generate"))
+        checkpoint, generate = map(self.module, ("lumiere_core.model.checkpoint", "lumiere_core.generate"))
         model = checkpoint.load(checkpoint.bundled("base"))
         chosen = {"num_frames": 16, "steps": STEPS, "cfg_scale": 3.0, "rescale": 0.0, "seed": 5, **settings}
         return generate.text_to_video(model, *prompts, generate.Settings(sampler=sampler, **chosen))
@@ -129,7 +129,7 @@ def sampling(pack: Pack) -> dict:
     report["engine"] = apart(pack.alone("dpmpp_2m", PROMPTS["long"]), theirs)
 
     levels = pack.model.get_model_object("model_sampling")
-    uniform = pack.module("lumiere_core.schedules").uniform(10, pack.model.model.lumiere.diffusion)
+    uniform = pack.module("lumiere_core.diffusion.process").uniform(10, pack.model.model.lumiere.diffusion)
     spread = comfy.samplers.calculate_sigmas(levels, "sgm_uniform", 10)
     report["sigmas"] = float(((uniform - spread) / uniform.clamp(min=1e-6)).abs().max())
     for scheduler in ("normal", "simple", "beta", "ddim_uniform", "karras"):
@@ -154,7 +154,7 @@ def decoding(pack: Pack) -> dict:
 
 def upscaling(pack: Pack) -> dict:
     """Super-resolution: our node, the core's KSampler and the engine alone."""
-    checkpoint, generate = (pack.module(f"lumiere_core.{room}") for room in ("checkpoint", "generate"))
+    checkpoint, generate = map(pack.module, ("lumiere_core.model.checkpoint", "lumiere_core.generate"))
     clip = pack.theirs("dpmpp_2m", PROMPTS["long"])
     engine = checkpoint.load(checkpoint.bundled("ssr"))
     alone = generate.upscale(engine, clip, "", generate.Settings(steps=2, window=8, seed=9))
@@ -306,7 +306,10 @@ def foreign(pack: Pack) -> dict:
 
         # Two prompts, one for the frames before 9: each frame is what its own prompt alone makes of it.
         axis = 0 if as_batch else 2
-        over_time, masks = pack.module("nodes.prompt").over_time, pack.module("nodes.sampling").with_options
+        over_time, masks = (
+            pack.module("nodes.prompt").scheduled,
+            pack.module("nodes.host.sampling").with_options,
+        )
         _, (first, second) = over_time("0: a / 9: b", latent["samples"], 0, 1)
         unlike = [*masks(yes, first), *masks(conditioning(0.9, 9), second)]  # the host runs each by itself
         both = [*masks(yes, first), *masks(conditioning(0.9, 7), second)]
@@ -358,10 +361,10 @@ def refusing(pack: Pack) -> dict:
             conditioning(0.0, 3),
             {"samples": torch.zeros(1, 4, 8, 8)},
         ),
-        "no time for a schedule": lambda: pack.module("nodes.prompt").over_time(
+        "no time for a schedule": lambda: pack.module("nodes.prompt").scheduled(
             "0: a", torch.zeros(1, 8, 99), 0, 1
         ),
-        "schedule": lambda: pack.module("nodes.prompt").over_time("0: a / 90: b", latent["samples"], 0, 1),
+        "schedule": lambda: pack.module("nodes.prompt").scheduled("0: a / 90: b", latent["samples"], 0, 1),
         "interval": lambda: pack.run("Guidance", model, 0.7, 0.8, 0.2, 0.0),
         "threshold of a latent": lambda: pack.run("Guidance", still, 0.7, 0.0, 1.0, 0.9),
         "no mask": lambda: pack.run("VideoMask", image, "inpaint", 4, "0", 64, 16.0),
@@ -434,7 +437,7 @@ def tools(pack: Pack) -> dict:
     ]
 
     said: list[str] = []
-    host = pack.module("nodes.host")
+    host = pack.module("nodes.host.model")
     show_here, host.show_here = host.show_here, said.append
     for size in (64, 256):
         (wide,) = pack.run("EmptyVideo", size, size, 2)
@@ -490,7 +493,7 @@ def main() -> dict:
     with torch.inference_mode():
         pack = Pack()
         report |= memory(pack)
-        report["remark"] = pack.module("nodes.host").remark_on(pack.clip, "a red dragon")
+        report["remark"] = pack.module("nodes.host.clip").remark_on(pack.clip, "a red dragon")
         for part in (sampling, decoding, upscaling, patching, controls, foreign, refusing, tools, schemas):
             report |= part(pack)
     return report

@@ -41,7 +41,7 @@ def test_every_module_of_the_engine_loads_without_opencv():
 
 
 def test_what_needs_opencv_says_which_release_to_install(monkeypatch):
-    from lumiere_core.opencv import opencv
+    from lumiere_core.media.pictures import opencv
 
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     line = re.search(r'^opencv = \["(.+)"\]', project, re.M)[1]

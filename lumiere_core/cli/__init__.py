@@ -1,0 +1,38 @@
+"""The command line: `python -m lumiere_core generate|clip|info|train|evaluate`.
+
+Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file. One file a
+command; each has `register`, which adds its options. Torch is imported where a command runs: help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from . import clip, evaluate, generate, info, train
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m lumiere_core", description="An open engine for Lumiere: text to clip."
+    )
+    p.add_argument("--version", action="version", version=__version__)
+    commands = p.add_subparsers(dest="command", required=True)
+    for command in (generate, clip, info, train, evaluate):
+        command.register(commands)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except ValueError as error:
+        print(f"\n{error}" if sys.stderr.isatty() else str(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; nothing half-written was left", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,117 @@
+"""The `generate` command: from a prompt to a clip file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from .terminal import TerminalBar, add_command, size
+
+
+def generate_file(args: argparse.Namespace) -> None:
+    """A prompt becomes a clip file."""
+    from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
+    from ..media import files, measure
+    from ..media.pictures import opencv
+    from ..model import checkpoint
+    from ..model.device import pick_device
+
+    base_path = Path(args.weights or checkpoint.bundled("base"))
+    ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
+    out = Path(args.out)
+    files.check_clip(out, args.fps)  # before the work, not after it
+    if args.xt_slice:
+        files.check_folder(Path(args.xt_slice))
+        opencv()
+    device, dtype = pick_device()
+    base = checkpoint.load(base_path, device, dtype)
+    ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
+    ssr_settings = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap, loop=args.loop)
+    if ssr:
+        check_upscaler(ssr.spec, ssr_settings)
+    width, height = args.size or (base.spec.size, base.spec.size)
+    settings = Settings(
+        num_frames=args.frames,
+        width=width,
+        height=height,
+        steps=args.steps,
+        cfg_scale=args.cfg,
+        rescale=args.rescale,
+        sampler=args.sampler,
+        seed=args.seed,
+        window=args.window,
+        overlap=args.overlap,
+        loop=args.loop,
+        free_noise=args.free_noise,
+    )
+    tokens = base.text.tokenizer(args.prompt)
+    print(
+        f"{base.spec.label or base.spec.name}: {args.prompt!r}, seed {args.seed}, on {device.type} in "
+        f"{str(dtype).removeprefix('torch.')}",
+        file=sys.stderr,
+    )
+    if tokens.remark:
+        print(tokens.remark, file=sys.stderr)
+
+    bar = TerminalBar()
+    clip = text_to_video(base, args.prompt, args.negative, settings, bar)
+    used = {"base": base.hash}
+    if ssr:
+        clip = upscale(ssr, clip, args.prompt, ssr_settings, progress=bar)
+        used["ssr"] = ssr.hash
+
+    facts = {
+        "prompt": args.prompt,
+        "negative": args.negative,
+        "model": base.spec.label,
+        "weights": used,
+        "seed": args.seed,
+        "fps": args.fps,
+        "base": dataclasses.asdict(resolved(settings, base.spec)),
+        "version": __version__,
+    }
+    if ssr:
+        facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
+    files.write_clip(out, clip[0], args.fps, facts)
+    print(f"wrote {out}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {args.fps:g} fps")
+    if args.xt_slice:
+        image = files.to_pixels(measure.xt_slice(clip[0])[:, None])[0]
+        print(
+            f"wrote {files.write_image(args.xt_slice, image, files.describe(facts))}: the middle row over time"
+        )
+
+
+def register(commands: Any) -> None:
+    g = add_command(commands, "generate", generate_file)
+    g.add_argument("--prompt", default="", help="what moves where, as the model knows it; empty is allowed")
+    g.add_argument("--negative", default="", help="what it should not be")
+    g.add_argument("--frames", type=int, help="frames; the model's own number by default")
+    g.add_argument("--fps", type=float, default=16, help="frames per second of the file")
+    g.add_argument("--size", type=size, help="64 or 96x64 (width x height) before super-resolution")
+    g.add_argument("--steps", type=int, help="denoising steps of the base model")
+    g.add_argument("--cfg", type=float, help="guidance scale; 1 is none")
+    g.add_argument("--rescale", type=float, help="guidance rescale, 0 to 1")
+    g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m, euler or ddim")
+    g.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same clip on the same machine"
+    )
+    g.add_argument("--window", type=int, help="frames the base model sees at a time")
+    g.add_argument("--overlap", type=int, default=2, help="frames neighbouring windows share")
+    g.add_argument(
+        "--free-noise", action=argparse.BooleanOptionalAction, default=True, help="windows share their noise"
+    )
+    g.add_argument("--loop", action="store_true", help="a closed loop: after the last frame comes the first")
+    g.add_argument(
+        "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"
+    )
+    g.add_argument("--ssr-steps", type=int, help="denoising steps of super-resolution")
+    g.add_argument("--weights", help="another base model's file")
+    g.add_argument("--ssr-weights", help="another super-resolution file")
+    g.add_argument(
+        "--out", default="output/clip.mp4", help=".mp4, .webm, .gif, or a new folder for PNG pictures"
+    )
+    g.add_argument("--xt-slice", help="write the middle row over time as a PNG picture")

@@ -1,0 +1,38 @@
+"""The `info` command: what a weights file is, and a report for bug reports."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .terminal import add_command
+
+
+def show_info(args: argparse.Namespace) -> None:
+    """What a weights file is, or what is installed."""
+    from ..model import checkpoint
+
+    if args.self_test:
+        from .selftest import self_test
+
+        for line in self_test():
+            print(line, flush=True)
+        return
+    paths = [Path(p) for p in args.files] or [checkpoint.bundled(kind) for kind in checkpoint.BUNDLED]
+    for path in paths:
+        weights = checkpoint.read(path)
+        spec = weights.spec
+        count = sum(t.numel() for t in weights.tensors.values())
+        print(
+            f"{path.name}  ({weights.hash})\n  {spec.label or spec.name}: {spec.kind}, {count / 1e6:.2f} M parameters, "
+            f"{spec.num_frames} frames at {spec.fps} fps, trained at {spec.size}x{spec.size}\n"
+            f"  size in multiples of {spec.unet.size_multiple}; {spec.diffusion}\n"
+            f"  knows {len(spec.text.vocabulary)} words: {', '.join(spec.text.vocabulary)}"
+        )
+
+
+def register(commands: Any) -> None:
+    i = add_command(commands, "info", show_info)
+    i.add_argument("files", nargs="*", help="weights files; the bundled ones by default")
+    i.add_argument("--self-test", action="store_true", help="a report to paste into a bug report, in seconds")

@@ -1,0 +1,57 @@
+"""What all commands share: a command's entry, a progress bar, and the reading of options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
+    """A command whose help is the docstring of what it runs."""
+    c = commands.add_parser(name, help=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    c.set_defaults(run=run)
+    return c
+
+
+class TerminalBar:
+    """A progress bar on one line of the terminal; silent where the output is no terminal, but for the last line."""
+
+    def __init__(self) -> None:
+        self.what, self.start = "", 0.0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if what != self.what:
+            self.what, self.start = what, time.monotonic()
+        seconds = time.monotonic() - self.start
+        left = seconds / done * (total - done)
+        fill = "#" * round(30 * done / total)
+        end = "\n" if done == total else ""
+        if sys.stderr.isatty() or end:
+            print(
+                f"\r{what:>16} [{fill:<30}] {done}/{total}  {seconds:.0f} s, {left:.0f} s left ",
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def size(text: str) -> tuple[int, int]:
+    """`64` or `96x64` (width x height)."""
+    width, _, height = text.lower().partition("x")
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"size is {text!r}, but it is written as 64 or 96x64 (width x height)"
+        ) from None
+
+
+def check_choice(what: str, value: str, choices: Collection[str]) -> None:
+    """Raises ValueError for a value that is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{what} is {value!r}, but it has to be one of {', '.join(choices)}.")

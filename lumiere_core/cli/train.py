@@ -1,0 +1,122 @@
+"""The `train` command: a stage of the recipe with its progress, the probe, and the export of the results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .terminal import add_command, check_choice
+
+SHEET_EVERY = 600.0  # seconds
+
+
+def train_from_args(args: argparse.Namespace) -> None:
+    """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, which writes the weights files."""
+    if args.stage == "export":
+        for path in export(Path(args.runs), Path(args.out)):
+            print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")
+    elif args.stage == "probe":
+        print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
+    else:
+        run_stage(args.stage, Path(args.runs), args.preset, args.world, args.minutes, args.device, args.seed)
+
+
+def write_sheet(runs: Path, stage: str) -> None:
+    """Draw a contact sheet from a run's averaged weights, beside them."""
+    import torch
+
+    from ..media.files import to_pixels, write_image
+    from ..model.checkpoint import Lumiere
+    from ..model.device import pick_device
+    from ..train.sheet import sheet_of
+    from ..train.trainer import averaged
+
+    device, dtype = pick_device()
+    spec, weights = averaged(runs / stage)
+    model = Lumiere(spec)
+    model.load_state_dict(weights)
+    sheet = sheet_of(model.to(device, dtype, memory_format=torch.channels_last).eval())
+    write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0])
+
+
+def run_stage(
+    stage: str, runs: Path, preset: str, world: str, minutes: float | None, device: str | None, seed: int
+) -> None:
+    """Train one stage to its end, or until a signal; a second call goes on where the first one stopped."""
+    from ..config import PRESETS
+    from ..model.device import pick_device
+    from ..train.stages import stage_for
+    from ..train.trainer import Trainer
+    from ..train.world.scenes import WORLDS
+
+    check_choice("preset", preset, PRESETS)
+    check_choice("world", world, WORLDS)
+    if minutes is not None and minutes <= 0:
+        raise ValueError(f"minutes is {minutes:g}, but it has to be above 0. Try 40.")
+    device = device or pick_device()[0].type
+    trainer = Trainer(stage_for(stage, device), runs, preset, world, minutes, device, seed)
+    print(
+        f"{stage}: {sum(p.numel() for p in trainer.trained) / 1e6:.2f} M parameters to train for {trainer.minutes:g} "
+        f"minutes, from step {trainer.step}",
+        file=sys.stderr,
+    )
+    began, first, looked = time.monotonic(), trainer.step, time.monotonic()
+    for progress, step, loss in trainer.run():
+        if step % 20 == 0:
+            rate = (step - first) / (time.monotonic() - began)
+            print(
+                f"\r{100 * progress:5.1f} %  step {step}  loss {loss:.4f}  {rate:.2f} steps/s ",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+        if time.monotonic() - looked > SHEET_EVERY:
+            trainer.save()
+            write_sheet(runs, stage)
+            looked = time.monotonic()
+    if trainer.progress < 1:
+        raise KeyboardInterrupt  # stopped by a signal; what was learnt is saved
+    write_sheet(runs, stage)
+    print(f"\nwrote {runs / stage / 'sheet.png'}", file=sys.stderr)
+
+
+def make_probe(world: str, out: Path, seed: int) -> Path:
+    """Train the judge of `evaluate` on renders of a world."""
+    from ..train.probe import BUNDLED_PROBE, save_probe, train_probe
+    from ..train.world.scenes import WORLDS
+
+    check_choice("world", world, WORLDS)
+    path = out / BUNDLED_PROBE.name
+    save_probe(path, train_probe(WORLDS[world], seed=seed))
+    return path
+
+
+def export(runs: Path, out: Path) -> list[Path]:
+    """The averaged weights of the temporal and ssr stages as weights files (fp16)."""
+    from ..model.checkpoint import BUNDLED, save
+    from ..train.trainer import averaged
+
+    written = []
+    for kind, stage in (("base", "temporal"), ("ssr", "ssr")):
+        if (runs / stage / "resume.json").exists():
+            spec, weights = averaged(runs / stage)
+            save(out / BUNDLED[kind], spec, weights)
+            written.append(out / BUNDLED[kind])
+    if not written:
+        raise ValueError(f"there is nothing to export in {runs}. Train the temporal or the ssr stage first.")
+    return written
+
+
+def register(commands: Any) -> None:
+    t = add_command(commands, "train", train_from_args)
+    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export"])
+    t.add_argument("--runs", default="runs", help="folder of all runs; a run goes on where it was stopped")
+    t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
+    t.add_argument("--world", default="small", help="small or full")
+    t.add_argument("--minutes", type=float, help="length of the stage over all resumptions")
+    t.add_argument("--device", default=None, help="cuda or cpu; the best by default")
+    t.add_argument("--seed", type=int, default=0)
+    t.add_argument("--out", default="weights", help="where export and probe write")

@@ -1,0 +1,79 @@
+"""Classifier-free guidance and its repairs: each takes a denoiser and gives a denoiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .process import Denoise
+
+
+def rescaled(guided: Tensor, reference: Tensor, amount: float) -> Tensor:
+    """Pull the contrast of `guided` back to that of `reference`, clip by clip (Lin et al. 2305.08891, section 3.4).
+
+    The deviation is taken over the whole clip, not frame by frame, or brightness would flicker.
+    """
+    axes = tuple(range(1, guided.ndim))
+    factor = reference.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True).clamp(min=1e-6)
+    return guided * (amount * factor + 1 - amount)
+
+
+def thresholded(x0: Tensor, quantile: float) -> Tensor:
+    """Dynamic thresholding (Imagen, 2205.11487, section 2.3) of pixels in [-1, 1], clip by clip.
+
+    The limit s is that quantile of |x0| over the whole clip, at least 1; x0 is cut to [-s, s] and divided by s, so
+    colours that strong guidance has driven out come back. Frame by frame the limit, and so brightness, would flicker.
+    """
+    size = x0.flatten(1).abs()  # (B, C*T*H*W)
+    s = size.kthvalue(max(1, round(quantile * size.shape[1])), dim=1).values.clamp(min=1)
+    s = s.view(-1, *[1] * (x0.ndim - 1))
+    return x0.clamp(-s, s) / s
+
+
+def check_guidance(cfg_scale: float = 1.0, rescale: float = 0.0, quantile: float = 0.0) -> None:
+    if not 0 <= cfg_scale <= 30:
+        raise ValueError(f"cfg is {cfg_scale:g}, but it has to be between 0 and 30. Try 3.")
+    if not 0 <= rescale <= 1:
+        raise ValueError(f"rescale is {rescale:g}, but it has to be between 0 and 1. Try 0.7.")
+    if not 0 <= quantile <= 1:
+        raise ValueError(f"threshold is {quantile:g}, but it has to be between 0 (off) and 1. Try 0.995.")
+
+
+def guided(
+    denoise: Denoise,
+    positive: dict[str, Any],
+    negative: dict[str, Any],
+    cfg_scale: float,
+    rescale: float = 0.0,
+    interval: tuple[float, float] = (0.0, float("inf")),
+    quantile: float = 0.0,
+) -> Denoise:
+    """Bind prompts to a denoiser: `negative + cfg_scale * (positive - negative)` (Ho & Salimans 2022).
+
+    positive, negative  conditions with a leading batch axis, the same keys in both
+    cfg_scale           1 runs the positive condition alone, at half the cost
+    rescale             0 to 1, see `rescaled`
+    interval            the sigmas between which guidance acts (Kynkaanniemi et al. 2404.07724)
+    quantile            0 is off, see `thresholded`
+    Raises ValueError for a cfg_scale outside 0 to 30, a rescale or a quantile outside 0 to 1.
+    """
+    check_guidance(cfg_scale, rescale, quantile)
+
+    def both(name: str) -> Any:
+        a, b = positive[name], negative[name]
+        return torch.cat([a, b]) if torch.is_tensor(a) else a
+
+    stacked = {name: both(name) for name in positive}
+
+    def call(x: Tensor, sigma: Tensor) -> Tensor:
+        if cfg_scale == 1 or not interval[0] <= float(sigma) <= interval[1]:
+            x0 = denoise(x, sigma, **positive)
+        else:
+            yes, no = denoise(torch.cat([x, x]), sigma, **stacked).chunk(2)
+            x0 = no + cfg_scale * (yes - no)
+            x0 = rescaled(x0, yes, rescale) if rescale else x0
+        return thresholded(x0, quantile) if quantile else x0
+
+    return call

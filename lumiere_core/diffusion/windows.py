@@ -1,0 +1,199 @@
+"""Time, cut and closed: long clips from windows of frames, and clips without an end.
+
+Temporal MultiDiffusion (Lumiere, section 3.2): at every denoising step the windows' predictions are reconciled by least
+squares, which is a weighted mean per frame (Bar-Tal et al. 2302.08113). x0 is fused first and the sampler takes one
+step for the whole clip: windows never step on their own, so multistep samplers stay right.
+
+A closed loop is the same machine: a window is a list of frames, and a list may go on round the end of the clip.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .process import Denoise
+
+Each = Callable[[int, int], None]  # (window done, windows in all); raise in it to stop
+Part = tuple[Tensor, Tensor]  # a window: its frames `(w,)` int64, and its share `(w,)` of each of them
+
+
+def triangle(window: int) -> Tensor:
+    """Weights that fall towards a window's ends: an overlap of 2 is mixed 2/3 to 1/3 and back. `(window,)`"""
+    rise = torch.arange(1, window + 1, dtype=torch.float32)
+    return torch.minimum(rise, rise.flip(0))
+
+
+def flat(window: int) -> Tensor:
+    """Every frame of a window counts alike, as in MultiDiffusion's own paper. `(window,)`"""
+    return torch.ones(window)
+
+
+WINDOW_WEIGHTS = {"triangle": triangle, "flat": flat}
+
+
+def starts(num_frames: int, window: int, overlap: int) -> list[int]:
+    """First frames of the windows: spread evenly, neighbours share at least `overlap`, the last ends on the last frame.
+
+    A window longer than the clip is one window. Raises ValueError for a window below 1 or an overlap outside
+    0 to window - 1.
+    """
+    check_windows(window, overlap)
+    if window >= num_frames:
+        return [0]
+    count = 1 + math.ceil((num_frames - window) / (window - overlap))
+    return [round(i * (num_frames - window) / (count - 1)) for i in range(count)]
+
+
+def starts_around(num_frames: int, window: int, overlap: int) -> list[int]:
+    """As `starts`, on a circle: the last windows go on with the first frames, so no frame is an end."""
+    check_windows(window, overlap)
+    if window >= num_frames:
+        return [0]
+    count = math.ceil(num_frames / (window - overlap))
+    return [round(i * num_frames / count) for i in range(count)]
+
+
+def check_num_frames(num_frames: int) -> None:
+    if num_frames < 1:
+        raise ValueError(f"frames is {num_frames}, but a clip has at least 1. Try 80, which is 5 seconds.")
+
+
+def check_windows(window: int, overlap: int) -> None:
+    if window < 1:
+        raise ValueError(f"window is {window} frames, but it has to be at least 1. Try 16.")
+    if not 0 <= overlap < window:
+        raise ValueError(
+            f"overlap is {overlap} frames, but it has to be from 0 to {window - 1}, below the window of "
+            f"{window}. Try {min(2, window - 1)}."
+        )
+
+
+def shift_of(seed: int, sigma: float, num_frames: int) -> int:
+    """How far a closed loop is rolled at a noise level: a pure function, so every sampler may ask again."""
+    return random.Random(f"{seed} {sigma:.3g}").randrange(num_frames)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a clip is handed to a network. A variant is a row; the default hands over the whole clip.
+
+    window   frames a call sees; None is all of them
+    overlap  frames that neighbouring windows share at least
+    weights  a name in WINDOW_WEIGHTS
+    closed   windows go on round the end of the clip
+    roll     the seed of a closed loop: at every noise level the clip begins at another frame, so the network's border
+             is nowhere for long. Implies `closed`.
+    """
+
+    window: int | None = None
+    overlap: int = 0
+    weights: str = "triangle"
+    closed: bool = False
+    roll: int | None = None
+
+    def parts(self, num_frames: int, sigma: float = 0.0, multiple: int = 1) -> list[Part]:
+        """The windows of a clip at a noise level; the shares of a frame add up to 1. Raises ValueError.
+
+        `closed` windows need a clip longer than the window: a single one would see its ends after all.
+
+        A rolled clip in one window is filled up to `multiple` frames with its own beginning, at a share of 0, where a
+        network would otherwise fill with stills.
+        """
+        if self.weights not in WINDOW_WEIGHTS:
+            raise ValueError(
+                f"weights is {self.weights!r}, but it has to be one of {', '.join(WINDOW_WEIGHTS)}."
+            )
+        window = num_frames if self.window is None else min(self.window, num_frames)
+        around = self.closed or self.roll is not None
+        # Checked as asked for; a window longer than the clip is the clip.
+        check_windows(window if self.window is None else self.window, self.overlap)
+        if self.closed and self.roll is None and 1 < num_frames <= window:
+            raise ValueError(
+                f"windows are to go on round the end, but the clip has {num_frames} frames and the window "
+                f"{self.window or num_frames}. Choose a smaller window, or Seamless Loop in its place."
+            )
+        places = (starts_around if around else starts)(num_frames, window, min(self.overlap, window - 1))
+        shift = 0 if self.roll is None else shift_of(self.roll, sigma, num_frames)
+        frames = [(torch.arange(s, s + window) + shift) % num_frames for s in places]
+
+        weight, total = WINDOW_WEIGHTS[self.weights](window), torch.zeros(num_frames)
+        for covered in frames:
+            total[covered] += weight
+        parts = [(covered, weight / total[covered]) for covered in frames]
+        if self.roll is not None and len(parts) == 1 and num_frames % multiple:
+            more = multiple - num_frames % multiple
+            (covered, share) = parts[0]
+            filled = (torch.arange(num_frames + more) + shift) % num_frames
+            return [(filled, torch.cat([share, torch.zeros(more)]))]
+        return parts
+
+
+def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tensor:
+    """Initial noise whose later frames are the earlier ones in another order, so that windows agree on the scene.
+
+    noise `(B, C, T, ...)`, returned as a copy; the first `window` frames stay, and every stretch of
+    `window - overlap` frames after them holds the frames from a window before, shuffled (FreeNoise, 2310.15169,
+    section 3.2). Each frame's noise stays normal. A clip no longer than the window stays as it is.
+    """
+    check_windows(window, overlap)
+    generator, stride, out = torch.Generator().manual_seed(seed), window - overlap, noise.clone()
+    for start in range(window, noise.shape[2], stride):
+        count = min(stride, noise.shape[2] - start)
+        order = torch.randperm(count, generator=generator) + start - window
+        out[:, :, start : start + count] = out[:, :, order.to(out.device)]
+    return out
+
+
+def cut(value: Any, frames: Tensor, num_frames: int) -> Any:
+    """The frames of a window, where `value` is a clip tensor `(..., T, H, W)` of the whole length; else as it is.
+
+    That is `(B, C, T, H, W)`, or with one axis more where a model takes several clips (VACE).
+    """
+    if torch.is_tensor(value) and value.ndim >= 5 and value.shape[-3] == num_frames:
+        return value.index_select(-3, frames.to(value.device))
+    return value
+
+
+def fuse(
+    call: Callable[[Tensor, Tensor], Tensor], x: Tensor, parts: list[Part], each: Each | None = None
+) -> Tensor:
+    """Run `call(x_window, frames) -> x0_window` over all windows and reconcile. x `(B, C, T, ...)`.
+
+    The result lives where x lives, so x may be a canvas in host memory while windows stream through a device. Windows
+    that agree come back unchanged; a `call` that looks at single frames gives what it gives without windows.
+    """
+    fused = torch.zeros_like(x)
+    for i, (frames, share) in enumerate(parts):
+        frames = frames.to(x.device)
+        part = call(x.index_select(2, frames), frames)
+        share = share.to(part).view(1, 1, -1, *[1] * (part.ndim - 3))
+        fused.index_add_(2, frames, (part * share).to(fused))
+        if each:
+            each(i + 1, len(parts))
+    return fused
+
+
+def windowed(
+    denoise: Denoise, windows: Windows, device: Any = None, each: Each | None = None, multiple: int = 1
+) -> Denoise:
+    """A denoiser that sees a clip as `windows` say. With a `device`, only one window at a time is moved there."""
+
+    def move(value: Any) -> Any:
+        return value.to(device) if device is not None and torch.is_tensor(value) else value
+
+    def call(x: Tensor, sigma: Tensor, **condition: Any) -> Tensor:
+        def one(part: Tensor, frames: Tensor) -> Tensor:
+            conds = {k: move(cut(v, frames, x.shape[2])) for k, v in condition.items()}
+            return denoise(move(part), move(sigma), **conds)
+
+        level = float(sigma.flatten()[0]) if windows.roll is not None else 0.0
+        return fuse(one, x, windows.parts(x.shape[2], level, multiple), each)
+
+    return call

@@ -1,0 +1,1 @@
+"""Files in and out, and what can be measured on a clip."""

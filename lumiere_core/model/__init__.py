@@ -1,0 +1,1 @@
+"""The networks: a 2D U-Net, its inflation to space and time, the text encoder, and weights files."""

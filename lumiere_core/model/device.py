@@ -1,0 +1,18 @@
+"""Where a network runs, and in which numbers."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pick_device() -> tuple[torch.device, torch.dtype]:
+    """The fastest device here and the dtype it is fast in: bf16 on GPUs and on CPUs with instructions for it."""
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
+    if torch.backends.mps.is_available():
+        return torch.device("mps"), torch.float32
+    has = (
+        getattr(torch.cpu, name, lambda: False)()
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+    return torch.device("cpu"), torch.bfloat16 if any(has) else torch.float32

@@ -1,0 +1,169 @@
+"""The spatial building blocks, on `(B*T, C, H, W)`. Text and time enter once a clip: `emb (B, E)`, `context (B, L, D)`.
+
+Every block takes an `ops` namespace (`Operations`), so that a host can pass layers that cast and offload.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from .functional import attention, normalise, per_frame
+
+
+class Operations:
+    """`torch.nn` (or a host's stand-in for it) with device and dtype filled in: `ops.Conv2d(3, 8, 3)`."""
+
+    def __init__(self, namespace: Any = nn, dtype: torch.dtype | None = None, device: Any = None) -> None:
+        self._namespace, self._options = namespace, {"dtype": dtype, "device": device}
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(getattr(self._namespace, name), **self._options)
+
+
+def initialise(model: nn.Module) -> None:
+    """Give every parameter its first value: the customary ones, then what a block asks for itself (`start`).
+
+    Hosts build layers without any initialisation, so nothing here relies on a constructor having done it; some even
+    leave out the weights until they are loaded, and those layers are passed over.
+    """
+    for m in model.modules():
+        if getattr(m, "weight", None) is None:
+            continue
+        if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            nn.init.kaiming_uniform_(m.weight, a=5**0.5)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+        elif isinstance(m, (nn.GroupNorm, nn.LayerNorm)):
+            nn.init.ones_(m.weight)
+            nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.Embedding):
+            nn.init.normal_(m.weight, std=0.5)
+    for m in model.modules():
+        if hasattr(m, "start"):
+            m.start()
+
+
+def zero(layer: nn.Module) -> None:
+    """A layer that starts by adding nothing."""
+    for p in (layer.weight, layer.bias):
+        if p is not None:
+            nn.init.zeros_(p)
+
+
+def film(x: Tensor, scale_shift: Tensor) -> Tensor:
+    """FiLM: scale and shift channels, one row a clip. x `(B*T, C, H, W)`, scale_shift `(B, 2C)`."""
+    scale, shift = per_frame(scale_shift, x)[:, :, None, None].chunk(2, dim=1)
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions with the embedding as FiLM in between (ADM, "scale-shift norm")."""
+
+    def __init__(self, c_in: int, c_out: int, emb_dim: int, groups: int, ops: Operations) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(
+            ops.GroupNorm(groups, c_in), nn.SiLU(), ops.Conv2d(c_in, c_out, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(nn.SiLU(), ops.Linear(emb_dim, 2 * c_out))
+        self.out_layers = nn.Sequential(
+            ops.GroupNorm(groups, c_out), nn.SiLU(), nn.Identity(), ops.Conv2d(c_out, c_out, 3, padding=1)
+        )
+        self.skip_connection = nn.Identity() if c_in == c_out else ops.Conv2d(c_in, c_out, 1)
+
+    def start(self) -> None:
+        zero(self.out_layers[3])
+
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        norm, act, conv = self.in_layers
+        h = conv(act(normalise(norm, x)))
+        norm, act, _, conv = self.out_layers
+        h = conv(act(film(normalise(norm, h), self.emb_layers(emb))))
+        return self.skip_connection(x) + h
+
+
+class JointTextAttention(nn.Module):
+    """One softmax over the text rows and the pixels themselves (Imagen, appendix B; ADM's `encoder_kv`)."""
+
+    def __init__(self, channels: int, context_dim: int, head_dim: int, groups: int, ops: Operations) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.norm = ops.GroupNorm(groups, channels)
+        self.qkv = ops.Linear(channels, 3 * channels)
+        self.encoder_kv = ops.Linear(context_dim, 2 * channels)
+        self.proj_out = ops.Linear(channels, channels)
+
+    def start(self) -> None:
+        zero(self.proj_out)
+
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        rows = normalise(self.norm, x).permute(0, 2, 3, 1).reshape(n, h * w, c)  # (B*T, H*W, C)
+        q, k, v = self.qkv(rows).chunk(3, dim=-1)
+        text_k, text_v = per_frame(self.encoder_kv(context), x).chunk(2, dim=-1)  # (B*T, L, C)
+        rows = attention(q, torch.cat([text_k, k], 1), torch.cat([text_v, v], 1), self.head_dim)
+        return x + self.proj_out(rows).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class Downsample(nn.Module):
+    """Half the size by a strided convolution."""
+
+    def __init__(self, channels: int, ops: Operations) -> None:
+        super().__init__()
+        self.op = ops.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    """Twice the size: repeat pixels, then convolve."""
+
+    def __init__(self, channels: int, ops: Operations) -> None:
+        super().__init__()
+        self.conv = ops.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+ATTENTION = {"joint": JointTextAttention}
+DOWNSAMPLE = {"conv": Downsample}
+UPSAMPLE = {"conv": Upsample}
+
+
+class TextPool(nn.Module):
+    """One vector for a whole prompt: each head picks the rows it cares for. `(B, L, D) -> (B, E)`."""
+
+    def __init__(self, context_dim: int, emb_dim: int, heads: int, ops: Operations) -> None:
+        super().__init__()
+        self.score = ops.Linear(context_dim, heads)
+        self.value = ops.Linear(context_dim, emb_dim)
+        self.out = ops.Linear(emb_dim, emb_dim)
+
+    def forward(self, context: Tensor) -> Tensor:
+        weights = self.score(context).softmax(dim=1)  # (B, L, heads)
+        value = self.value(context).unflatten(-1, (weights.shape[-1], -1))  # (B, L, heads, E / heads)
+        return self.out(F.silu((weights[..., None] * value).sum(1).flatten(1)))  # (B, E)
+
+
+class UNetBlock(nn.Sequential):
+    """One entry of `input_blocks` or `output_blocks`: layers, and perhaps a change of size as the last of them."""
+
+    @property
+    def resize(self) -> nn.Module | None:
+        last = self[-1]
+        return last if isinstance(last, (*DOWNSAMPLE.values(), *UPSAMPLE.values())) else None
+
+    def body(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        for layer in self:
+            if isinstance(layer, (ResBlock, *ATTENTION.values())):
+                x = layer(x, emb, context)
+            elif layer is not self.resize:
+                x = layer(x)
+        return x

@@ -1,0 +1,153 @@
+"""The 2D text-to-image U-Net that Lumiere inflates. Key names are those of the published ADM-family checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import UNetSpec
+from .functional import depth_to_space, normalise, space_to_depth, timestep_embedding
+from .layers import (
+    ATTENTION,
+    DOWNSAMPLE,
+    UPSAMPLE,
+    Operations,
+    ResBlock,
+    TextPool,
+    UNetBlock,
+    initialise,
+    zero,
+)
+
+
+def check_size(name: str, value: int, multiple: int) -> None:
+    """Raises ValueError with the two sizes next to one that does not fit."""
+    if value < multiple or value % multiple:
+        below, above = max(multiple, value // multiple * multiple), (value // multiple + 1) * multiple
+        near = f"{below} or {above}" if value > multiple else f"{multiple}"
+        raise ValueError(f"{name} is {value}, but this model takes multiples of {multiple}. Try {near}.")
+
+
+class UNet(nn.Module):
+    """Predicts from noisy pictures, the diffusion time and text rows.
+
+    x        `(B*T, C, H, W)`: B prompts with T pictures each (T = 1 in plain image use), H and W multiples of
+             `spec.size_multiple`
+    t        `(B,)` in [0, 1]: the true time, 1 is pure noise
+    context  `(B, L, D)` text rows
+    low_res  `(B*T, 3, H/patch, W/patch)` for super-resolution, with `noise_level (B,)` in [0, 1]
+    """
+
+    def __init__(
+        self, spec: UNetSpec, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        ops = Operations(operations, dtype, device)
+        widths, e = spec.channels, spec.embed_dim
+        grid_in = spec.in_channels * spec.patch**2 + spec.low_res_channels
+        grid_out = spec.out_channels * spec.patch**2
+
+        def blocks(c_in: int, level: int) -> list[nn.Module]:
+            c = widths[level]
+            layers: list[nn.Module] = [ResBlock(c_in, c, e, spec.groups, ops)]
+            if spec.attention[level]:
+                layers.append(
+                    ATTENTION[spec.attention_kind](c, spec.context_dim, spec.head_dim, spec.groups, ops)
+                )
+            return layers
+
+        self.time_embed = nn.Sequential(ops.Linear(widths[0], e), nn.SiLU(), ops.Linear(e, e))
+        self.text_pool = TextPool(spec.context_dim, e, 4, ops)
+        if spec.noise_level:
+            self.noise_embed = nn.Sequential(ops.Linear(widths[0], e), nn.SiLU(), ops.Linear(e, e))
+
+        self.input_blocks = nn.ModuleList([UNetBlock(ops.Conv2d(grid_in, widths[0], 3, padding=1))])
+        self.input_levels, c, skips = [0], widths[0], [widths[0]]
+        for level, count in enumerate(spec.blocks):
+            if level:
+                self.input_blocks.append(UNetBlock(DOWNSAMPLE[spec.resize_kind](c, ops)))
+                self.input_levels.append(level)
+                skips.append(c)
+            for _ in range(count):
+                self.input_blocks.append(UNetBlock(*blocks(c, level)))
+                self.input_levels.append(level)
+                c = widths[level]
+                skips.append(c)
+
+        last = len(widths) - 1
+        self.middle_block = nn.ModuleList([*blocks(c, last), ResBlock(c, c, e, spec.groups, ops)])
+
+        self.output_blocks, self.output_levels = nn.ModuleList(), []
+        for level in reversed(range(len(widths))):
+            for i in range(spec.blocks[level] + 1):
+                layers = blocks(c + skips.pop(), level)
+                c = widths[level]
+                if level and i == spec.blocks[level]:
+                    layers.append(UPSAMPLE[spec.resize_kind](c, ops))
+                self.output_blocks.append(UNetBlock(*layers))
+                self.output_levels.append(level)
+
+        self.out = nn.Sequential(
+            ops.GroupNorm(spec.groups, c), nn.SiLU(), ops.Conv2d(c, grid_out, 3, padding=1)
+        )
+        initialise(self)
+
+    def start(self) -> None:
+        zero(self.out[2])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.out[2].weight.dtype
+
+    def embed(self, t: Tensor, context: Tensor, noise_level: Tensor | None = None) -> Tensor:
+        """Time, text and noise level as one vector a clip. `-> (B, E)`"""
+        width = self.spec.channels[0]
+        emb = self.time_embed(timestep_embedding(t, width).to(context.dtype)) + self.text_pool(context)
+        if noise_level is not None:
+            emb = emb + self.noise_embed(timestep_embedding(noise_level, width).to(context.dtype))
+        return emb
+
+    def to_grid(self, x: Tensor, low_res: Tensor | None = None) -> Tensor:
+        """Pixels to what the first convolution reads. `-> (B*T, C*patch^2 [+ 3], H/patch, W/patch)`"""
+        x = space_to_depth(x, self.spec.patch)
+        return (
+            x if low_res is None else torch.cat([x, low_res.contiguous(memory_format=torch.channels_last)], 1)
+        )
+
+    def to_pixels(self, h: Tensor, low_res: Tensor | None = None) -> Tensor:
+        """The last layers, back to pixels. `-> (B*T, C, H, W)`"""
+        norm, act, conv = self.out
+        y = depth_to_space(conv(act(normalise(norm, h))), self.spec.patch)
+        if self.spec.residual:
+            y = y + F.interpolate(low_res, scale_factor=float(self.spec.patch), mode="bilinear")
+        return y
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        low_res: Tensor | None = None,
+        noise_level: Tensor | None = None,
+    ) -> Tensor:
+        emb = self.embed(t, context, noise_level)
+        h, skips = self.to_grid(x, low_res), []
+
+        for block in self.input_blocks:
+            h = block.body(h, emb, context)
+            h = block.resize(h) if block.resize else h
+            skips.append(h)
+
+        for layer in self.middle_block:
+            h = layer(h, emb, context)
+
+        for block in self.output_blocks:
+            h = block.body(torch.cat([h, skips.pop()], 1), emb, context)
+            h = block.resize(h) if block.resize else h
+
+        return self.to_pixels(h, low_res)

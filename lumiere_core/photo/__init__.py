@@ -1,0 +1,1 @@
+"""Tools for photos and finished clips. They need no model: nothing in here imports one."""

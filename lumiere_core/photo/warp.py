@@ -1,0 +1,54 @@
+"""Optical flow and warping of single frames, arrays `(H, W, 3)` in float32, [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..media.pictures import opencv
+
+FLOW_SIDE = 960  # optical flow is measured on a picture whose long side is at most this
+
+
+def grey(frame: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """uint8 `(H * scale, W * scale)` luma, for the functions that look for features."""
+    cv2 = opencv()
+    luma = cv2.cvtColor(np.ascontiguousarray(frame, np.float32), cv2.COLOR_RGB2GRAY)
+    if scale < 1:
+        luma = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return (luma.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def resized(field: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A smooth field `(h, w)` or `(h, w, 2)` on a finer or coarser grid; its values stay."""
+    cv2 = opencv()
+    return cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def flow_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Optical flow in pixels, `(H, W, 2)` as (x, y): what is at `p` in `a` is at `p + flow[p]` in `b`.
+
+    Dense inverse search (Kroeger et al. 1603.03590), at a reduced size for large pictures.
+    """
+    cv2 = opencv()
+    height, width = a.shape[:2]
+    scale = min(1.0, FLOW_SIDE / max(height, width))
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    small = [np.pad(g, _room_for_patches(g), mode="edge") for g in (grey(a, scale), grey(b, scale))]
+    flow = search.calc(*small, None)[: round(height * scale), : round(width * scale)]
+    factors = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+    return resized(flow, height, width) * factors
+
+
+def _room_for_patches(picture: np.ndarray, least: int = 32) -> list[tuple[int, int]]:
+    """Padding that makes a tiny picture large enough for the search."""
+    return [(0, max(0, least - n)) for n in picture.shape]
+
+
+def warped(frame: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The frame looked up at `p + flow[p]`, bicubic; beyond its border it is mirrored. In [0, 1]."""
+    cv2 = opencv()
+    height, width = flow.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    moved = cv2.remap(frame, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return np.clip(moved, 0, 1, out=moved)

@@ -1,0 +1,248 @@
+"""One training loop for all stages: timed, resumable, stopped cleanly by a signal.
+
+A run keeps its state in a folder: `resume.json` names the shards (safetensors, at most 15 MiB each) that belong
+together and is replaced last, so that an interrupted save leaves the state before it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from ..config import ModelSpec, from_dict, to_dict
+from ..model.checkpoint import Lumiere, write_whole
+from .data import Pool
+from .stages import Phase, Stage, draw_for, freeze, spec_for, stage_loss
+from .world.scenes import WORLDS, held_out_list, vocabulary
+
+SHARD_BYTES = 15 * 2**20
+SAVE_EVERY = 120.0  # seconds
+
+
+def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors as shards, then the index that names them, then remove shards of older states."""
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if size + tensor.nbytes > SHARD_BYTES and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor.detach().cpu().contiguous()
+        size += tensor.nbytes
+    names = [f"state-{facts['step']:07d}-{i}.safetensors" for i in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        write_whole(folder / name, to_bytes(shard))
+    write_whole(folder / "resume.json", json.dumps({"shards": names, **facts}, indent=1).encode("utf-8"))
+    for old in folder.glob("state-*.safetensors"):
+        if old.name not in names:
+            old.unlink()
+
+
+def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The last whole state of a run, or None."""
+    index = folder / "resume.json"
+    if not index.exists():
+        return None
+    facts = json.loads(index.read_text(encoding="utf-8"))
+    tensors: dict[str, Tensor] = {}
+    for name in facts["shards"]:
+        tensors.update(load_file(folder / name))
+    return tensors, facts
+
+
+def averaged(folder: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """The averaged weights of a run. Raises ValueError where there is none."""
+    state = load_state(folder)
+    if state is None:
+        raise ValueError(f"no training state in {folder}. Run that stage first.")
+    tensors, facts = state
+    weights = {k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")}
+    return from_dict(facts["spec"]), weights
+
+
+class Trainer:
+    """One stage of the recipe in one folder.
+
+    runs     folder of all runs; this stage's is `runs/<stage>`
+    preset   a row of config.PRESETS (the base model's sizes)
+    world    a row of scenes.WORLDS
+    minutes  length of the whole stage, over all resumptions
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        runs: Path,
+        preset: str,
+        world: str,
+        minutes: float | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self.stage, self.folder, self.device, self.seed = stage, runs / stage.name, device, seed
+        self.world, self.minutes = WORLDS[world], minutes or stage.minutes
+        self.exclude = held_out_list(world)
+        self.spec = spec_for(stage, preset, vocabulary(self.world))
+        torch.manual_seed(seed)
+        self.model = Lumiere(self.spec).to(device, memory_format=torch.channels_last)
+        if stage.needs:
+            self.start_from(runs / stage.needs)
+        self.trained = freeze(stage, self.model)
+        self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        self.ema = [p.detach().clone() for p in self.trained]
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
+        self.generator = torch.Generator(device).manual_seed(seed + 1)
+        self.step, self.seconds, self.losses = 0, 0.0, []
+        self.phase: Phase | None = None
+        self.resume()
+
+    def start_from(self, folder: Path) -> None:
+        """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
+        spec, weights = averaged(folder)
+        self.check_same(folder, spec, ("text",) if self.stage.name == "ssr" else ("text", "unet"))
+        if self.stage.name == "ssr":
+            weights = {k: v for k, v in weights.items() if k.startswith("text.")}
+        missing, unexpected = self.model.load_state_dict(weights, strict=False)
+        assert not unexpected, unexpected
+        assert all(k.startswith("network.") for k in missing), missing
+
+    def check_same(self, folder: Path, spec: ModelSpec, parts: tuple[str, ...]) -> None:
+        """Raises ValueError where the weights in a folder have other sizes, or know other words."""
+        for part in parts:
+            if getattr(spec, part) != getattr(self.spec, part):
+                raise ValueError(
+                    f"{folder} holds a run of another preset or world (its {part} differs). Name those it was "
+                    "started with, or another folder for the runs."
+                )
+
+    def resume(self) -> None:
+        state = load_state(self.folder)
+        if state is None:
+            return
+        tensors, facts = state
+        self.check_same(self.folder, from_dict(facts["spec"]), ("text", "unet", "temporal"))
+        self.step, self.seconds = facts["step"], facts["seconds"]
+        self.generator.manual_seed(self.seed + 1 + self.step)
+        with torch.no_grad():
+            for name, p, ema in zip(self.names, self.trained, self.ema, strict=True):
+                p.copy_(tensors[f"raw.{name}"])
+                ema.copy_(tensors[f"ema.{name}"])
+                self.optimizer.state[p] = {
+                    "step": torch.tensor(float(self.step), device=p.device),
+                    "exp_avg": tensors[f"m.{name}"].to(p),
+                    "exp_avg_sq": tensors[f"v.{name}"].to(p),
+                }
+
+    def save(self) -> None:
+        tensors: dict[str, Tensor] = {}
+        kept = {name: p for name, p in self.model.named_parameters() if not p.requires_grad}
+        for name, p, ema in zip(self.names, self.trained, self.ema, strict=True):
+            # No moments yet where no gradient came: <C, M> rests while clips are made from text alone.
+            moments = self.optimizer.state.get(p) or {
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
+            tensors |= {
+                f"raw.{name}": p,
+                f"ema.{name}": ema,
+                f"m.{name}": moments["exp_avg"].bfloat16(),
+                f"v.{name}": moments["exp_avg_sq"].bfloat16(),
+            }
+        tensors |= {f"ema.{name}": p for name, p in kept.items()}
+        save_state(
+            self.folder,
+            tensors,
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "spec": to_dict(self.spec),
+                "loss": sum(self.losses[-200:]) / max(1, len(self.losses[-200:])),
+            },
+        )
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.seconds / (60 * self.minutes))
+
+    def learning_rate(self) -> float:
+        """A short warm-up, a plateau, and a cosine down to nothing over the second half."""
+        fall = max(0.0, (self.progress - 0.5) / 0.5)
+        return (
+            self.stage.lr
+            * min(1.0, (self.step + 1) / 200)
+            * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
+        )
+
+    def enter_phase(self) -> None:
+        """Fill the pool for the phase that the time has come for."""
+        done = 0.0
+        for phase in self.stage.phases:
+            done += phase.share
+            if self.progress < done or phase is self.stage.phases[-1]:
+                break
+        if phase is not self.phase:
+            self.phase = phase
+            draw = draw_for(self.stage, phase, self.spec, self.device)
+            self.pool = Pool(
+                self.world,
+                draw,
+                self.model.text.tokenizer,
+                phase.pool,
+                phase.group,
+                self.exclude,
+                self.seed + self.step,
+                self.device,
+            )
+            # A quarter to begin with: the rest comes in while training runs.
+            while self.pool.filled < phase.pool / 4:
+                self.pool.refresh()
+
+    def train_step(self) -> float:
+        clips, ids = self.pool.sample(self.phase.batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            loss = stage_loss(self.stage, self.model, clips, ids, self.generator)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        decay = min(self.stage.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.ema, [p.detach() for p in self.trained], 1 - decay)
+        self.step += 1
+        return loss.item()
+
+    def run(self) -> Iterator[tuple[float, int, float]]:
+        """Train to the end; yields (progress, step, loss). SIGTERM and Ctrl-C save first."""
+        stop = []
+        before = {s: signal.signal(s, lambda *_: stop.append(True)) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            saved = last = time.monotonic()
+            while self.progress < 1 and not stop:
+                self.enter_phase()
+                self.losses.append(self.train_step())
+                if self.step % self.phase.every == 0:
+                    self.pool.refresh()
+                now = time.monotonic()
+                self.seconds += min(now - last, 5.0)  # a machine put to sleep has not trained
+                last = now
+                if now - saved > SAVE_EVERY:
+                    self.save()
+                    saved = now
+                yield self.progress, self.step, self.losses[-1]
+            self.save()
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)

@@ -1,0 +1,249 @@
+"""Lumiere's controls on any MODEL: windows, loop and guidance that every sampler obeys.
+
+What is set rides on the MODEL as one `Control`; the wrappers that act on it are the same for every node and are put on
+once, so it does not matter in which order the nodes stand on the graph. No host function is replaced.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...lumiere_core.config import replace
+from ...lumiere_core.diffusion.guidance import rescaled, thresholded
+from ...lumiere_core.diffusion.windows import Each, Windows, cut, free_noise, fuse
+from .notify import check_interrupt
+
+KEY = "lumiere"
+LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by the host's id of it
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a MODEL was told. A variant is a row; the default changes nothing."""
+
+    windows: Windows = Windows()
+    rescale: float = 0.0
+    interval: tuple[float, float] = (0.0, 1.0)  # shares of sampling between which guidance acts
+    quantile: float = 0.0  # dynamic thresholding; 0 is off
+    free_noise: bool = False  # windows share their noise
+    each: Each | None = None  # called after each window
+
+
+def control_of(model_options: dict) -> Control:
+    return model_options.get("transformer_options", {}).get(KEY, Control())
+
+
+def controlled(model: Any, **changes: Any) -> Any:
+    """A clone of the MODEL with these fields of its `Control` changed. Raises ValueError beside core windows."""
+    refuse_core_windows(model.model_options)
+    model = model.clone()
+    options = model.model_options.setdefault("transformer_options", {})
+    options[KEY] = replace(control_of(model.model_options), **changes)
+    for kind, wrapper in (
+        (WrappersMP.PREPARE_SAMPLING, prepare),
+        (WrappersMP.SAMPLER_SAMPLE, start),
+        (WrappersMP.PREDICT_NOISE, predict),
+        (WrappersMP.CALC_COND_BATCH, note_live),
+        (WrappersMP.APPLY_MODEL, apply),
+    ):
+        model.remove_wrappers_with_key(kind, KEY)
+        model.add_wrapper_with_key(kind, KEY, wrapper)
+    if finish not in model.model_options.get("sampler_post_cfg_function", []):
+        model.set_model_sampler_post_cfg_function(finish)
+    return model
+
+
+def refuse_core_windows(model_options: dict) -> None:
+    if model_options.get("context_handler") is not None:
+        raise ValueError(
+            "this MODEL already has ComfyUI's own context windows. Remove that node or the Lumiere one: two sets of "
+            "windows on one MODEL would cut each other."
+        )
+
+
+# ----------------------------------------------------------------------------------------------- a clip's frames
+class TimeAxis:
+    """Where a batch of the host keeps its frames: `(N * B, C, T, H, W)`, or frames as batch `(N * T, C, H, W)`.
+
+    N counts the prompts that run together. Raises ValueError for a MODEL without a time axis.
+    """
+
+    def __init__(self, x: Tensor, prompts: int) -> None:
+        self.size, self.prompts, self.as_batch = x.shape[0], prompts, x.ndim == 4
+        self.frames = x.shape[2] if x.ndim == 5 else x.shape[0] // prompts
+        if x.ndim not in (4, 5) or (self.as_batch and self.frames < 2):
+            raise ValueError(
+                f"the LATENT has the shape {tuple(x.shape)}, which has no frames to cut or to roll. Give the sampler a "
+                "clip: a video latent, or a batch of frames for an image MODEL."
+            )
+
+    def clip(self, x: Tensor, prompts: int) -> Tensor:
+        """As `(N * B, C, T, H, W)`, a view."""
+        return x.unflatten(0, (prompts, -1)).transpose(1, 2) if self.as_batch else x
+
+    def batch(self, x: Tensor) -> Tensor:
+        """A clip as the host has it."""
+        return x.transpose(1, 2).flatten(0, 1) if self.as_batch else x
+
+    def rows(self, x: Tensor, rows: list[int]) -> Tensor:
+        """The clips of these prompts. `(N * B, ...) -> (len(rows) * B, ...)`"""
+        return x if len(rows) == self.prompts else x.unflatten(0, (self.prompts, -1))[rows].flatten(0, 1)
+
+    def spread(self, x: Tensor, rows: list[int]) -> Tensor:
+        """The inverse of `rows`, zeros for the others."""
+        if len(rows) == self.prompts:
+            return x
+        whole = x.new_zeros(self.prompts, x.shape[0] // len(rows), *x.shape[1:])
+        whole[rows] = x.unflatten(0, (len(rows), -1))
+        return whole.flatten(0, 1)
+
+    def cut(self, value: Any, frames: Tensor, rows: list[int]) -> Any:
+        """The window's frames of these prompts, in whatever tensor, list or dict has them; else as it is."""
+        if isinstance(value, dict):
+            return {name: self.cut(v, frames, rows) for name, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.cut(v, frames, rows) for v in value)
+        if not torch.is_tensor(value) or value.ndim == 0:
+            return value
+        if value.shape[0] == self.size:  # per prompt, and per frame where frames are the batch
+            value = self.rows(value, rows)
+            if self.as_batch:
+                value = (
+                    value.unflatten(0, (len(rows), -1)).index_select(1, frames.to(value.device)).flatten(0, 1)
+                )
+        if not self.as_batch:
+            value = cut(value, frames, self.frames)
+        return value
+
+
+def apply(
+    executor: Any,
+    x: Tensor,
+    t: Tensor,
+    c_concat: Tensor | None = None,
+    c_crossattn: Tensor | None = None,
+    control: Any = None,
+    transformer_options: dict | None = None,
+    **conds: Any,
+) -> Tensor:
+    """The MODEL's x0, fused from windows of frames. A prompt that is for other frames is not run."""
+    options = transformer_options or {}
+    setting: Control = options.get(KEY, Control())
+    if setting.windows == Windows() and not options.get(LIVE):
+        return executor(x, t, c_concat, c_crossattn, control, options, **conds)
+
+    prompts = options.get("cond_or_uncond", [0])
+    uuids = options.get("uuids", [None] * len(prompts))
+    live = [options.get(LIVE, {}).get(uuid) for uuid in uuids]
+    axis = TimeAxis(x, len(prompts))
+    spec = getattr(executor.class_obj, "lumiere", None)
+
+    def one(part: Tensor, frames: Tensor) -> Tensor:
+        check_interrupt()
+        rows = [i for i, shown in enumerate(live) if shown is None or bool(shown[frames.cpu()].any())]
+        if not rows:
+            return torch.zeros_like(part)
+        given = {"t": t, "c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **conds}
+        given = axis.cut(given, frames, rows)
+        chosen = {"cond_or_uncond": [prompts[i] for i in rows], "uuids": [uuids[i] for i in rows]}
+        named = [given.pop(name) for name in ("t", "c_concat", "c_crossattn", "control")]
+        out = axis.clip(
+            executor(axis.batch(axis.rows(part, rows)), *named, {**options, **chosen}, **given), len(rows)
+        )
+        return axis.spread(out, rows)
+
+    level = float(t.flatten()[0]) if setting.windows.roll is not None else 0.0
+    parts = setting.windows.parts(axis.frames, level, spec.temporal.time_factor if spec else 1)
+    return axis.batch(fuse(one, axis.clip(x, len(prompts)), parts, setting.each))
+
+
+def note_live(
+    executor: Any, model: Any, conds: list, x: Tensor, timestep: Tensor, model_options: dict
+) -> Any:
+    """Tell `apply` for which frames each prompt is, as the prompts' own masks say."""
+    entries = (
+        entry for prompt in conds for entry in prompt or () if "mask" in entry and "default" not in entry
+    )
+    live = {entry["uuid"]: frames_shown(entry["mask"], x) for entry in entries}
+    live = {uuid: shown for uuid, shown in live.items() if shown is not None}
+    if live:
+        options = {**model_options.get("transformer_options", {}), LIVE: live}
+        model_options = {**model_options, "transformer_options": options}
+    return executor(model, conds, x, timestep, model_options)
+
+
+def frames_shown(mask: Tensor, x: Tensor) -> Tensor | None:
+    """The frames `(T,)` in which a prompt's mask is not empty; None for a mask that is the same in all of them.
+
+    x `(B, C, T, H, W)` with a mask `(1, T, H, W)`, or frames as batch `(T, C, H, W)` with a mask `(T, H, W)`.
+    """
+    over_time = mask[0] if x.ndim == 5 and mask.ndim == 4 else mask
+    frames = x.shape[2] if x.ndim == 5 else x.shape[0]
+    if over_time.ndim != 3 or over_time.shape[0] != frames or frames < 2:
+        return None
+    return (over_time.flatten(1).amax(dim=1) > 0).cpu()
+
+
+def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
+    """Reserve memory for one window, and for the dozen whole clips that sampler and host hold (measured: 13)."""
+    refuse_core_windows(kwargs.get("model_options") or patcher.model_options)
+    shape, window = list(noise_shape), control_of(patcher.model_options).windows.window
+    if window and len(shape) in (4, 5):
+        axis = 2 if len(shape) == 5 else 0
+        seen = [min(window, n) if i == axis else n for i, n in enumerate(shape)]
+        one_frame = patcher.model.memory_required(seen) / seen[axis]
+        canvas = math.ceil(7 * 4 * math.prod(shape) / one_frame)  # the host doubles it for two prompts
+        shape[axis] = min(shape[axis], window + canvas)
+    return executor(patcher, shape, *args, **kwargs)
+
+
+def start(
+    executor: Any, wrapped: Any, sigmas: Tensor, extra: dict, callback: Any, noise: Tensor, *rest: Any
+) -> Any:
+    """Let windows share their noise, before the sampler sees it."""
+    control = control_of(extra.get("model_options", {}))
+    window, overlap = control.windows.window, control.windows.overlap
+    if control.free_noise and window and noise.ndim in (4, 5):
+        axis = TimeAxis(noise, 1)
+        noise = axis.batch(free_noise(axis.clip(noise, 1), window, overlap))
+    return executor(wrapped, sigmas, extra, callback, noise, *rest)
+
+
+# ------------------------------------------------------------------------------------------------------ guidance
+def predict(
+    executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
+) -> Any:
+    """Outside its interval guidance is off, at half the cost: the negative prompt is not run."""
+    guider = executor.class_obj
+    interval, scales = control_of(guider.model_options).interval, {}
+    if interval != Control().interval:
+        sampling, sigma = guider.inner_model.model_sampling, float(timestep.flatten()[0])
+        if not sampling.percent_to_sigma(interval[1]) <= sigma <= sampling.percent_to_sigma(interval[0]):
+            scales = {
+                name: getattr(guider, name) for name in ("cfg", "cfg1", "cfg2") if hasattr(guider, name)
+            }
+    try:
+        for name in scales:
+            setattr(guider, name, 1.0)
+        return executor(x, timestep, model_options or {}, seed)
+    finally:
+        for name, scale in scales.items():
+            setattr(guider, name, scale)
+
+
+def finish(args: dict[str, Any]) -> Tensor:
+    """Rescale and threshold the x0 of the whole clip; frames as batch are one clip."""
+    setting, x0, reference = control_of(args["model_options"]), args["denoised"], args["cond_denoised"]
+    as_clip = (lambda v: v[None]) if x0.ndim == 4 else (lambda v: v)
+    out = as_clip(x0)
+    if setting.rescale and args["cond_scale"] != 1:
+        out = rescaled(out, as_clip(reference), setting.rescale)
+    if setting.quantile:
+        out = thresholded(out, setting.quantile)
+    return out[0] if x0.ndim == 4 else out

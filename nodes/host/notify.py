@@ -1,0 +1,33 @@
+"""What a node says to the artist while it runs, and whether the artist has said stop."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import comfy.model_management
+
+
+def check_interrupt() -> None:
+    """Raises in it what ends a run, where the artist has cancelled."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def show_here(text: str) -> None:
+    """Show a sentence on the node that is running."""
+    try:
+        from server import PromptServer
+
+        show_text(PromptServer.instance.last_node_id, text)
+    except (ImportError, AttributeError):
+        logging.warning("Lumiere: %s", text)
+
+
+def show_text(node_id: Any, text: str) -> None:
+    """Show a sentence on a node, until the next one. Hosts without that get it in their log."""
+    try:
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, str(node_id))
+    except (ImportError, AttributeError):
+        logging.info("Lumiere: %s", text)

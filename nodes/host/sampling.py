@@ -1,0 +1,164 @@
+"""Sampling in the host: the engine's samplers as the host's, progress, previews and interrupts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ...lumiere_core.config import replace
+from ...lumiere_core.diffusion.process import augmented, check_noise_level
+from ...lumiere_core.diffusion.samplers import SAMPLERS
+from ...lumiere_core.model.unet import check_size
+from .clip import empty_prompt
+from .controls import control_of, controlled
+from .notify import check_interrupt
+from .preview import ClipPreview
+
+# How much smaller than pixels an empty latent says it is; older hosts do not know these.
+RATIOS = set(inspect.signature(comfy.sample.fix_empty_latent_channels).parameters) - {"model", "latent_image"}
+
+
+def host_sampler(name: str) -> Any:
+    """One of the engine's samplers as the host's SAMPLER."""
+
+    def run(
+        model: Callable[..., Tensor],
+        x: Tensor,
+        sigmas: Tensor,
+        extra_args: dict | None = None,
+        callback: Callable[[dict], None] | None = None,
+        disable: bool | None = None,
+    ) -> Tensor:
+        now = x
+
+        def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
+            nonlocal now
+            check_interrupt()
+            now = noisy
+            return model(noisy, sigma * noisy.new_ones([noisy.shape[0]]), **(extra_args or {}))
+
+        def report(step: int, x0: Tensor) -> None:
+            if callback:
+                callback(
+                    {"i": step, "denoised": x0, "x": now, "sigma": sigmas[step], "sigma_hat": sigmas[step]}
+                )
+
+        return SAMPLERS[name](denoise, x, sigmas, report)
+
+    return comfy.samplers.KSAMPLER(run)
+
+
+def noise_levels(model: Any, steps: int) -> Tensor:
+    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "sgm_uniform", steps)
+
+
+class WindowProgress:
+    """Progress by windows, and a preview of the whole canvas after each step."""
+
+    def __init__(self, model: Any, total: int) -> None:
+        self.bar, self.done = comfy.utils.ProgressBar(total), 0
+        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.clip = ClipPreview(model)
+
+    def window(self, *_: int) -> None:
+        self.done += 1
+        self.bar.update_absolute(self.done)
+
+    def step(self, step: int, x0: Tensor, x: Tensor, total: int) -> None:
+        if self.previewer:
+            preview = self.previewer.decode_latent_to_preview_image("JPEG", x0)
+            self.bar.update_absolute(self.done, preview=preview)
+        self.clip.step(step, x0, x, total)
+
+
+def sample_clip(
+    model: Any, positive: Any, negative: Any, latent: dict, seed: int, steps: int, cfg: float, sampler: str
+) -> dict:
+    """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels."""
+    ratios = {name: latent[name] for name in RATIOS if name in latent}
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
+    progress, clip = latent_preview.prepare_callback(model, steps), ClipPreview(model)
+
+    def step(*state: Any) -> None:
+        progress(*state)
+        clip.step(*state)
+
+    out = comfy.sample.sample_custom(
+        model,
+        comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
+        cfg,
+        host_sampler(sampler),
+        noise_levels(model, steps),
+        positive,
+        negative,
+        samples,
+        noise_mask=latent.get("noise_mask"),
+        callback=step,
+        seed=seed,
+    )
+    kept = {name: value for name, value in latent.items() if name not in RATIOS}
+    return {**kept, "samples": out}
+
+
+def upscale_condition(
+    model: Any, clip: Tensor, noise_level: float, seed: int
+) -> tuple[dict[str, Any], Tensor]:
+    """What a super-resolution MODEL is given beside the prompt, and an empty canvas for it. Raises ValueError.
+
+    clip `(1, 3, T, H, W)` in [-1, 1]; the canvas is `(1, 3, T, 4H, 4W)`.
+    """
+    spec = getattr(model.model, "lumiere", None)
+    if spec is None or spec.kind != "ssr":
+        raise ValueError(
+            "the MODEL is not a Lumiere super-resolution model. Choose an SSR model in Load Lumiere Model."
+        )
+    check_noise_level(noise_level)
+    _, _, frames, height, width = clip.shape
+    check_size("width", width, spec.unet.size_multiple // spec.scale)
+    check_size("height", height, spec.unet.size_multiple // spec.scale)
+    condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
+    return condition, torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
+
+
+def with_options(conditioning: list, options: dict[str, Any]) -> list:
+    """CONDITIONING with these options added to each entry."""
+    return [[rows, {**given, **options}] for rows, given in conditioning]
+
+
+def enlarge_clip(
+    model: Any,
+    positive: Any,
+    clip: Tensor,
+    seed: int,
+    steps: int,
+    window: int,
+    overlap: int,
+    noise_level: float,
+) -> Tensor:
+    """The engine's `upscale` over the host's MODEL: `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`. Raises ValueError."""
+    condition, canvas = upscale_condition(model, clip, noise_level, seed)
+    positive = with_options(empty_prompt(model) if positive is None else positive, condition)
+    # A closed loop stays one: its roll is kept, only the windows are this node's own.
+    windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
+    progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
+    return comfy.sample.sample_custom(
+        controlled(model, windows=windows, free_noise=False, each=progress.window),
+        comfy.sample.prepare_noise(canvas, seed),
+        1.0,
+        host_sampler("dpmpp_2m"),
+        noise_levels(model, steps),
+        positive,
+        positive,
+        canvas,
+        callback=progress.step,
+        seed=seed,
+    )

@@ -1,0 +1,53 @@
+"""The VAE of our pixel models, which have no latent of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..tensors import clip_of, image_of
+
+
+class PixelVAE:
+    """The VAE of a pixel model: it only changes layout, exactly. Answers the core nodes that encode and decode."""
+
+    latent_channels = 3
+    latent_dim = 3
+    downscale_ratio = upscale_ratio = 1
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """IMAGE -> LATENT samples `(1, 3, T, H, W)`."""
+        return clip_of(pixels)
+
+    def decode(self, samples: Tensor, *_: Any, **__: Any) -> Tensor:
+        """LATENT samples `(B, 3, T, H, W)` -> `(B, T, H, W, 3)`; core VAEDecode joins B and T."""
+        if samples.ndim == 4:
+            samples = samples[:, :, None]
+        if samples.ndim != 5 or samples.shape[1] != 3:
+            raise ValueError(
+                f"this LATENT has the shape {tuple(samples.shape)}, but the Lumiere mini VAE decodes clips of "
+                "3 channels. Decode it with the VAE of the model that made it."
+            )
+        return torch.stack([image_of(one[None]) for one in samples])
+
+    def encode_tiled(self, pixels: Tensor, *_: Any, **__: Any) -> Tensor:
+        return self.encode(pixels)
+
+    def decode_tiled(self, samples: Tensor, *_: Any, **__: Any) -> Tensor:
+        return self.decode(samples)
+
+    def spacial_compression_decode(self) -> int:
+        return 1
+
+    spacial_compression_encode = spacial_compression_decode
+
+    def temporal_compression_decode(self) -> None:
+        return None
+
+    def throw_exception_if_invalid(self) -> None:
+        pass
+
+    def get_sd(self) -> dict[str, Tensor]:
+        return {"pixel_space_vae": torch.tensor(1.0)}

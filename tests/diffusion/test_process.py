@@ -1,0 +1,190 @@
+"""The diffusion process: noise levels, how a clip is noised, and what a network predicts turned into the clip."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lumiere_core.config import DiffusionSpec
+from lumiere_core.diffusion.process import (
+    PREDICTIONS,
+    TABLE,
+    Denoiser,
+    from_v,
+    noised,
+    sigma_of,
+    time_of,
+    uniform,
+    v_target,
+)
+
+SHIFTS = (1.0, 2.0, 4.0)
+
+
+def clip_and_noise(dtype=torch.float64):
+    torch.manual_seed(0)
+    return torch.randn(1, 3, 4, 2, 2, dtype=dtype), torch.randn(1, 3, 4, 2, 2, dtype=dtype)
+
+
+@pytest.mark.parametrize("t", [0.001, 0.25, 0.5, 0.75, 0.999])
+def test_v_holds_the_clip_at_every_time(t):
+    x0, eps = clip_and_noise()
+    t = torch.tensor(t, dtype=torch.float64)
+    noisy, v = noised(x0, eps, t), v_target(x0, eps, t)
+    sigma = sigma_of(t)
+    x = noisy * (1 + sigma**2).sqrt()  # outside the network a clip is x0 + sigma noise
+    torch.testing.assert_close(x, x0 + sigma * eps)
+    torch.testing.assert_close(from_v(v, x, sigma), x0)
+
+
+def test_v_turns_from_the_noise_to_minus_the_clip():
+    x0, eps = clip_and_noise()
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    for t, noisy, v in ((zero, x0, eps), (one, eps, -x0)):
+        torch.testing.assert_close(noised(x0, eps, t), noisy)
+        torch.testing.assert_close(v_target(x0, eps, t), v)
+
+
+@pytest.mark.parametrize("pair", [noised, v_target])
+def test_a_time_is_broadcast_over_its_clip(pair):
+    x0, eps = torch.randn(2, 1, 3, 4, 4), torch.randn(2, 1, 3, 4, 4)
+    t = torch.tensor([0.1, 0.9])
+    both = pair(x0, eps, t.view(-1, 1, 1, 1, 1))
+    for i in range(2):
+        torch.testing.assert_close(both[i], pair(x0[i], eps[i], t[i]))
+
+
+@pytest.mark.parametrize("sigma", [0.01, 1.0, 30.0, 955.0])
+def test_the_algebra_is_the_hosts(sigma):
+    """ComfyUI's V_PREDICTION with sigma_data 1."""
+    x, v = clip_and_noise()
+    s = torch.tensor(sigma, dtype=torch.float64)
+    host = x * 1.0**2 / (s**2 + 1.0**2) - v * s * 1.0 / (s**2 + 1.0**2) ** 0.5
+    torch.testing.assert_close(from_v(v, x, s), host)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
+def test_eps_v_and_x0_say_the_same(sigma):
+    x0, eps = clip_and_noise()
+    s = torch.tensor(sigma, dtype=torch.float64)
+    x = x0 + s * eps
+    alpha = 1 / (1 + s**2).sqrt()
+    said = {"x0": x0, "eps": eps, "v": alpha * eps - s * alpha * x0}
+    for name, value in said.items():
+        torch.testing.assert_close(PREDICTIONS[name](value, x, s), x0)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
+def test_a_network_that_is_right_gives_the_clip(prediction, sigma):
+    x0, eps = clip_and_noise(torch.float32)
+    told = {}
+
+    def network(noisy, t, context):
+        told.update(noisy=noisy, t=t, context=context)
+        alpha, s = torch.cos(math.pi / 2 * t), torch.sin(math.pi / 2 * t)
+        return {"x0": x0, "eps": eps, "v": alpha * eps - s * x0}[prediction]
+
+    denoise = Denoiser(network, DiffusionSpec(prediction=prediction, shift=4.0))
+    context = torch.ones(1, 2, 3)
+    out = denoise(x0 + sigma * eps, torch.tensor(sigma), context=context, condition=None)
+    torch.testing.assert_close(out, x0, atol=1e-4 * max(1, sigma), rtol=1e-4)
+    # The network sees a clip of variance 1 and the true time, whatever the shift.
+    torch.testing.assert_close(told["noisy"], (x0 + sigma * eps) / (1 + sigma**2) ** 0.5)
+    torch.testing.assert_close(told["t"], time_of(torch.tensor([sigma])))
+    assert torch.equal(told["context"], context)
+
+
+def test_the_network_runs_in_its_dtype_and_the_clip_stays_float32():
+    seen = []
+
+    def network(noisy, t, context):
+        seen.extend([noisy.dtype, t.dtype, context.dtype])
+        return noisy
+
+    denoise = Denoiser(network, DiffusionSpec(), torch.bfloat16)
+    out = denoise(torch.ones(1, 3, 1, 2, 2), 1.0, context=torch.ones(1, 2, 3))
+    assert seen == [torch.bfloat16, torch.float32, torch.bfloat16]  # time is too fine for half precision
+    assert out.dtype == torch.float32
+
+
+def test_each_clip_may_have_its_own_noise_level():
+    network = lambda noisy, t, context: noisy * t.view(-1, 1, 1, 1, 1)  # noqa: E731
+    denoise = Denoiser(network, DiffusionSpec())
+    x, sigma, context = torch.randn(2, 3, 1, 2, 2), torch.tensor([0.3, 5.0]), torch.zeros(2, 1, 1)
+    both = denoise(x, sigma, context=context)
+    for i in range(2):
+        torch.testing.assert_close(both[i : i + 1], denoise(x[i : i + 1], sigma[i], context=context[:1]))
+
+
+def test_a_prediction_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="prediction is 'flow', but it has to be one of v, eps, x0"):
+        Denoiser(None, DiffusionSpec(prediction="flow"))
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_time_and_noise_level_are_each_others_inverse(shift):
+    u = torch.linspace(0.001, 0.999, 99, dtype=torch.float64)
+    torch.testing.assert_close(time_of(sigma_of(u, shift), shift), u)
+
+
+def test_half_way_there_is_as_much_noise_as_picture():
+    assert sigma_of(torch.tensor(0.5)).item() == pytest.approx(1)
+    assert time_of(torch.tensor(1.0)).item() == pytest.approx(0.5)
+
+
+def test_sigma_is_the_ratio_of_the_cosine_process():
+    t = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    torch.testing.assert_close(sigma_of(t), torch.sin(math.pi * t / 2) / torch.cos(math.pi * t / 2))
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_shift_only_spaces_the_steps(shift):
+    """The level at a spaced time is a level of the same process: the network is told its true time."""
+    u = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
+    sigma = sigma_of(u, shift)
+    torch.testing.assert_close(sigma_of(time_of(sigma)), sigma)
+    torch.testing.assert_close(sigma, shift * sigma_of(u))
+    assert (time_of(sigma) >= u - 1e-12).all()  # a clip spends more of its steps in noise than a picture
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 50])
+def test_steps_fall_from_the_largest_level_to_zero(steps, shift):
+    spec = DiffusionSpec(shift=shift)
+    sigmas = uniform(steps, spec)
+    assert len(sigmas) == steps + 1 and sigmas.dtype == torch.float32
+    assert sigmas[0].item() == pytest.approx(spec.sigma_max, rel=1e-5)
+    assert sigmas[-1] == 0
+    assert (sigmas[1:] < sigmas[:-1]).all()
+
+
+def test_steps_are_equal_in_spaced_time():
+    spec = DiffusionSpec(shift=2.0)
+    u = time_of(uniform(10, spec)[:-1].double(), 2.0)
+    gaps = u[:-1] - u[1:]
+    torch.testing.assert_close(gaps, gaps[:1].expand_as(gaps), atol=1e-6, rtol=1e-4)
+    # As the host has it: from the largest level to the smallest, which is one part of a thousand, left out.
+    assert gaps[0].item() == pytest.approx(u[0].item() * (1 - 1 / TABLE) / 10, rel=1e-4)
+
+
+def test_editing_starts_down_the_same_levels():
+    spec = DiffusionSpec(shift=2.0)
+    whole = uniform(10, spec)
+    assert torch.equal(uniform(10, spec, strength=1.0), whole)
+    assert torch.equal(uniform(10, spec, strength=0.6), whole[4:])
+    assert torch.equal(uniform(10, spec, strength=0.01), whole[-2:])  # one step at least
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_no_steps_are_refused(steps):
+    with pytest.raises(ValueError, match=rf"steps is {steps}, but sampling takes at least 1\. Try 20\."):
+        uniform(steps, DiffusionSpec(steps=20))
+
+
+@pytest.mark.parametrize("strength", [0, -0.5, 1.2])
+def test_a_strength_that_is_none_is_refused(strength):
+    with pytest.raises(ValueError, match=rf"strength is {strength:g}, but .*Try 0\.6"):
+        uniform(10, DiffusionSpec(), strength)

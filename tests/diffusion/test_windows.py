@@ -1,0 +1,198 @@
+"""Temporal MultiDiffusion: windows that cover a clip and are fused at every step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lumiere_core.diffusion.windows import (
+    Windows,
+    cut,
+    free_noise,
+    fuse,
+    shift_of,
+    starts,
+    starts_around,
+    triangle,
+    windowed,
+)
+
+SIGMA = torch.tensor(2.0)
+
+
+@pytest.mark.parametrize("window", [1, 3, 8, 16])
+def test_windows_cover_every_frame_and_the_last_ends_on_the_last_frame(window):
+    for frames in range(1, 50):
+        for overlap in range(window):
+            places = starts(frames, window, overlap)
+            ends = [s + min(window, frames) for s in places]
+            assert places[0] == 0 and ends[-1] == frames
+            assert all(e - s >= overlap for e, s in zip(ends, places[1:], strict=False))
+
+
+def test_the_paper_s_overlap_of_2_is_mixed_two_thirds_to_one_third():
+    (_, a), (frames, b) = Windows(8, 2).parts(14)
+    assert frames.tolist() == list(range(6, 14))
+    torch.testing.assert_close(a[-2:], torch.tensor([2 / 3, 1 / 3]))
+    torch.testing.assert_close(b[:2], torch.tensor([1 / 3, 2 / 3]))
+
+
+@pytest.mark.parametrize("weights", ["triangle", "flat"])
+@pytest.mark.parametrize("around", [{}, {"closed": True}, {"roll": 3}])
+def test_the_shares_of_a_frame_add_up_to_one(weights, around):
+    sizes = ((80, 16, 2), (9, 4, 3), (33, 10, 9)) + (() if "closed" in around else ((5, 8, 0), (6, None, 0)))
+    for frames, window, overlap in sizes:
+        total = torch.zeros(frames)
+        for covered, share in Windows(window, overlap, weights, **around).parts(frames, 1.5, multiple=4):
+            total.index_add_(0, covered, share)
+        torch.testing.assert_close(total, torch.ones(frames))
+    assert triangle(5).tolist() == [1, 2, 3, 2, 1]
+
+
+def test_windows_that_agree_come_back_unchanged():
+    target, x = torch.randn(1, 3, 23, 4, 4), torch.randn(1, 3, 23, 4, 4)
+    out = fuse(lambda part, frames: target[:, :, frames], x, Windows(8, 3).parts(23))
+    torch.testing.assert_close(out, target, atol=1e-6, rtol=0)
+
+
+def frame_local(x, sigma, scale, **_):
+    return (x * scale).tanh() / sigma
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize(
+    "windows",
+    [Windows(), Windows(8, 2), Windows(8, 2, "flat", closed=True), Windows(roll=5), Windows(8, 2, roll=5)],
+)
+def test_a_denoiser_that_looks_at_single_frames_does_not_notice_windows_nor_a_loop(device, windows):
+    x, scale = torch.randn(2, 3, 21, 4, 4), torch.rand(2, 1, 21, 1, 1)
+    out = windowed(frame_local, windows, device, multiple=4)(x, SIGMA, scale=scale)
+    torch.testing.assert_close(out, frame_local(x, SIGMA, scale), atol=1e-6, rtol=0)
+
+
+def test_a_streamed_clip_equals_the_one_in_memory(tiny):
+    context = tiny.text.encode(["a red balloon"])
+    x, t = torch.randn(1, 3, 12, 8, 8), torch.tensor(0.5)
+
+    def network(part, sigma, context):
+        return tiny.network(part, sigma.expand(1), context)
+
+    in_memory = windowed(network, Windows(8, 2))(x, t, context=context)
+    streamed = windowed(network, Windows(8, 2), "cpu")(x, t, context=context)
+    torch.testing.assert_close(streamed, in_memory, atol=1e-6, rtol=0)
+
+
+def test_what_has_the_time_axis_is_cut_and_nothing_else():
+    seen = []
+
+    def call(x, sigma, low_res, context):
+        seen.append((x.shape[2], low_res.shape[2], context.shape))
+        return x
+
+    condition = {"low_res": torch.zeros(1, 3, 10, 2, 2), "context": torch.zeros(1, 10, 4)}
+    done = []
+    denoise = windowed(call, Windows(4, 1), each=lambda *progress: done.append(progress))
+    denoise(torch.zeros(1, 3, 10, 8, 8), SIGMA, **condition)
+    assert seen == [(4, 4, (1, 10, 4))] * 3
+    assert done == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_window_longer_than_the_clip_is_one_window():
+    assert starts(5, 16, 15) == [0]
+    assert len(Windows(16, 2).parts(5)) == 1
+    with pytest.raises(ValueError, match="clip has 5 frames and the window 16"):
+        Windows(16, 2, closed=True).parts(5)
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap", "words"), [(0, 0, "window is 0"), (4, 4, "overlap is 4"), (4, -1, "-1")]
+)
+def test_windows_that_cannot_be_are_refused_with_the_number(window, overlap, words):
+    with pytest.raises(ValueError, match=words):
+        Windows(window, overlap).parts(20)
+
+
+def test_weights_with_no_row_are_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match="'round'.*triangle, flat"):
+        Windows(8, 2, "round").parts(20)
+
+
+def test_windows_round_the_end_leave_no_frame_at_a_border_alone():
+    for frames, window, overlap in ((80, 16, 4), (33, 10, 3), (20, 8, 1)):
+        places = starts_around(frames, window, overlap)
+        gaps = [(b - a) % frames for a, b in zip(places, [*places[1:], places[0]], strict=True)]
+        assert sum(gaps) == frames and max(gaps) <= window - overlap
+    (last, _) = Windows(8, 2, closed=True).parts(20)[-1]
+    assert 19 in last and 0 in last
+
+
+def test_a_loop_begins_elsewhere_at_every_noise_level_and_a_sampler_may_ask_again():
+    shifts = [shift_of(7, sigma, 80) for sigma in (955.0, 40.0, 3.2, 1.1, 0.4, 0.02)]
+    assert len(set(shifts)) > 4 and shifts == [shift_of(7, s, 80) for s in (955.0, 40.0, 3.2, 1.1, 0.4, 0.02)]
+    assert shifts != [shift_of(8, s, 80) for s in (955.0, 40.0, 3.2, 1.1, 0.4, 0.02)]
+
+
+def test_a_loop_of_any_length_is_filled_with_its_own_beginning():
+    ((frames, share),) = Windows(roll=1).parts(10, 2.0, multiple=4)
+    assert len(frames) == 12 and frames[10:].tolist() == frames[:2].tolist()
+    assert share.tolist() == [1.0] * 10 + [0.0] * 2
+    ((frames, _),) = Windows(roll=1).parts(12, 2.0, multiple=4)
+    assert sorted(frames.tolist()) == list(range(12))
+
+
+def test_a_network_that_knows_no_ends_makes_a_loop_that_does_not_depend_on_the_roll():
+    def circular(x, sigma):
+        return (x + x.roll(1, 2) + x.roll(-1, 2)) / sigma
+
+    x = torch.randn(1, 3, 12, 4, 4)
+    out = windowed(circular, Windows(roll=4))(x, SIGMA)
+    torch.testing.assert_close(out, circular(x, SIGMA), atol=1e-6, rtol=0)
+
+
+def test_shared_noise_is_the_first_window_s_in_other_orders_and_every_window_has_all_of_it():
+    noise = torch.randn(1, 2, 23, 3, 3)
+    shared = free_noise(noise, 8, 2)
+    assert torch.equal(shared[:, :, :8], noise[:, :, :8]) and not torch.equal(shared, noise)
+    frames = [shared[0, :, i].flatten().tolist() for i in range(23)]
+    assert all(frame in frames[:8] for frame in frames)
+    for start in starts(20, 8, 2):
+        assert len({tuple(frame) for frame in frames[start : start + 8]}) == 8, "no frame twice in a window"
+    assert torch.equal(free_noise(noise, 8, 2), shared) and torch.equal(free_noise(noise, 30, 2), noise)
+
+
+def test_only_whole_clips_are_cut():
+    frames = torch.tensor([3, 1])
+    assert cut(torch.arange(10).view(1, 1, 10, 1, 1), frames, 10).flatten().tolist() == [3, 1]
+    several = torch.arange(10).view(1, 1, 1, 10, 1, 1).expand(2, 3, 4, 10, 1, 1)
+    assert cut(several, frames, 10)[1, 2, 3].flatten().tolist() == [3, 1]
+    short, number = torch.zeros(1, 1, 9, 1, 1), 0.5
+    assert cut(short, frames, 10) is short and cut(number, frames, 10) is number
+
+
+def test_an_interrupt_comes_out_at_the_window_it_was_raised_in():
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        fuse(
+            lambda part, _: calls.append(1) or part,
+            torch.zeros(1, 3, 40, 2, 2),
+            Windows(8, 2).parts(40),
+            stop,
+        )
+    assert len(calls) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_long_clip_takes_no_more_of_the_gpu_than_a_short_one():
+    def peak(frames: int) -> int:
+        torch.cuda.reset_peak_memory_stats()
+        x = torch.randn(1, 3, frames, 64, 64)
+        out = windowed(frame_local, Windows(8, 2), "cuda")(x, SIGMA, scale=torch.tensor(2.0))
+        assert out.device.type == "cpu"
+        torch.testing.assert_close(out, frame_local(x, SIGMA, 2.0), atol=1e-5, rtol=0)
+        return torch.cuda.max_memory_allocated()
+
+    assert peak(160) == peak(16)

@@ -1,0 +1,191 @@
+"""Clips in files: whole, tagged, described, and never half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+
+from lumiere_core.media.files import (
+    FORMATS,
+    describe,
+    from_pixels,
+    png_bytes,
+    read_clip,
+    read_comment,
+    to_pixels,
+    write_clip,
+    write_image,
+)
+
+FACTS = {"prompt": "a red balloon", "seed": 7, "weights": {"base": "abc123"}}
+
+
+def ramp(frames: int = 6, height: int = 32, width: int = 64) -> torch.Tensor:
+    """Grey from black to white, a little brighter each frame."""
+    row = torch.linspace(-1, 0.9, width)
+    return torch.stack([row + 0.1 * t / frames for t in range(frames)])[None, :, None].expand(
+        3, -1, height, -1
+    )
+
+
+def probe(path) -> str:
+    run = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, check=False)
+    return run.stderr.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_grey_ramp_survives_within_2_of_255(tmp_path, suffix):
+    clip = ramp()
+    again, fps = read_clip(write_clip(tmp_path / f"clip{suffix}", clip, 16))
+    assert again.shape == clip.shape and fps == 16
+    difference = np.abs(to_pixels(again).astype(int) - to_pixels(clip).astype(int))
+    assert difference.mean() < 2 and np.percentile(difference, 99) <= 2
+
+
+def test_an_mp4_plays_in_a_browser_and_says_which_colours_it_means(tmp_path):
+    told = probe(write_clip(tmp_path / "clip.mp4", ramp(), 16))
+    assert "h264" in told and "yuv420p(tv, bt709" in told and "16 fps" in told
+
+
+@pytest.mark.parametrize("colour", [(200, 30, 30), (20, 170, 60), (40, 60, 220)])
+def test_colours_come_back(tmp_path, colour):
+    pixels = np.broadcast_to(np.array(colour, np.uint8), (4, 16, 16, 3))
+    again, _ = read_clip(write_clip(tmp_path / "clip.mp4", from_pixels(pixels.copy()), 16))
+    assert np.abs(to_pixels(again).astype(int) - pixels).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_the_comment_says_ai_generated_first_and_then_how(tmp_path, suffix):
+    comment = read_comment(write_clip(tmp_path / f"clip{suffix}", ramp(), 16, FACTS))
+    assert comment.startswith("AI-generated")
+    assert all(word in comment for word in ("a red balloon", '"seed": 7', "abc123"))
+    assert comment == describe(FACTS)
+
+
+def test_a_gif_has_its_frames_its_rate_and_its_comment(tmp_path):
+    path = write_clip(tmp_path / "clip.gif", ramp(16), 16, FACTS)
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    assert frames == 16 and seconds == pytest.approx(1, abs=0.1)
+    assert b"AI-generated" in path.read_bytes() and b"abc123" in path.read_bytes()
+
+
+def test_a_name_without_ending_is_a_folder_of_pictures(tmp_path):
+    clip = ramp(3)
+    folder = write_clip(tmp_path / "frames", clip, 16, FACTS)
+    files = sorted(folder.iterdir())
+    assert [f.name for f in files] == ["00000.png", "00001.png", "00002.png"]
+    assert b"iTXt" in files[0].read_bytes() and b"AI-generated" in files[0].read_bytes()
+    import cv2
+
+    assert np.array_equal(cv2.imread(str(files[2]))[..., ::-1], to_pixels(clip)[2])
+
+
+def test_odd_sizes_and_single_frames_are_written(tmp_path):
+    again, _ = read_clip(write_clip(tmp_path / "odd.mp4", ramp(1, 33, 35), 16))
+    assert again.shape == (3, 1, 34, 36)
+
+
+def test_pixels_go_there_and_back():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    assert np.array_equal(to_pixels(from_pixels(pixels)), pixels)
+    assert png_bytes(pixels[0]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "words"),
+    [("clip.avi", 16, r"ends in \.avi.*\.mp4"), ("clip.mp4", 0, "fps is 0"), ("clip.mp4", 999, "fps is 999")],
+)
+def test_what_cannot_be_written_is_refused_in_words(tmp_path, name, fps, words):
+    with pytest.raises(ValueError, match=words):
+        write_clip(tmp_path / name, ramp(), fps)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_and_a_folder_in_the_way_are_refused(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "clip.mp4").mkdir()
+    for name, words in (("full", "has something in it"), ("clip.mp4", "is a folder")):
+        with pytest.raises(ValueError, match=words):
+            write_clip(tmp_path / name, ramp(), 16)
+
+
+def test_a_place_that_cannot_be_written_is_named_and_left_alone(tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(ValueError, match="clip.mp4|file"):
+        write_clip(tmp_path / "file" / "clip.mp4", ramp(), 16)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif"])
+def test_a_full_disk_leaves_the_clip_of_before(tmp_path, name, full_disk):
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    noise = torch.rand(3, 12, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with full_disk(), pytest.raises(ValueError, match="cannot be written"):
+        write_clip(path, noise, 16)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_ctrl_c_in_the_middle_leaves_no_file(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        yield
+        yield
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(imageio_ffmpeg, "write_frames", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_clip(tmp_path / "clip.mp4", ramp(), 16)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"no video at all" * 50])
+def test_what_is_no_video_is_named(tmp_path, data):
+    (tmp_path / "clip.mp4").write_bytes(data)
+    with pytest.raises(ValueError, match="clip.mp4"):
+        read_clip(tmp_path / "clip.mp4")
+    with pytest.raises(ValueError, match="there is no video file"):
+        read_clip(tmp_path / "gone.mp4")
+
+
+def test_a_picture_is_written_whole(tmp_path):
+    image = np.zeros((4, 6, 3), np.uint8)
+    assert write_image(tmp_path / "a" / "x.png", image, "AI-generated.").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_a_prompt_with_quotes_and_signs_is_read_back_as_it_was(tmp_path, suffix):
+    facts = {"prompt": 'a "red" balloon; 100% = #1 \\ über \u6d77'}
+    path = write_clip(tmp_path / f"clip{suffix}", ramp(), 16, facts)
+    assert json.loads(read_comment(path).removeprefix("AI-generated. "))["prompt"] == facts["prompt"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+@pytest.mark.parametrize("frames", [1, 17])
+def test_every_frame_is_there_and_no_more(tmp_path, suffix, frames):
+    path = write_clip(tmp_path / f"clip{suffix}", ramp(frames), 16)
+    assert imageio_ffmpeg.count_frames_and_secs(str(path))[0] == frames
+
+
+def test_a_long_clip_may_be_read_in_part(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", ramp(9), 16)
+    assert torch.equal(read_clip(path, max_frames=5)[0], read_clip(path)[0][:, :5])
+
+
+def test_a_webm_says_which_colours_it_means(tmp_path):
+    told = probe(write_clip(tmp_path / "clip.webm", ramp(), 16))
+    assert "vp9" in told and "yuv420p(tv, bt709" in told and "16 fps" in told
+
+
+def test_an_encoder_that_fails_is_an_error_and_leaves_the_clip_of_before(tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"old")
+    monkeypatch.setitem(FORMATS, ".mp4", {**FORMATS[".mp4"], "output_params": ["-crf", "nonsense"]})
+    with pytest.raises(ValueError, match="clip.mp4 cannot be written"):
+        write_clip(tmp_path / "clip.mp4", ramp(), 16)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]

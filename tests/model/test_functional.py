@@ -1,0 +1,140 @@
+"""Views of clips, and the small functions on them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from lumiere_core.model.functional import (
+    attention,
+    depth_to_space,
+    frames_as_batch,
+    frames_as_time,
+    over_channels,
+    over_time,
+    pad_frames,
+    per_frame,
+    rotary,
+    space_to_depth,
+    timestep_embedding,
+)
+
+
+def channels_last(x: torch.Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def clip() -> torch.Tensor:
+    return torch.randn(2, 6, 5, 4, 3, generator=torch.Generator().manual_seed(0))  # (B, C, T, H, W)
+
+
+def test_frames_go_into_the_batch_and_back(clip):
+    x = frames_as_batch(clip)
+    assert x.shape == (10, 6, 4, 3)
+    assert torch.equal(x, rearrange(clip, "b c t h w -> (b t) c h w"))
+    assert torch.equal(frames_as_time(x, 5), clip)
+
+
+def test_frames_in_the_batch_lie_channels_last_and_come_back_as_a_view(clip):
+    x = frames_as_batch(clip)
+    assert channels_last(x)
+    assert frames_as_time(x, 5).data_ptr() == x.data_ptr()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_over_time_equals_conv1d_at_every_pixel(clip, stride):
+    weight, bias = torch.randn(7, 6, 3), torch.randn(7)
+    x = frames_as_batch(clip)
+    ours = over_time(
+        lambda v: F.conv2d(v, weight[..., None], bias, stride=(stride, 1), padding=(1, 0)), x, clip.shape[2]
+    )
+    pixels = rearrange(clip, "b c t h w -> (b h w) c t")
+    known = F.conv1d(pixels, weight, bias, stride=stride, padding=1)
+    known = rearrange(known, "(b h w) c t -> (b t) c h w", b=2, h=4)
+    torch.testing.assert_close(ours, known, atol=1e-5, rtol=1e-5)
+
+
+def test_convolution_over_time_copies_nothing_but_what_it_computes(clip):
+    x, inside = frames_as_batch(clip), []
+
+    def conv(v):
+        inside.append(v)
+        inside.append(F.conv2d(v, torch.ones(7, 6, 3, 1), padding=(1, 0)))
+        return inside[-1]
+
+    y = over_time(conv, x, clip.shape[2])
+    seen, made = inside
+    assert seen.data_ptr() == x.data_ptr() and seen.shape == (2, 6, 5, 12) and channels_last(seen)
+    assert y.data_ptr() == made.data_ptr() and channels_last(y)
+
+
+def test_a_linear_layer_over_channels_is_a_1x1_convolution_on_a_view(clip):
+    x, weight, seen = frames_as_batch(clip), torch.randn(7, 6), []
+    y = over_channels(lambda v: seen.append(v) or F.linear(v, weight), x)
+    torch.testing.assert_close(y, F.conv2d(x, weight[..., None, None]), atol=1e-5, rtol=1e-5)
+    assert seen[0].data_ptr() == x.data_ptr() and seen[0].is_contiguous()
+    assert channels_last(y)
+
+
+def test_attention_is_a_weighted_mean_head_by_head():
+    q, k, v = torch.randn(3, 2, 4, 6).unbind()
+    by_hand = []
+    for head in range(2):
+        s = slice(3 * head, 3 * head + 3)
+        by_hand.append((q[..., s] @ k[..., s].transpose(1, 2) / 3**0.5).softmax(-1) @ v[..., s])
+    torch.testing.assert_close(attention(q, k, v, 3), torch.cat(by_hand, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_rotary_positions_show_attention_distances_and_no_places():
+    q, k = torch.randn(2, 1, 5, 16).unbind()
+    places = torch.arange(5)
+
+    def scores(shift: int) -> torch.Tensor:
+        return rotary(q, places + shift, 8) @ rotary(k, places + shift, 8).transpose(1, 2)
+
+    torch.testing.assert_close(scores(0), scores(37), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(scores(0), q @ k.transpose(1, 2), atol=1e-2)
+
+
+def test_rotary_positions_turn_and_never_stretch():
+    x = torch.randn(2, 5, 16)
+    turned = rotary(x, torch.arange(5), 8)
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    torch.testing.assert_close(turned[:, 0], x[:, 0])
+
+
+@pytest.mark.parametrize(("frames", "padded"), [(1, 4), (3, 4), (4, 4), (5, 8), (9, 12)])
+def test_a_clip_is_made_longer_by_its_last_frame(frames, padded):
+    x = torch.randn(1, 2, frames, 2, 2)
+    y = pad_frames(x, 4)
+    assert y.shape[2] == padded
+    assert torch.equal(y[:, :, :frames], x)
+    assert torch.equal(y[:, :, frames:], x[:, :, -1:].expand_as(y[:, :, frames:]))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_pixels_go_into_channels_and_back(patch):
+    x = torch.randn(2, 3, 8, 16)
+    grid = space_to_depth(x, patch)
+    assert grid.shape == (2, 3 * patch**2, 8 // patch, 16 // patch)
+    assert torch.equal(depth_to_space(grid, patch), x)
+    assert patch == 1 or channels_last(grid)
+
+
+def test_rows_are_repeated_for_the_frames_of_their_own_clip():
+    rows = torch.tensor([[1.0], [2.0]])
+    assert per_frame(rows, torch.zeros(6, 1, 1, 1)).flatten().tolist() == [1, 1, 1, 2, 2, 2]
+
+
+def test_the_time_embedding_is_that_of_the_published_models():
+    known = pytest.importorskip("diffusers.models.embeddings").get_timestep_embedding
+    t = torch.tensor([0.0, 0.25, 0.9])
+    torch.testing.assert_close(
+        timestep_embedding(t, 32),
+        known(1000 * t, 32, flip_sin_to_cos=True, downscale_freq_shift=0),
+        atol=1e-4,
+        rtol=1e-4,
+    )
