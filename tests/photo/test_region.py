@@ -10,12 +10,12 @@ import torch
 
 from lumiere_core.photo.region import (
     Region,
+    change_mask,
     crop,
     crop_mask,
     feathered,
     gigabytes,
     keep_pixels,
-    mask_for,
     region_of,
     stitch,
     stitch_frames,
@@ -140,7 +140,7 @@ def test_known_pixels_are_kept_exactly_and_the_rest_is_new():
 
 
 def test_a_mask_of_another_size_is_resized():
-    assert mask_for(blob(), 4, 150, 202).shape == (1, 150, 202)
+    assert change_mask(blob(), 4, 150, 202).shape == (1, 150, 202)
     assert keep_pixels(torch.rand(2, 150, 202, 3), torch.rand(150, 202, 3), blob(), 3).shape[1:3] == (
         150,
         202,
@@ -160,7 +160,7 @@ def test_a_mask_of_another_size_is_resized():
             lambda: keep_pixels(torch.rand(2, 8, 8, 3), torch.rand(3, 8, 8, 3), torch.ones(8, 8)),
             "source has 3 frames, but the clip has 2",
         ),
-        (lambda: mask_for(torch.ones(3, 8, 8), 2, 8, 8), "mask has 3 frames, but the clip has 2"),
+        (lambda: change_mask(torch.ones(3, 8, 8), 2, 8, 8), "mask has 3 frames, but the clip has 2"),
         (
             lambda: stitch(
                 torch.rand(1, 8, 8, 3), region_of(blob()), torch.rand(75, 101, 3), torch.ones(9, 9)
@@ -194,9 +194,9 @@ def test_a_48_megapixel_picture_is_cut_and_stitched_frame_by_frame():
 
 @pytest.mark.parametrize("mask", [torch.ones(75, 101), torch.ones(64, 64)])
 def test_a_mask_of_everything_is_the_whole_picture(mask):
-    region = region_of(mask_for(mask, 1, 75, 101), 0.25, 1)
+    region = region_of(change_mask(mask, 1, 75, 101), 0.25, 1)
     assert (region.left, region.top, region.width, region.height) == (0, 0, 101, 75)
     assert torch.equal(
-        stitch(torch.ones(1, 75, 101, 3), region, torch.rand(75, 101, 3), mask_for(mask, 1, 75, 101)),
+        stitch(torch.ones(1, 75, 101, 3), region, torch.rand(75, 101, 3), change_mask(mask, 1, 75, 101)),
         torch.ones(1, 75, 101, 3),
     )
