@@ -26,7 +26,7 @@ class CropForRegion(io.ComfyNode):
             display_name="Crop for a Region",
             category="Lumiere/finish",
             description="Cuts the painted part out of a big picture or clip, with some room around it, at "
-            "the size a model wants. Stitch a RegionSocket puts it back.",
+            "the size a model wants. Stitch a Region puts it back.",
             search_aliases=["crop", "inpaint crop", "crop and stitch", "region", "only masked"],
             inputs=[
                 io.Image.Input("image", tooltip="The picture or clip."),
@@ -59,7 +59,7 @@ class CropForRegion(io.ComfyNode):
                 io.Image.Output(display_name="crop"),
                 io.Mask.Output(display_name="mask", tooltip="The region's mask, cropped alike."),
                 RegionSocket.Output(
-                    display_name="region", tooltip="For Stitch a RegionSocket: where the crop was taken."
+                    display_name="region", tooltip="For Stitch a Region: where the crop was taken."
                 ),
             ],
         )
@@ -83,7 +83,7 @@ class Stitch(io.ComfyNode):
             search_aliases=["stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
             inputs=[
                 io.Image.Input("image", tooltip="The crop that was made, of any size and length."),
-                RegionSocket.Input("region", tooltip="From Crop for a RegionSocket."),
+                RegionSocket.Input("region", tooltip="From Crop for a Region."),
                 io.Image.Input("original", tooltip="The big picture, or a clip as long."),
                 io.Mask.Input("mask", tooltip="The mask of the big picture."),
                 feather_input(16),
@@ -97,7 +97,7 @@ class Stitch(io.ComfyNode):
     def execute(
         cls,
         image: Tensor,
-        region: regions.RegionSocket,
+        region: regions.Region,
         original: Tensor,
         mask: Tensor,
         feather: int,

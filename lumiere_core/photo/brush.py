@@ -27,10 +27,10 @@ from .warp import resized, warped
 CutoutAt = Callable[[float], np.ndarray]  # phase -> the box's pixels (h, w, 3)
 
 FIELD_SIDE = 400  # motion is smooth: it is computed on a grid whose long side is at most this
-TRAVEL = 0.06  # of the photo's width: how far texture is carrying before it starts anew
-SHORTEST = 1.5  # seconds; carrying texture does not start anew more often than this
+TRAVEL = 0.06  # of the photo's width: how far texture is carried before it starts anew
+SHORTEST = 1.5  # seconds; carried texture does not start anew more often than this
 PATCH = 0.12  # of the photo's width: places so far apart go over at times of their own
-STEPS = 32  # in which texture is carrying from one start to the next
+STEPS = 32  # in which texture is carried from one start to the next
 PATH_POINTS = 64  # to which a painted path is evened out
 
 
@@ -114,12 +114,12 @@ def _along_path(cutout: Cutout, path: tuple[tuple[float, float], ...]) -> np.nda
     return total / np.linalg.norm(total, axis=2, keepdims=True).clip(1e-6)
 
 
-# Two phases of advection: what was carrying along from the last start, and what arrives at the next one, mixed so that
+# Two phases of advection: what was carried along from the last start, and what arrives at the next one, mixed so that
 # each is invisible when it starts anew (Holynski et al., "Animating Pictures with Eulerian Motion Fields", CVPR 2021).
 # Clouds would show twice halfway, so each place of a sky goes over at a time of its own, and faster; fine texture such
 # as water hides it, and keeps the most even motion by taking all the time.
 def carrying(cutout: Cutout, stroke: Stroke, row: Preset, seconds: float) -> CutoutAt:
-    """Texture carrying along the direction: rivers, clouds, smoke."""
+    """Texture carried along the direction: rivers, clouds, smoke."""
     speed = stroke.motion * (row.speed if stroke.speed is None else stroke.speed) * cutout.photo[0]
     starts = round(speed * seconds / (TRAVEL * cutout.photo[0]))
     starts = max(1, min(starts, int(seconds / SHORTEST)))
@@ -274,7 +274,7 @@ class Preset:
 
     paint: Callable[[Cutout, Stroke, Preset, float], CutoutAt]
     direction: float  # degrees, 0 is right, 90 is up
-    speed: float  # photo widths per second where texture is carrying, cycles per second elsewhere
+    speed: float  # photo widths per second where texture is carried, cycles per second elsewhere
     amount: float = 0.0  # height of the waves in photo widths
     length: float = 0.0  # and their length
     sideways: bool = True  # the picture is pushed along the waves' direction, not across it
