@@ -135,6 +135,18 @@ class Windows:
         return parts
 
 
+def moments(num_frames: int, clip_frames: int, loop: bool = False) -> Tensor:
+    """Where each frame lies in the clip that a model knows, from 0 to 1. `(1, 1, T, 1, 1)`, so windows cut it too.
+
+    A clip longer than `clip_frames` is told slower; a loop goes there and back over the middle half, at the usual pace.
+    """
+    frame = torch.arange(num_frames, dtype=torch.float32)
+    when = frame / max(num_frames, clip_frames)
+    if loop:
+        when = 0.5 - 0.25 * torch.cos(2 * math.pi * frame / num_frames)
+    return when.view(1, 1, -1, 1, 1)
+
+
 def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tensor:
     """Initial noise whose later frames are the earlier ones in another order, so that windows agree on the scene.
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..config import ModelSpec, from_dict, to_dict
 from ..model.checkpoint import Lumiere, write_whole
 from .data import Pool
-from .stages import Phase, Stage, draw_for, freeze, spec_for, stage_loss
+from .stages import Batch, Phase, Stage, draw_for, freeze, spec_for
 from .world.scenes import WORLDS, held_out_list, vocabulary
 
 SHARD_BYTES = 15 * 2**20
@@ -111,9 +111,9 @@ class Trainer:
     def start_from(self, folder: Path) -> None:
         """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
         spec, weights = averaged(folder)
-        self.check_same(folder, spec, ("text",) if self.stage.name == "ssr" else ("text", "unet"))
-        if self.stage.name == "ssr":
-            weights = {k: v for k, v in weights.items() if k.startswith("text.")}
+        whole = "network." in self.stage.takes
+        self.check_same(folder, spec, ("text", "unet") if whole else ("text",))
+        weights = {k: v for k, v in weights.items() if k.startswith(self.stage.takes)}
         missing, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
@@ -204,17 +204,18 @@ class Trainer:
                 self.exclude,
                 self.seed + self.step,
                 self.device,
+                phase.fps,
             )
             # A quarter to begin with: the rest comes in while training runs.
             while self.pool.filled < phase.pool / 4:
                 self.pool.refresh()
 
     def train_step(self) -> float:
-        clips, ids = self.pool.sample(self.phase.batch)
+        batch = Batch(*self.pool.sample(self.phase.batch))
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            loss = stage_loss(self.stage, self.model, clips, ids, self.generator)
+            loss = self.stage.loss(self.stage, self.phase, self.model, batch, self.generator)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
