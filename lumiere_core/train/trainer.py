@@ -1,73 +1,24 @@
-"""One training loop for all stages: timed, resumable, stopped cleanly by a signal.
-
-A run keeps its state in a folder: `resume.json` names the shards (safetensors, at most 15 MiB each) that belong
-together and is replaced last, so that an interrupted save leaves the state before it.
-"""
+"""One training loop for all stages: timed, resumable (see `state`), stopped cleanly by a signal."""
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..config import ModelSpec, from_dict, to_dict
-from ..model.checkpoint import Lumiere, write_whole
+from ..model.checkpoint import Lumiere
 from .data import Pool
 from .stages import Phase, Stage, draw_for, freeze, spec_for, stage_loss
+from .state import averaged, load_state, save_state
 from .world.scenes import WORLDS, held_out_list, vocabulary
 
-SHARD_BYTES = 15 * 2**20
 SAVE_EVERY = 120.0  # seconds
-
-
-def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors as shards, then the index that names them, then remove shards of older states."""
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in tensors.items():
-        if size + tensor.nbytes > SHARD_BYTES and shards[-1]:
-            shards.append({})
-            size = 0
-        shards[-1][name] = tensor.detach().cpu().contiguous()
-        size += tensor.nbytes
-    names = [f"state-{facts['step']:07d}-{i}.safetensors" for i in range(len(shards))]
-    for name, shard in zip(names, shards, strict=True):
-        write_whole(folder / name, to_bytes(shard))
-    write_whole(folder / "resume.json", json.dumps({"shards": names, **facts}, indent=1).encode("utf-8"))
-    for old in folder.glob("state-*.safetensors"):
-        if old.name not in names:
-            old.unlink()
-
-
-def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The last whole state of a run, or None."""
-    index = folder / "resume.json"
-    if not index.exists():
-        return None
-    facts = json.loads(index.read_text(encoding="utf-8"))
-    tensors: dict[str, Tensor] = {}
-    for name in facts["shards"]:
-        tensors.update(load_file(folder / name))
-    return tensors, facts
-
-
-def averaged(folder: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """The averaged weights of a run. Raises ValueError where there is none."""
-    state = load_state(folder)
-    if state is None:
-        raise ValueError(f"no training state in {folder}. Run that stage first.")
-    tensors, facts = state
-    weights = {k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")}
-    return from_dict(facts["spec"]), weights
 
 
 class Trainer:
