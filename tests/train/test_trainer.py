@@ -17,7 +17,8 @@ from lumiere_core.model.text import Tokenizer
 from lumiere_core.train import trainer as trainer_room
 from lumiere_core.train.data import Pool, draw_windows
 from lumiere_core.train.stages import GPU_STAGES, STAGES, Phase, freeze, stage_for, stage_loss
-from lumiere_core.train.trainer import Trainer, load_state, save_state
+from lumiere_core.train.state import load_state
+from lumiere_core.train.trainer import Trainer
 from lumiere_core.train.world.scenes import (
     WORLDS,
     Scene,
@@ -134,26 +135,6 @@ def test_a_stopped_run_goes_on_where_it_was(runs):
         assert torch.equal(p, tensors[f"raw.{name}"]) and torch.equal(ema, tensors[f"ema.{name}"])
     few_steps(again, 2)
     assert load_state(runs / "t2i")[1]["step"] > facts["step"]
-
-
-def test_states_are_written_in_pieces_that_travel_and_the_index_comes_last(tmp_path, monkeypatch):
-    big = {str(i): torch.full((2**20,), float(i)) for i in range(9)}  # 36 MiB
-    save_state(tmp_path, big, {"step": 1})
-    assert len(list(tmp_path.glob("*.safetensors"))) == 3
-    assert max(p.stat().st_size for p in tmp_path.iterdir()) <= 16 * 2**20
-
-    real = trainer_room.write_whole
-
-    def dies_before_the_index(path, data):
-        if path.name == "resume.json":
-            raise KeyboardInterrupt
-        real(path, data)
-
-    monkeypatch.setattr(trainer_room, "write_whole", dies_before_the_index)
-    with pytest.raises(KeyboardInterrupt):
-        save_state(tmp_path, {k: v + 1 for k, v in big.items()}, {"step": 2})
-    tensors, facts = load_state(tmp_path)
-    assert facts["step"] == 1 and torch.equal(tensors["3"], big["3"])
 
 
 def test_another_preset_does_not_go_on_in_the_same_folder(runs):
@@ -322,15 +303,6 @@ def test_a_run_that_is_told_to_end_saves_first(runs):
         assert step <= 4
     assert load_state(runs / "t2i")[1]["step"] == 4
     assert signal.getsignal(signal.SIGTERM) is handler
-
-
-def test_a_save_that_dies_while_rewriting_its_own_step_keeps_the_one_before(tmp_path, full_disk):
-    tensors = {"a": torch.arange(4096.0)}
-    save_state(tmp_path, tensors, {"step": 7})
-    with full_disk(), pytest.raises(ValueError, match="cannot be written"):
-        save_state(tmp_path, tensors, {"step": 7})
-    assert torch.equal(load_state(tmp_path)[0]["a"], tensors["a"])
-    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_stage_goes_from_short_clips_to_long_ones(runs):
