@@ -115,7 +115,7 @@ class SpaceTimeUNet(UNet):
         x, condition, low_res = (v if v is None else pad_frames(v, n) for v in (x, condition, low_res))
         when = None if when is None else pad_frames(when.reshape(clips, 1, length, 1, 1), n).flatten(1)
         frames = x.shape[2]
-        context, words = context.split([self.spec.context_dim, self.spec.word_dim], dim=-1)
+        context, words = context.tensor_split([self.spec.context_dim], dim=-1)
         whole_emb, vector = self.embed(t, context, words, when, noise_level)
         whole_tau = self.temporal_embed(whole_emb, context, words, when)
         emb, tau = whole_emb, whole_tau

@@ -164,7 +164,7 @@ class UNet(nn.Module):
         noise_level: Tensor | None = None,
         when: Tensor | None = None,
     ) -> Tensor:
-        context, words = context.split([self.spec.context_dim, self.spec.word_dim], dim=-1)
+        context, words = context.tensor_split([self.spec.context_dim], dim=-1)
         emb, vector = self.embed(t, context, words, when, noise_level)
         h = self.first(x, low_res, vector)
         skips = [h]
