@@ -194,10 +194,20 @@ PRESETS: dict[str, ModelSpec] = {
     "tiny": ModelSpec(
         "tiny",
         "base",
-        UNetSpec(channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16, embed_width=32, patch=2),
+        UNetSpec(
+            channels=(16, 24, 32),
+            groups=4,
+            head_dim=8,
+            context_dim=16,
+            word_dim=16,
+            timed_width=24,
+            field_rank=8,
+            embed_width=32,
+            patch=2,
+        ),
         TemporalSpec(head_dim=8),
-        DiffusionSpec(shift=4.0),
-        TextSpec(width=16, heads=2),
+        DiffusionSpec(shift=4.0, noise_share=0.9),
+        TextSpec(width=16, heads=2, raw_words=True),
         label="tiny",
     ),
 }

@@ -12,7 +12,7 @@ from .config import ModelSpec
 from .diffusion.guidance import guided
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
-from .diffusion.windows import Windows, check_num_frames, free_noise, moments, windowed
+from .diffusion.windows import Windows, check_num_frames, moments, shared_free_noise, windowed
 from .model.checkpoint import Lumiere
 from .model.unet import check_size
 from .progress import Progress
@@ -67,16 +67,6 @@ def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.0
     s.windows().parts(1)
 
 
-def shared_noise(process: Process, noise: Tensor, settings: Settings) -> Tensor:
-    """What frames and windows have in common of a clip's initial noise. `(B, C, T, H, W)`, returned as a copy."""
-    window = settings.window
-    if not (window and settings.free_noise and window < noise.shape[2]):
-        return process.shared(noise)
-    # The windows' noise is the first window's in another order, so that is what its frames share.
-    first = process.shared(noise[:, :, :window])
-    return free_noise(torch.cat([first, noise[:, :, window:]], dim=2), window, settings.overlap)
-
-
 @torch.inference_mode()
 def text_to_video(
     model: Lumiere,
@@ -115,7 +105,10 @@ def text_to_video(
     positive, empty = ({"context": model.text.encode([text]), **when} for text in (prompt, negative))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
     x = initial_noise((1, 3, s.num_frames, s.height, s.width), s.seed)
-    x = shared_noise(process, x, s)
+    if s.window and s.free_noise:
+        x = shared_free_noise(process, x, s.window, s.overlap)
+    else:
+        x = process.shared(x)
     x = x.to(device) * sigmas[0]
     return sample(denoise, x, sigmas.to(device), report).cpu()
 

@@ -23,7 +23,7 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tens
     return torch.cat([angles.cos(), angles.sin()], dim=-1)  # (B, dim)
 
 
-def waves(x: Tensor, count: int) -> Tensor:
+def half_waves(x: Tensor, count: int) -> Tensor:
     """A number in [0, 1] as a line and `count` half waves of each phase. `(...) -> (..., 2 * count + 1)`, float32."""
     angles = math.pi * x.float()[..., None] * torch.arange(1, count + 1, device=x.device)
     return torch.cat([2 * x.float()[..., None] - 1, angles.cos(), angles.sin()], dim=-1)

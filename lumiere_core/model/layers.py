@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .functional import attention, normalise, per_frame, rms_normalised, waves
+from .functional import attention, half_waves, normalise, per_frame, rms_normalised
 
 
 class Operations:
@@ -177,7 +177,7 @@ class TimedText(nn.Module):
         text = rms_normalised(self.words(words).sum(dim=1))  # (B, W)
         if when is None:
             return text
-        second = rms_normalised(self.second(waves(when, self.WAVES).to(text.dtype)))  # (B, T, W)
+        second = rms_normalised(self.second(half_waves(when, self.WAVES).to(text.dtype)))  # (B, T, W)
         both = self.product(text[:, None] * second) * (when >= 0)[..., None]
         return (text[:, None] + both).flatten(0, 1)  # (B*T, W)
 
@@ -205,7 +205,9 @@ class CoordinateField(nn.Module):
         )  # not zero: the layers before it would have no gradient
 
     def forward(self, vector: Tensor, height: int, width: int) -> Tensor:
-        y, x = (waves((torch.arange(n, device=vector.device) + 0.5) / n, self.WAVES) for n in (height, width))
+        y, x = (
+            half_waves((torch.arange(n, device=vector.device) + 0.5) / n, self.WAVES) for n in (height, width)
+        )
         grid = torch.cat([y[:, None].expand(-1, width, -1), x[None].expand(height, -1, -1)], dim=-1)
         h = self.places(grid.to(vector.dtype)).flatten(0, 1)  # (H*W, rank)
         vector = F.silu(vector)

@@ -17,13 +17,11 @@ from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
 from ...lumiere_core.diffusion.process import TABLE, Process, time_of
-from ...lumiere_core.diffusion.windows import moments
 from ...lumiere_core.model.checkpoint import Weights
 from ...lumiere_core.model.stunet import SpaceTimeUNet
 from ...lumiere_core.model.unet import check_size
+from .controls import TICKS, ticks
 from .notify import show_here
-
-TICKS = 10**6  # the host keeps whole numbers whole, where it would round a time to half precision
 
 
 class PixelClip(comfy.latent_formats.LatentFormat):
@@ -181,8 +179,7 @@ class LumiereModel(comfy.model_base.BaseModel):
             conds["noise_level"] = comfy.conds.CONDConstant(kwargs["noise_level"])
         noise = kwargs.get("noise")
         if self.lumiere.unet.timed_width and noise is not None and noise.ndim == 5:
-            when = moments(noise.shape[2], self.lumiere.num_frames)
-            conds["when"] = comfy.conds.CONDRegular((when * TICKS).round().long().to(noise.device))
+            conds["when"] = comfy.conds.CONDRegular(ticks(noise.shape[2], self.lumiere).to(noise.device))
         return conds
 
     def remark_on_size(self, noise: Tensor | None) -> None:
