@@ -14,6 +14,7 @@ from ..config import PRESETS, ModelSpec, replace
 from ..diffusion.process import Process, noised, time_of
 from ..model.checkpoint import Lumiere
 from .data import DrawClips, draw_windows
+from .masks import drawn_condition
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def clip_loss(stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generato
     x0, wide = batch.clips, sigma.view(-1, 1, 1, 1, 1)
     noise = process.shared(torch.randn(x0.shape, generator=generator, device=x0.device))
     noisy = process.scaled(x0 + wide * noise, wide)
-    made = model.network(noisy, time_of(sigma), model.text(ids), when=when).float()
+    condition = drawn_condition(x0, generator) if model.spec.temporal.condition_channels else None
+    made = model.network(noisy, time_of(sigma), model.text(ids), condition, when=when).float()
     error = made - process.target(x0, noise, wide)
     return error.square().mean() + stage.flicker * error.diff(dim=2).square().mean()
 
@@ -207,7 +209,8 @@ def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
 def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
     """Leave only what the stage trains."""
     for name, p in model.named_parameters():
-        p.requires_grad_(name.startswith(stage.trains))
+        # Where nothing is known, <C, M> adds nothing: its bias stays zero.
+        p.requires_grad_(name.startswith(stage.trains) and not name.endswith("temporal.condition.bias"))
     return [p for p in model.parameters() if p.requires_grad]
 
 

@@ -297,7 +297,7 @@ def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):
     told = []
 
     class Network(torch.nn.Module):
-        def forward(self, noisy, t, context, when):
+        def forward(self, noisy, t, context, condition, when):
             told.append(t)
             return noisy
 
