@@ -63,7 +63,7 @@ def tiles(rows: Sequence[Sequence[Tensor]], gap: int = 2) -> Tensor:
 
 
 def sheet_of(model: Lumiere, frames: int = 6) -> Tensor:
-    """Image: four moments of each prompt from the same noise. Base: `frames` frames. SSR: bicubic, ours, the exact one."""
+    """Image: four moments of each prompt, from one noise. Base: `frames` frames. SSR: bicubic, ours, the exact one."""
     if model.spec.kind == "image":
         prompts = [scene.caption for scene in PROMPTS]
         rows = [sample_pictures(model, prompts, when=when) for when in (0.0, 0.3, 0.6, 0.95)]
