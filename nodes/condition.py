@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
-from ..lumiere_core.diffusion.windows import check_num_frames
+from ..lumiere_core.limits import span
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -37,8 +37,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "frames",
             default=81,
-            min=2,
-            max=4096,
+            **span("task.frames"),
             tooltip="Of the clip to make. Wan takes 4k+1, LTX 8k+1: 81 is both.",
         ),
         io.String.Input(
@@ -50,8 +49,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "room",
             default=64,
-            min=0,
-            max=4096,
+            **span("room"),
             step=8,
             tooltip="For outpaint: pixels of new room on every side.",
         ),
@@ -70,7 +68,6 @@ def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
     """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
-    check_num_frames(frames)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
@@ -125,8 +122,7 @@ class VideoMask(io.ComfyNode):
                 io.Float.Input(
                     "fps",
                     default=16.0,
-                    min=1.0,
-                    max=240.0,
+                    **span("fps"),
                     step=0.01,
                     tooltip="Passed on, for the save node.",
                 ),
@@ -186,8 +182,7 @@ class MaskedLatent(io.ComfyNode):
                     io.Float.Input(
                         "motion",
                         default=1.0,
-                        min=0.0,
-                        max=1.0,
+                        **span("motion"),
                         step=0.05,
                         tooltip="Below 1 the region changes less. Put the core node Differential Diffusion "
                         "on the MODEL, or the sampler mixes the still and the new, which shows double.",

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..lumiere_core.limits import span
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
@@ -20,8 +21,7 @@ def feather_input(default: int = 8) -> Any:
     return io.Int.Input(
         "feather",
         default=default,
-        min=0,
-        max=1024,
+        **span("feather"),
         tooltip="Soft edge in pixels. It lies inside the mask: what is black in the mask stays as it was, "
         "to the last bit.",
     )
@@ -55,8 +55,7 @@ class CinemagraphFromClip(io.ComfyNode):
                 io.Float.Input(
                     "motion",
                     default=1.0,
-                    min=0.0,
-                    max=1.0,
+                    **span("motion"),
                     step=0.05,
                     tooltip="How far things move. Below 1 they are pulled back along their own motion; "
                     "nothing shows twice.",
@@ -128,12 +127,17 @@ class MakeLoop(io.ComfyNode):
                     "ping-pong goes back.",
                 ),
                 io.Int.Input(
-                    "min_frames", default=16, min=2, max=4096, tooltip="For cut: the shortest loop."
+                    "min_frames", default=16, **span("min_frames"), tooltip="For cut: the shortest loop."
                 ),
                 io.Int.Input(
-                    "max_frames", default=0, min=0, max=4096, tooltip="For cut: the longest loop; 0 is any."
+                    "max_frames",
+                    default=0,
+                    **span("max_frames"),
+                    tooltip="For cut: the longest loop; 0 is any.",
                 ),
-                io.Int.Input("overlap", default=8, min=1, max=4096, tooltip="For dissolve: frames it takes."),
+                io.Int.Input(
+                    "overlap", default=8, **span("loop.overlap"), tooltip="For dissolve: frames it takes."
+                ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE", tooltip="After its last frame comes its first.")],
         )
@@ -162,7 +166,7 @@ class MatchDrift(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="0 leaves the clip alone."
+                    "strength", default=1.0, **span("strength"), step=0.05, tooltip="0 leaves the clip alone."
                 ),
                 io.Mask.Input(
                     "mask",
@@ -225,7 +229,9 @@ class LoopPad(io.ComfyNode):
             search_aliases=["loop padding", "interpolate loop", "rife loop", "circular"],
             inputs=[
                 io.Image.Input("image", tooltip="The loop."),
-                io.Int.Input("frames", default=4, min=1, max=256, tooltip="Frames to add on each side."),
+                io.Int.Input(
+                    "frames", default=4, **span("pad.frames"), tooltip="Frames to add on each side."
+                ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
         )
@@ -246,12 +252,11 @@ class LoopUnpad(io.ComfyNode):
             search_aliases=["loop padding", "interpolate loop", "rife loop", "circular"],
             inputs=[
                 io.Image.Input("image", tooltip="The padded loop, interpolated or enlarged."),
-                io.Int.Input("frames", default=4, min=1, max=256, tooltip="As in Pad a Loop."),
+                io.Int.Input("frames", default=4, **span("pad.frames"), tooltip="As in Pad a Loop."),
                 io.Int.Input(
                     "factor",
                     default=1,
-                    min=1,
-                    max=64,
+                    **span("factor"),
                     tooltip="By how much frames were multiplied in between.",
                 ),
             ],

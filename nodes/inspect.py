@@ -6,6 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..lumiere_core.diffusion.windows import Windows
+from ..lumiere_core.limits import span
 from ..lumiere_core.media.measure import difference_chart, loop_seam_score, seam_score, xt_slice
 from .host.notify import show_text
 from .host.preview import jpeg, shrunk
@@ -28,8 +29,7 @@ class XTSlice(io.ComfyNode):
                 io.Float.Input(
                     "row",
                     default=0.5,
-                    min=0.0,
-                    max=1.0,
+                    **span("row"),
                     step=0.01,
                     tooltip="Height of the row: 0 is the top, 1 the bottom.",
                 ),
@@ -69,9 +69,9 @@ class SeamScore(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The clip, three frames or more."),
                 io.Int.Input(
-                    "window", default=16, min=1, max=4096, tooltip="The window the clip was made with."
+                    "window", default=16, **span("window"), tooltip="The window the clip was made with."
                 ),
-                io.Int.Input("overlap", default=2, min=0, max=4095, tooltip="Its overlap."),
+                io.Int.Input("overlap", default=2, **span("overlap"), tooltip="Its overlap."),
             ],
             outputs=[
                 io.Float.Output(display_name="window_score", tooltip="1 where the clip is a single window."),

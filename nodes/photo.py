@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..lumiere_core.limits import span
 from ..lumiere_core.photo import region as regions
 from ..lumiere_core.photo.brush import BRUSH_PRESETS, Stroke, brushed_frames, points_of
 from ..lumiere_core.photo.examples import EXAMPLES, example
@@ -34,23 +35,20 @@ class CropForRegion(io.ComfyNode):
                 io.Float.Input(
                     "margin",
                     default=0.25,
-                    min=0.0,
-                    max=4096.0,
+                    **span("margin"),
                     step=0.05,
                     tooltip="Room around the region: below 1 a share of its long side, from 1 on pixels.",
                 ),
                 io.Int.Input(
                     "multiple",
                     default=16,
-                    min=1,
-                    max=512,
+                    **span("multiple"),
                     tooltip="Width and height become multiples of this.",
                 ),
                 io.Int.Input(
                     "size",
                     default=0,
-                    min=0,
-                    max=8192,
+                    **span("crop.size"),
                     step=8,
                     tooltip="Long side of the crop, 832 for many models. 0 keeps the picture's own scale.",
                 ),
@@ -139,30 +137,28 @@ class MotionBrush(io.ComfyNode):
                 io.Int.Input(
                     "direction",
                     default=-1,
-                    min=-1,
-                    max=360,
+                    **span("direction"),
                     tooltip="Degrees: 0 is right, 90 up, 180 left, 270 down. -1 is the preset's own.",
                 ),
                 io.Float.Input(
                     "motion",
                     default=1.0,
-                    min=0.0,
-                    max=4.0,
+                    **span("brush.motion"),
                     step=0.05,
                     tooltip="How much. 0 is the photo itself.",
                 ),
                 io.Int.Input(
-                    "frames", default=80, min=2, max=4096, tooltip="Of the loop. 80 at 16 fps are 5 seconds."
+                    "frames",
+                    default=80,
+                    **span("loop.frames"),
+                    tooltip="Of the loop. 80 at 16 fps are 5 seconds.",
                 ),
-                io.Float.Input(
-                    "fps", default=16.0, min=1.0, max=240.0, step=0.01, tooltip="Frames a second."
-                ),
+                io.Float.Input("fps", default=16.0, **span("fps"), step=0.01, tooltip="Frames a second."),
                 advanced(
                     io.Float.Input(
                         "speed",
                         default=0.0,
-                        min=0.0,
-                        max=20.0,
+                        **span("speed"),
                         step=0.005,
                         tooltip="drift and flow: photo widths a second; the others: cycles a second. 0 is "
                         "the preset's own.",
@@ -180,8 +176,7 @@ class MotionBrush(io.ComfyNode):
                     io.Float.Input(
                         "edge",
                         default=0.03,
-                        min=0.0,
-                        max=0.5,
+                        **span("edge"),
                         step=0.005,
                         tooltip="How far inside the mask motion rises from nothing, in photo widths.",
                     )
@@ -190,8 +185,7 @@ class MotionBrush(io.ComfyNode):
                     io.Int.Input(
                         "variation",
                         default=0,
-                        min=0,
-                        max=0xFFFFFFFF,
+                        **span("brush.seed"),
                         tooltip="Other waves for another number.",
                     )
                 ),

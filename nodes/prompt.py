@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core.diffusion.prompts import PromptSpan, parse, span_weights
+from ..lumiere_core.limits import span
 from .host.clip import remark_on
 from .host.notify import show_text
 from .host.sampling import with_options
@@ -78,16 +79,14 @@ class PromptSchedule(io.ComfyNode):
                 io.Int.Input(
                     "blend",
                     default=8,
-                    min=0,
-                    max=4096,
+                    **span("blend"),
                     tooltip="Frames a change takes. 0 changes at once; 16 is one second at 16 fps.",
                 ),
                 advanced(
                     io.Int.Input(
                         "latent_stride",
                         default=1,
-                        min=1,
-                        max=64,
+                        **span("latent_stride"),
                         tooltip="Frames that one latent step stands for: 1 for Lumiere and image models, 4 "
                         "for Wan, 8 for LTX.",
                     )

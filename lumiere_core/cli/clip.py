@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .terminal import TerminalBar, add_command
+from .terminal import TerminalBar, add_command, number
 
 if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help comes at once
     import numpy as np
@@ -142,15 +142,21 @@ def register(commands: Any) -> None:
 
     t = tool("loop", loop_file, "a video file")
     t.add_argument("--how", default="cut", help="cut, dissolve or ping-pong")
-    t.add_argument("--min-frames", type=int, default=8, help="shortest loop to cut")
-    t.add_argument("--max-frames", type=int, default=0, help="longest loop to cut; 0 is any")
-    t.add_argument("--overlap", type=int, default=8, help="frames to dissolve over")
-    t.add_argument("--fps", type=float, help="frames per second; the clip's own by default")
+    t.add_argument("--min-frames", type=number(int, "min_frames"), default=8, help="shortest loop to cut")
+    t.add_argument(
+        "--max-frames", type=number(int, "max_frames"), default=0, help="longest loop to cut; 0 is any"
+    )
+    t.add_argument("--overlap", type=number(int, "loop.overlap"), default=8, help="frames to dissolve over")
+    t.add_argument(
+        "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
+    )
 
     t = tool("cinemagraph", cinemagraph_file, "a video file")
     t.add_argument("--mask", required=True, help="a picture, white where the clip moves; greys move less far")
     t.add_argument("--still", help="the still picture; the first frame by default")
-    t.add_argument("--feather", type=float, default=8, help="soft edge in pixels, inside the mask")
+    t.add_argument(
+        "--feather", type=number(float, "feather"), default=8, help="soft edge in pixels, inside the mask"
+    )
     t.add_argument(
         "--stabilise", action=argparse.BooleanOptionalAction, default=True, help="steady the camera"
     )
@@ -158,23 +164,34 @@ def register(commands: Any) -> None:
         "--drift", action=argparse.BooleanOptionalAction, default=True, help="take out colour drift"
     )
     t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
-    t.add_argument("--motion", type=float, default=1.0, help="how far things move, 0 to 1")
-    t.add_argument("--fps", type=float, help="frames per second; the clip's own by default")
+    t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how far things move, 0 to 1")
+    t.add_argument(
+        "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
+    )
 
     t = tool("brush", brush_file, "a photo")
     t.add_argument("--mask", required=True, help="a picture, white where the photo moves; greys move less")
     t.add_argument("--preset", default="flow", help="drift, flow, ripple, sway or flicker")
     t.add_argument(
-        "--direction", type=float, help="degrees, 0 is right, 90 is up; the preset's own by default"
+        "--direction",
+        type=number(float, "any.direction"),
+        help="degrees, 0 is right, 90 is up; the preset's own by default",
     )
     t.add_argument(
-        "--speed", type=float, help="photo widths per second (drift, flow), else cycles per second"
+        "--speed",
+        type=number(float, "speed"),
+        help="photo widths per second (drift, flow), else cycles per second",
     )
     t.add_argument("--path", nargs="+", default=(), help="points x,y in fractions, instead of a direction")
     t.add_argument(
-        "--motion", type=float, default=1.0, help="0 is none, 1 the preset's own strength, up to 4"
+        "--motion",
+        type=number(float, "brush.motion"),
+        default=1.0,
+        help="0 is none, 1 the preset's own strength, up to 4",
     )
-    t.add_argument("--edge", type=float, default=0.03, help="width of the still edge in photo widths")
-    t.add_argument("--seed", type=int, default=0, help="another seed, other waves")
-    t.add_argument("--frames", type=int, default=80, help="frames of the loop")
-    t.add_argument("--fps", type=float, default=16, help="frames per second")
+    t.add_argument(
+        "--edge", type=number(float, "edge"), default=0.03, help="width of the still edge in photo widths"
+    )
+    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed, other waves")
+    t.add_argument("--frames", type=number(int, "loop.frames"), default=80, help="frames of the loop")
+    t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")

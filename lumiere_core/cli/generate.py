@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .terminal import TerminalBar, add_command, size
+from .terminal import TerminalBar, add_command, number, size
 
 
 def generate_file(args: argparse.Namespace) -> None:
@@ -89,18 +89,23 @@ def register(commands: Any) -> None:
     g = add_command(commands, "generate", generate_file)
     g.add_argument("--prompt", default="", help="what moves where, as the model knows it; empty is allowed")
     g.add_argument("--negative", default="", help="what it should not be")
-    g.add_argument("--frames", type=int, help="frames; the model's own number by default")
-    g.add_argument("--fps", type=float, default=16, help="frames per second of the file")
+    g.add_argument("--frames", type=number(int, "frames"), help="frames; the model's own number by default")
+    g.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second of the file")
     g.add_argument("--size", type=size, help="64 or 96x64 (width x height) before super-resolution")
-    g.add_argument("--steps", type=int, help="denoising steps of the base model")
-    g.add_argument("--cfg", type=float, help="guidance scale; 1 is none")
-    g.add_argument("--rescale", type=float, help="guidance rescale, 0 to 1")
+    g.add_argument("--steps", type=number(int, "steps"), help="denoising steps of the base model")
+    g.add_argument("--cfg", type=number(float, "cfg"), help="guidance scale; 1 is none")
+    g.add_argument("--rescale", type=number(float, "rescale"), help="guidance rescale, 0 to 1")
     g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m, euler or ddim")
     g.add_argument(
-        "--seed", type=int, default=0, help="the same seed gives the same clip on the same machine"
+        "--seed",
+        type=number(int, "seed"),
+        default=0,
+        help="the same seed gives the same clip on the same machine",
     )
-    g.add_argument("--window", type=int, help="frames the base model sees at a time")
-    g.add_argument("--overlap", type=int, default=2, help="frames neighbouring windows share")
+    g.add_argument("--window", type=number(int, "window"), help="frames the base model sees at a time")
+    g.add_argument(
+        "--overlap", type=number(int, "overlap"), default=2, help="frames neighbouring windows share"
+    )
     g.add_argument(
         "--free-noise", action=argparse.BooleanOptionalAction, default=True, help="windows share their noise"
     )
@@ -108,7 +113,9 @@ def register(commands: Any) -> None:
     g.add_argument(
         "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"
     )
-    g.add_argument("--ssr-steps", type=int, help="denoising steps of super-resolution")
+    g.add_argument(
+        "--ssr-steps", type=number(int, "steps", "ssr-steps"), help="denoising steps of super-resolution"
+    )
     g.add_argument("--weights", help="another base model's file")
     g.add_argument("--ssr-weights", help="another super-resolution file")
     g.add_argument(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..config import DiffusionSpec
+from ..limits import check
 
 Denoise = Callable[..., Tensor]  # (x, sigma, **condition) -> x0
 
@@ -39,8 +40,7 @@ def uniform(steps: int, spec: DiffusionSpec, strength: float = 1.0) -> Tensor:
     strength below 1 starts that far down the same levels (SDEdit): the last `round(steps * strength)` steps remain.
     Raises ValueError for steps below 1 or a strength outside (0, 1].
     """
-    if steps < 1:
-        raise ValueError(f"steps is {steps}, but sampling takes at least 1. Try {spec.steps}.")
+    check("steps", steps)
     if not 0 < strength <= 1:
         raise ValueError(f"strength is {strength:g}, but it has to be above 0 and at most 1. Try 0.6.")
     u_max = time_of(torch.tensor(spec.sigma_max, dtype=torch.float64), spec.shift)
@@ -52,8 +52,7 @@ def uniform(steps: int, spec: DiffusionSpec, strength: float = 1.0) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- noise
 def initial_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     """One draw of the whole shape on the CPU, which is the host's own way. Raises ValueError for other seeds."""
-    if not 0 <= seed < SEEDS:
-        raise ValueError(f"seed is {seed}, but it has to be from 0 to {SEEDS - 1}. Try 0.")
+    check("seed", seed)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -69,8 +68,7 @@ def v_target(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 def check_noise_level(level: float) -> None:
     """Raises ValueError for a level that super-resolution was not trained on."""
-    if not 0 <= level <= 0.4:
-        raise ValueError(f"noise level is {level:g}, but it has to be between 0 and 0.4. Try 0.05.")
+    check("noise_level", level, "noise level")
 
 
 def augmented(clip: Tensor, level: float, seed: int) -> Tensor:
