@@ -97,6 +97,6 @@ def check(row: str, value: Any, name: str = "") -> None:
     LIMITS[row].check(name or row.rpartition(".")[2], value)
 
 
-def span(row: str) -> dict[str, float]:
+def within(row: str) -> dict[str, float]:
     """A row's ends as a widget takes them."""
     return {"min": LIMITS[row].low, "max": LIMITS[row].high}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
-from ..lumiere_core.limits import span
+from ..lumiere_core.limits import within
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -37,7 +37,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "frames",
             default=81,
-            **span("task.frames"),
+            **within("task.frames"),
             tooltip="Of the clip to make. Wan takes 4k+1, LTX 8k+1: 81 is both.",
         ),
         io.String.Input(
@@ -49,7 +49,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "room",
             default=64,
-            **span("room"),
+            **within("room"),
             step=8,
             tooltip="For outpaint: pixels of new room on every side.",
         ),
@@ -92,7 +92,7 @@ def condition_of(
 
 def numbers_in(places: str) -> list[int]:
     found = [part for part in re.split(r"[,\s]+", places.strip()) if part]
-    if not found or not all(re.fullmatch(r"\d+", part) for part in found):
+    if not found or not all(re.fullmatch(r"\d{1,9}", part) for part in found):
         raise ValueError(
             f"places is {places!r}, but it has to be frame numbers with commas between. Try 0, 40, 80."
         )
@@ -122,7 +122,7 @@ class VideoMask(io.ComfyNode):
                 io.Float.Input(
                     "fps",
                     default=16.0,
-                    **span("fps"),
+                    **within("fps"),
                     step=0.01,
                     tooltip="Passed on, for the save node.",
                 ),
@@ -182,7 +182,7 @@ class MaskedLatent(io.ComfyNode):
                     io.Float.Input(
                         "motion",
                         default=1.0,
-                        **span("motion"),
+                        **within("motion"),
                         step=0.05,
                         tooltip="Below 1 the region changes less. Put the core node Differential Diffusion "
                         "on the MODEL, or the sampler mixes the still and the new, which shows double.",

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.limits import span
+from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
@@ -21,7 +21,7 @@ def feather_input(default: int = 8) -> Any:
     return io.Int.Input(
         "feather",
         default=default,
-        **span("feather"),
+        **within("feather"),
         tooltip="Soft edge in pixels. It lies inside the mask: what is black in the mask stays as it was, "
         "to the last bit.",
     )
@@ -55,7 +55,7 @@ class CinemagraphFromClip(io.ComfyNode):
                 io.Float.Input(
                     "motion",
                     default=1.0,
-                    **span("motion"),
+                    **within("motion"),
                     step=0.05,
                     tooltip="How far things move. Below 1 they are pulled back along their own motion; "
                     "nothing shows twice.",
@@ -127,16 +127,16 @@ class MakeLoop(io.ComfyNode):
                     "ping-pong goes back.",
                 ),
                 io.Int.Input(
-                    "min_frames", default=16, **span("min_frames"), tooltip="For cut: the shortest loop."
+                    "min_frames", default=16, **within("min_frames"), tooltip="For cut: the shortest loop."
                 ),
                 io.Int.Input(
                     "max_frames",
                     default=0,
-                    **span("max_frames"),
+                    **within("max_frames"),
                     tooltip="For cut: the longest loop; 0 is any.",
                 ),
                 io.Int.Input(
-                    "overlap", default=8, **span("loop.overlap"), tooltip="For dissolve: frames it takes."
+                    "overlap", default=8, **within("loop.overlap"), tooltip="For dissolve: frames it takes."
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE", tooltip="After its last frame comes its first.")],
@@ -166,7 +166,11 @@ class MatchDrift(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
                 io.Float.Input(
-                    "strength", default=1.0, **span("strength"), step=0.05, tooltip="0 leaves the clip alone."
+                    "strength",
+                    default=1.0,
+                    **within("strength"),
+                    step=0.05,
+                    tooltip="0 leaves the clip alone.",
                 ),
                 io.Mask.Input(
                     "mask",
@@ -230,7 +234,7 @@ class LoopPad(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The loop."),
                 io.Int.Input(
-                    "frames", default=4, **span("pad.frames"), tooltip="Frames to add on each side."
+                    "frames", default=4, **within("pad.frames"), tooltip="Frames to add on each side."
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -252,11 +256,11 @@ class LoopUnpad(io.ComfyNode):
             search_aliases=["loop padding", "interpolate loop", "rife loop", "circular"],
             inputs=[
                 io.Image.Input("image", tooltip="The padded loop, interpolated or enlarged."),
-                io.Int.Input("frames", default=4, **span("pad.frames"), tooltip="As in Pad a Loop."),
+                io.Int.Input("frames", default=4, **within("pad.frames"), tooltip="As in Pad a Loop."),
                 io.Int.Input(
                     "factor",
                     default=1,
-                    **span("factor"),
+                    **within("factor"),
                     tooltip="By how much frames were multiplied in between.",
                 ),
             ],

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.limits import span
+from ..lumiere_core.limits import within
 from ..lumiere_core.photo import region as regions
 from ..lumiere_core.photo.brush import BRUSH_PRESETS, Stroke, brushed_frames, points_of
 from ..lumiere_core.photo.examples import EXAMPLES, example
@@ -35,20 +35,20 @@ class CropForRegion(io.ComfyNode):
                 io.Float.Input(
                     "margin",
                     default=0.25,
-                    **span("margin"),
+                    **within("margin"),
                     step=0.05,
                     tooltip="Room around the region: below 1 a share of its long side, from 1 on pixels.",
                 ),
                 io.Int.Input(
                     "multiple",
                     default=16,
-                    **span("multiple"),
+                    **within("multiple"),
                     tooltip="Width and height become multiples of this.",
                 ),
                 io.Int.Input(
                     "size",
                     default=0,
-                    **span("crop.size"),
+                    **within("crop.size"),
                     step=8,
                     tooltip="Long side of the crop, 832 for many models. 0 keeps the picture's own scale.",
                 ),
@@ -137,28 +137,28 @@ class MotionBrush(io.ComfyNode):
                 io.Int.Input(
                     "direction",
                     default=-1,
-                    **span("direction"),
+                    **within("direction"),
                     tooltip="Degrees: 0 is right, 90 up, 180 left, 270 down. -1 is the preset's own.",
                 ),
                 io.Float.Input(
                     "motion",
                     default=1.0,
-                    **span("brush.motion"),
+                    **within("brush.motion"),
                     step=0.05,
                     tooltip="How much. 0 is the photo itself.",
                 ),
                 io.Int.Input(
                     "frames",
                     default=80,
-                    **span("loop.frames"),
+                    **within("loop.frames"),
                     tooltip="Of the loop. 80 at 16 fps are 5 seconds.",
                 ),
-                io.Float.Input("fps", default=16.0, **span("fps"), step=0.01, tooltip="Frames a second."),
+                io.Float.Input("fps", default=16.0, **within("fps"), step=0.01, tooltip="Frames a second."),
                 advanced(
                     io.Float.Input(
                         "speed",
                         default=0.0,
-                        **span("speed"),
+                        **within("speed"),
                         step=0.005,
                         tooltip="drift and flow: photo widths a second; the others: cycles a second. 0 is "
                         "the preset's own.",
@@ -176,7 +176,7 @@ class MotionBrush(io.ComfyNode):
                     io.Float.Input(
                         "edge",
                         default=0.03,
-                        **span("edge"),
+                        **within("edge"),
                         step=0.005,
                         tooltip="How far inside the mask motion rises from nothing, in photo widths.",
                     )
@@ -185,7 +185,7 @@ class MotionBrush(io.ComfyNode):
                     io.Int.Input(
                         "variation",
                         default=0,
-                        **span("brush.seed"),
+                        **within("brush.seed"),
                         tooltip="Other waves for another number.",
                     )
                 ),

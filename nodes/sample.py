@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..lumiere_core.diffusion.samplers import SAMPLERS
-from ..lumiere_core.limits import span
+from ..lumiere_core.limits import within
 from .host.sampling import sample_clip
 from .sockets import schema, seed_input
 from .tensors import latent_of
@@ -29,21 +29,21 @@ class EmptyVideo(io.ComfyNode):
                 io.Int.Input(
                     "width",
                     default=64,
-                    **span("clip.size"),
+                    **within("clip.size"),
                     step=16,
                     tooltip="Pixels before super-resolution. The mini model was trained at 64.",
                 ),
                 io.Int.Input(
                     "height",
                     default=64,
-                    **span("clip.size"),
+                    **within("clip.size"),
                     step=16,
                     tooltip="Pixels before super-resolution. The mini model was trained at 64.",
                 ),
                 io.Int.Input(
                     "frames",
                     default=80,
-                    **span("frames"),
+                    **within("frames"),
                     tooltip="Any number runs. The mini model was trained on 80, which are 5 seconds at 16 fps.",
                 ),
             ],
@@ -77,13 +77,13 @@ class Sample(io.ComfyNode):
                 io.Int.Input(
                     "steps",
                     default=20,
-                    **span("steps"),
+                    **within("steps"),
                     tooltip="Denoising steps. 20 is enough, 8 is a sketch.",
                 ),
                 io.Float.Input(
                     "cfg",
                     default=3.0,
-                    **span("cfg"),
+                    **within("cfg"),
                     step=0.1,
                     tooltip="How strictly the prompt is followed. 1 is twice as fast and loose.",
                 ),

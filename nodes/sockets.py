@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..lumiere_core.limits import Limit, span
+from ..lumiere_core.limits import Limit, within
 
 
 def schema(**fields: Any) -> io.Schema:
@@ -19,7 +19,7 @@ def schema(**fields: Any) -> io.Schema:
 
 
 def seed_input(tooltip: str = "The random seed. The same seed and settings give the same clip.") -> Any:
-    return io.Int.Input("seed", default=0, **span("seed"), control_after_generate=True, tooltip=tooltip)
+    return io.Int.Input("seed", default=0, **within("seed"), control_after_generate=True, tooltip=tooltip)
 
 
 def advanced(widget: Any) -> Any:

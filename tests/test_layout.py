@@ -19,7 +19,7 @@ ROOMS = {
     "limits": "",
     "model": "config limits",
     "diffusion": "config limits",
-    "media": "limits",
+    "media": "progress limits",
     "photo": "media progress limits",
     "generate": "model diffusion config progress limits",
     "train.world": "",
