@@ -14,11 +14,14 @@ from torch import Tensor
 from ..config import ModelSpec, from_dict, to_dict
 from ..model.checkpoint import Lumiere
 from .data import Pool
-from .stages import Phase, Stage, draw_for, freeze, spec_for, stage_loss
+from .gauge import Gauge, append, travelling
+from .stages import Batch, Phase, Stage, draw_for, freeze, spec_for
 from .state import averaged, load_state, save_state
 from .world.scenes import WORLDS, held_out_list, vocabulary
 
 SAVE_EVERY = 120.0  # seconds
+GAUGE_EVERY = 300.0  # seconds
+GAUGED = 48  # pictures, or the frames of so many: a look costs about as much as ten steps
 
 
 class Trainer:
@@ -62,9 +65,9 @@ class Trainer:
     def start_from(self, folder: Path) -> None:
         """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
         spec, weights = averaged(folder)
-        self.check_same(folder, spec, ("text",) if self.stage.name == "ssr" else ("text", "unet"))
-        if self.stage.name == "ssr":
-            weights = {k: v for k, v in weights.items() if k.startswith("text.")}
+        whole = "network." in self.stage.takes
+        self.check_same(folder, spec, ("text", "unet") if whole else ("text",))
+        weights = {k: v for k, v in weights.items() if k.startswith(self.stage.takes)}
         missing, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
@@ -155,17 +158,20 @@ class Trainer:
                 self.exclude,
                 self.seed + self.step,
                 self.device,
+                phase.fps,
             )
+            scenes = travelling(self.world, self.exclude, max(4, GAUGED // phase.num_frames))
+            self.gauge = Gauge(scenes, phase.num_frames, phase.fps, self.spec.size, self.device)
             # A quarter to begin with: the rest comes in while training runs.
             while self.pool.filled < phase.pool / 4:
                 self.pool.refresh()
 
     def train_step(self) -> float:
-        clips, ids = self.pool.sample(self.phase.batch)
+        batch = Batch(*self.pool.sample(self.phase.batch))
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            loss = stage_loss(self.stage, self.model, clips, ids, self.generator)
+            loss = self.stage.loss(self.stage, self.phase, self.model, batch, self.generator)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -175,12 +181,23 @@ class Trainer:
         self.step += 1
         return loss.item()
 
+    def log(self) -> None:
+        """Add what the model is worth now to the run's log. The time it takes is not counted as training."""
+        recent = self.losses[-200:]
+        facts = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60, 2),
+            "loss": round(sum(recent) / len(recent), 5),
+            "frames": self.phase.num_frames,
+        }
+        append(self.folder, {**facts, **self.gauge.measure(self.model)})
+
     def run(self) -> Iterator[tuple[float, int, float]]:
         """Train to the end; yields (progress, step, loss). SIGTERM and Ctrl-C save first."""
         stop = []
         before = {s: signal.signal(s, lambda *_: stop.append(True)) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            saved = last = time.monotonic()
+            saved = last = gauged = time.monotonic()
             while self.progress < 1 and not stop:
                 self.enter_phase()
                 self.losses.append(self.train_step())
@@ -192,6 +209,9 @@ class Trainer:
                 if now - saved > SAVE_EVERY:
                     self.save()
                     saved = now
+                if now - gauged > GAUGE_EVERY and self.spec.kind != "ssr":
+                    self.log()
+                    gauged = last = time.monotonic()
                 yield self.progress, self.step, self.losses[-1]
             self.save()
         finally:
