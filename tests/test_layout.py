@@ -18,7 +18,7 @@ ROOMS = {
     "progress": "",
     "model": "config",
     "diffusion": "config",
-    "media": "",
+    "media": "progress",
     "photo": "media progress",
     "generate": "model diffusion config progress",
     "train.world": "",
