@@ -23,7 +23,7 @@ class Frames(Protocol):
     as an IMAGE does; `as_float` and `as_bytes` take both. Nobody writes to them.
     """
 
-    count: int | None  # None where a file does not say it
+    count: int | None  # exactly, or None where a file does not say it for sure
     height: int
     width: int
     fps: float
@@ -33,10 +33,20 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class TensorFrames:
-    """An IMAGE `(T, H, W, C)` in [0, 1] as frames: its own values in float32, without a copy where it has that type."""
+    """An IMAGE `(T, H, W, 3)` in [0, 1] as frames: its own values in float32, without a copy where it has that type.
+
+    Raises ValueError for another shape.
+    """
 
     clip: Tensor
     fps: float = 16.0
+
+    def __post_init__(self) -> None:
+        if self.clip.ndim != 4 or self.clip.shape[-1] != 3 or not self.clip.numel():
+            raise ValueError(
+                f"the clip has the shape {tuple(self.clip.shape)}, but it has to be (T, H, W, 3), at least one frame "
+                "in RGB. Drop an alpha channel, or repeat a grey one."
+            )
 
     @property
     def count(self) -> int:
@@ -52,7 +62,7 @@ class TensorFrames:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for frame in self.clip:
-            yield np.ascontiguousarray(frame.float().cpu().numpy())
+            yield frame.float().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,11 @@ def told(
         if progress:
             progress(done, max(done, total or done + 1), what)
         yield frame
+
+
+def first_frame(clip: Frames) -> Tensor:
+    """The clip's first frame, `(H, W, 3)` in [0, 1]."""
+    return torch.from_numpy(as_float(next(iter(clip))))
 
 
 def gathered(clip: Rendered, progress: Progress | None = None, what: str = "rendering") -> Tensor:
