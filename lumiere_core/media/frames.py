@@ -103,7 +103,7 @@ def told(
         yield frame
 
 
-def first_frame(clip: Frames) -> Tensor:
+def first_picture(clip: Frames) -> Tensor:
     """The clip's first frame, `(H, W, 3)` in [0, 1]."""
     return torch.from_numpy(as_float(next(iter(clip))))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ..media.frames import Frames, Rendered, as_float, first_frame, told
+from ..media.frames import Frames, Rendered, as_float, first_picture, told
 from ..media.pictures import opencv
 from ..progress import Progress
 from .region import change_mask, one_picture
@@ -127,7 +127,7 @@ class Tripod:
 
 def tripod_of(clip: Frames, moves: Tensor | None, still: Tensor | None) -> Tripod:
     """The tripod of a still, which is the clip's first frame where none is given. Raises ValueError."""
-    still = first_frame(clip) if still is None else still
+    still = first_picture(clip) if still is None else still
     return Tripod(one_picture("still", still, clip.height, clip.width), moves)
 
 
