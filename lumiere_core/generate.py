@@ -86,7 +86,7 @@ def text_to_video(
     if spec.kind != "base":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
     s = resolved(settings, spec)
-    check("frames", s.num_frames)
+    check("film.frames", s.num_frames)
     check_size("width", s.width, spec.unet.size_multiple)
     check_size("height", s.height, spec.unet.size_multiple)
     process, sample = Process(spec.diffusion), choose_sampler(s.sampler)

@@ -42,7 +42,8 @@ class Limit:
             raise ValueError(f"{name} is {given}, but it has to be {wanted}. Try {spelled(self.advice)}.")
 
 
-FRAMES = 4096  # 4 minutes at 16 fps; a longer film is cut into shots anyway
+FRAMES = 4096  # of a widget: 4 minutes at 16 fps
+FILM = 1_000_000  # of the command line, which writes frames as they come: 17 hours
 
 LIMITS = {
     # a clip and its file
@@ -50,6 +51,8 @@ LIMITS = {
     "task.frames": Limit(2, FRAMES, 81),
     "pad.frames": Limit(1, 256, 4),
     "loop.frames": Limit(2, FRAMES, 80),
+    "film.frames": Limit(1, FILM, 80),
+    "film.loop.frames": Limit(2, FILM, 80),
     "min_frames": Limit(2, FRAMES, 16, "frames"),
     "max_frames": Limit(0, FRAMES, 0, "frames"),
     "size": Limit(1, 4096, 64, "pixels"),

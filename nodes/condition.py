@@ -12,6 +12,7 @@ from torch import Tensor
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
 from ..lumiere_core.limits import within
+from .host.progress import announce
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -68,6 +69,8 @@ def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
     """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
+    more = 2 * room if task == "outpaint" else 0
+    announce(frames, image.shape[1] + more, image.shape[2] + more)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..lumiere_core.diffusion.samplers import SAMPLERS
 from ..lumiere_core.limits import within
+from .host.progress import announce
 from .host.sampling import sample_clip
 from .sockets import schema, seed_input
 from .tensors import latent_of
@@ -52,6 +53,7 @@ class EmptyVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, width: int, height: int, frames: int) -> io.NodeOutput:
+        announce(frames, height, width)
         samples = torch.zeros(
             1, 3, frames, height, width, device=comfy.model_management.intermediate_device()
         )

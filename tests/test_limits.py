@@ -93,3 +93,12 @@ def test_a_size_is_two_numbers(text, sentence, capsys):
         return
     assert main(["generate", "--size", text]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_clip_that_cannot_fit_into_memory_is_refused_with_what_it_would_take(capsys):
+    """Within every row, and yet 6 TB: known before a model is asked for anything."""
+    began = time.monotonic()
+    assert main(["generate", "--size", "4096", "--frames", "4096", "--no-ssr"]) == 2
+    said = capsys.readouterr().err
+    assert "4096 frames of 4096x4096 take 6597.1 GB of memory" in said and "smaller --size" in said
+    assert time.monotonic() - began < 30

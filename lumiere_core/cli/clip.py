@@ -177,5 +177,5 @@ def register(commands: Any) -> None:
         "--edge", type=number(float, "edge"), default=0.03, help="width of the still edge in photo widths"
     )
     t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed, other waves")
-    t.add_argument("--frames", type=number(int, "loop.frames"), default=80, help="frames of the loop")
+    t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
     t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..limits import check
 from ..media.frames import Frames, Rendered, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
@@ -74,8 +75,7 @@ def plan_cinemagraph(
     progress: Progress | None = None,
 ) -> CinemagraphPlan:
     """Look at the clip in two passes: for cuts, then for what camera and light did; see `cinemagraph_from_clip`."""
-    if not 0 <= motion <= 1:
-        raise ValueError(f"motion is {motion:g}, but it has to be between 0 and 1. Try 1.")
+    check("motion", motion)
     kind = loop_kind(loop)
     moves = change_mask(moves, 1, clip.height, clip.width)[0]
     region = region_of(moves, margin=feather + 1, multiple=1)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..limits import check
 from ..media.frames import Rendered, gathered
 from ..media.pictures import opencv
 
@@ -48,11 +49,9 @@ def region_of(change: Tensor, margin: float = 0.1, multiple: int = 8, size: int 
     crop's sides are. size: long side of the crop, 0 to keep the picture's own scale. The aspect is the box's; only
     where the picture ends before the next multiple, the crop is scaled to the nearest one. Raises ValueError.
     """
-    if margin < 0 or multiple < 1 or size < 0:
-        raise ValueError(
-            f"margin, multiple and size are {margin:g}, {multiple} and {size}, but none may be negative, and the "
-            "multiple has to be at least 1. Try 0.1, 8 and 0."
-        )
+    check("margin", margin)
+    check("multiple", multiple)
+    check("crop.size", size)
     if size % multiple:
         near = max(multiple, size // multiple * multiple)
         raise ValueError(
@@ -158,10 +157,9 @@ def crop_mask(change: Tensor, region: Region) -> Tensor:
 def feathered(change: Tensor, feather: float) -> Tensor:
     """The mask with a soft edge `feather` pixels wide, all of it inside: what is 0 stays 0. Greys are multiplied.
 
-    The picture's own border is no edge. `(H, W)` or `(T, H, W)`. Raises ValueError for a negative feather.
+    The picture's own border is no edge. `(H, W)` or `(T, H, W)`. Raises ValueError for a feather out of range.
     """
-    if feather < 0:
-        raise ValueError(f"feather is {feather:g} pixels, but it has to be at least 0. Try 16.")
+    check("feather", feather)
     if feather == 0:
         return change.clone()
     if change.ndim == 3:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ..limits import check
 from ..media.frames import Frames, Rendered, as_float, first_picture, told
 from ..media.pictures import opencv
 from ..progress import Progress
@@ -214,8 +215,7 @@ def match_drift(
     Mean and spread of each channel are measured outside the mask (everywhere without one), smoothed over time, and
     matched on the whole frame: what flickers faster than about SLOW frames stays. strength in [0, 1].
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength:g}, but it has to be between 0 and 1. Try 1.")
+    check("strength", strength)
     tripod = tripod_of(clip, moves, still)
     frames = told(clip, clip.count, "measuring", progress)
     changes = drift_of([tripod.view(as_float(frame), steady=False).levels for frame in frames], tripod.levels)

@@ -155,7 +155,7 @@ def test_a_mask_of_another_size_is_resized():
     [
         (lambda: region_of(torch.zeros(64, 64)), "mask is empty"),
         (lambda: region_of(blob(), size=500, multiple=8), "size is 500, but .* Try 496 or 504"),
-        (lambda: region_of(blob(), margin=-1), "margin, multiple and size are -1"),
+        (lambda: region_of(blob(), margin=-1), "margin is -1, but it has to be between 0 and 4096. Try 0.25"),
         (lambda: feathered(blob(), -2), "feather is -2"),
         (lambda: crop(torch.rand(1, 75, 100, 3), region_of(blob())), "clip is 100x75, but .* 101x75"),
         (lambda: keep_pixels(torch.rand(2, 8, 8, 3), torch.rand(9, 8, 3), torch.ones(8, 8)), "source is 8x9"),
