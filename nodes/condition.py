@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
-from ..lumiere_core.diffusion.windows import check_num_frames
+from ..lumiere_core.limits import within
+from .host.progress import announce
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -37,8 +38,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "frames",
             default=81,
-            min=2,
-            max=4096,
+            **within("task.frames"),
             tooltip="Of the clip to make. Wan takes 4k+1, LTX 8k+1: 81 is both.",
         ),
         io.String.Input(
@@ -50,8 +50,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "room",
             default=64,
-            min=0,
-            max=4096,
+            **within("room"),
             step=8,
             tooltip="For outpaint: pixels of new room on every side.",
         ),
@@ -70,7 +69,8 @@ def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
     """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
-    check_num_frames(frames)
+    more = 2 * room if task == "outpaint" else 0
+    announce(frames, image.shape[1] + more, image.shape[2] + more)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
@@ -95,7 +95,7 @@ def condition_of(
 
 def numbers_in(places: str) -> list[int]:
     found = [part for part in re.split(r"[,\s]+", places.strip()) if part]
-    if not found or not all(re.fullmatch(r"\d+", part) for part in found):
+    if not found or not all(re.fullmatch(r"\d{1,9}", part) for part in found):
         raise ValueError(
             f"places is {places!r}, but it has to be frame numbers with commas between. Try 0, 40, 80."
         )
@@ -125,8 +125,7 @@ class VideoMask(io.ComfyNode):
                 io.Float.Input(
                     "fps",
                     default=16.0,
-                    min=1.0,
-                    max=240.0,
+                    **within("fps"),
                     step=0.01,
                     tooltip="Passed on, for the save node.",
                 ),
@@ -186,8 +185,7 @@ class MaskedLatent(io.ComfyNode):
                     io.Float.Input(
                         "motion",
                         default=1.0,
-                        min=0.0,
-                        max=1.0,
+                        **within("motion"),
                         step=0.05,
                         tooltip="Below 1 the region changes less. Put the core node Differential Diffusion "
                         "on the MODEL, or the sampler mixes the still and the new, which shows double.",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from . import clip, evaluate, generate, info, train
+from .terminal import BadNumber
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,10 +27,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         args.run(args)
-    except ValueError as error:
+    except (ValueError, BadNumber) as error:
         print(f"\n{error}" if sys.stderr.isatty() else str(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:

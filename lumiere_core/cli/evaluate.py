@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import TerminalBar, add_command, check_choice
+from .terminal import TerminalBar, add_command, check_choice, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,6 @@ def register(commands: Any) -> None:
     e = add_command(commands, "evaluate", score)
     e.add_argument("--weights", help="another base model's file")
     e.add_argument("--world", default="small", help="small or full")
-    e.add_argument("--prompts", type=int, help="only so many of the held-out prompts")
-    e.add_argument("--steps", type=int, help="denoising steps")
+    e.add_argument("--prompts", type=number(int, "prompts"), help="only so many of the held-out prompts")
+    e.add_argument("--steps", type=number(int, "steps"), help="denoising steps")
     e.add_argument("--json", help="write the figures here as well")

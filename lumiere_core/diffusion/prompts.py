@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ENTRY = re.compile(r"\s*(-?\d+)\s*(?:-\s*(-?\d+)\s*)?:\s*(.*)", re.DOTALL)
+from ..limits import check
+
+ENTRY = re.compile(r"\s*(-?\d{1,9})\s*(?:-\s*(-?\d{1,9})\s*)?:\s*(.*)", re.DOTALL)
 EXAMPLE = "0: a calm sea / 40: a storm"
 
 
@@ -84,8 +86,7 @@ def span_weights(spans: list[PromptSpan], num_frames: int, blend: int = 0) -> Te
     A change is spread over about `blend` frames, half before the border and half after; 0 changes at once. Where a
     span is shorter than that, its neighbours share its frames. Raises ValueError for a blend below 0.
     """
-    if blend < 0:
-        raise ValueError(f"blend is {blend} frames, but it has to be at least 0. Try 8.")
+    check("blend", blend)
     middle = torch.arange(num_frames) + 0.5
     rows = []
     for i, span in enumerate(spans):
