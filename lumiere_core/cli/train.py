@@ -28,7 +28,8 @@ def write_sheet(runs: Path, stage: str) -> None:
     """Draw a contact sheet from a run's averaged weights, beside them."""
     import torch
 
-    from ..media.files import to_pixels, write_image
+    from ..media.files import to_pixels
+    from ..media.pictures import write_image
     from ..model.checkpoint import Lumiere
     from ..model.device import pick_device
     from ..train.sheet import sheet_of
@@ -39,7 +40,7 @@ def write_sheet(runs: Path, stage: str) -> None:
     model = Lumiere(spec)
     model.load_state_dict(weights)
     sheet = sheet_of(model.to(device, dtype, memory_format=torch.channels_last).eval())
-    write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0])
+    write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0], overwrite=True)
 
 
 def run_stage(
