@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .sound import Sound, SoundTrack
-from .video import VideoFile, opened, pyav
+from .sound import SoundTrack
+from .video import Sound, VideoFile, opened, pyav
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def encode(
                 raise ValueError("there are no frames to write.")
             out.mux(stream.encode(None))
             if track:
-                track.until(float(sent / rate), last=True)
+                track.end()
         with opened(part) as written:
             found = sum(packet.size > 0 for packet in written.demux(video=0))
     if found < sent:

@@ -20,8 +20,7 @@ from torch import Tensor
 from .encode import FORMATS, encode, encode_gif
 from .outputs import check_output, place, unfinished
 from .pictures import picture_comment, pillow, save_png
-from .sound import Sound
-from .video import VideoFile, comment_of, opened, pyav
+from .video import Sound, VideoFile, comment_of, opened, pyav
 
 MARK = "AI-generated"
 

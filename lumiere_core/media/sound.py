@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from .video import opened, pyav
+from .video import Sound, opened, pyav
 
 RATE = 48_000  # samples per second; Opus has no 44.1 kHz
-
-
-@dataclass(frozen=True)
-class Sound:
-    """The sound of the video file `path`, from `start` seconds after its first frame on."""
-
-    path: Path
-    start: float = 0.0
 
 
 class SoundTrack:
@@ -36,44 +27,36 @@ class SoundTrack:
         self.rest = np.zeros((1 if channels == 1 else 2, 0), np.float32)
         self.given = 0
 
-    def until(self, seconds: float, last: bool = False) -> None:
-        """Encode what is heard before `seconds`; `last` ends the track there."""
+    def until(self, seconds: float) -> None:
+        """Encode what is heard before `seconds`."""
         need = round(seconds * RATE) - self.given
         while self.rest.shape[1] < need and (block := next(self.samples, None)) is not None:
             self.rest = np.concatenate([self.rest, block], 1)
-        length = self.stream.codec_context.frame_size or 1024
-        while need >= length and self.rest.shape[1] >= length:
-            self._encode(length)
-            need -= length
-        if last:
-            if 0 < (left := min(need, self.rest.shape[1])):
-                self._encode(left)
-            self.container.mux(self.stream.encode(None))
+        block, self.rest = self.rest[:, :need], self.rest[:, need:]
+        if block.shape[1]:
+            frame = pyav().AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", self.layout)
+            frame.sample_rate, frame.pts, frame.time_base = RATE, self.given, Fraction(1, RATE)
+            self.given += block.shape[1]
+            self.container.mux(self.stream.encode(frame))
 
-    def _encode(self, length: int) -> None:
-        block, self.rest = self.rest[:, :length], self.rest[:, length:]
-        format = self.stream.codec_context.format.name  # fltp, or flt
-        data = block if format.endswith("p") else block.T.reshape(1, -1)
-        frame = pyav().AudioFrame.from_ndarray(np.ascontiguousarray(data), format, self.layout)
-        frame.sample_rate, frame.pts = RATE, self.given
-        self.given += length
-        self.container.mux(self.stream.encode(frame))
+    def end(self) -> None:
+        self.container.mux(self.stream.encode(None))
 
 
 def _samples(sound: Sound, layout: str) -> Iterator[np.ndarray]:
     """The sound from its start on as blocks `(channels, N)` in [-1, 1]; silence where it begins late."""
-    resampler = pyav().AudioResampler("fltp", layout, RATE)
-    with opened(sound.path) as source:
-        video = source.streams.video[0]
-        begin = float((video.start_time or 0) * video.time_base) + sound.start
-        ahead = None  # samples until the start; silence where it is negative
-        for frame in itertools.chain(source.decode(source.streams.audio[0]), [None]):
-            if frame is not None and ahead is None:
-                ahead = round((begin - float(frame.time or 0)) * RATE)
-            for block in resampler.resample(frame):
-                data = block.to_ndarray()
-                if ahead is not None and ahead < 0:
-                    yield np.zeros((data.shape[0], -ahead), np.float32)
-                    ahead = 0
-                yield data[:, min(ahead or 0, data.shape[1]) :]
-                ahead = max(0, (ahead or 0) - data.shape[1])
+    resampler, ahead = pyav().AudioResampler("fltp", layout, RATE), None  # samples until the start
+    try:
+        with opened(sound.path) as source:
+            for frame in itertools.chain(source.decode(source.streams.audio[0]), [None]):
+                if ahead is None:
+                    ahead = round((sound.start - float(frame.time or 0)) * RATE) if frame else 0
+                for block in resampler.resample(frame):
+                    data = np.pad(block.to_ndarray(), ((0, 0), (max(0, -ahead), 0)))
+                    skipped = min(max(0, ahead), data.shape[1])
+                    ahead = max(0, ahead) - skipped
+                    yield data[:, skipped:]
+    except pyav().error.FFmpegError as error:
+        raise ValueError(
+            f"the sound of {sound.path.name} is damaged. Leave it out, or convert it."
+        ) from error

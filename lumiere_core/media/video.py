@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -34,12 +35,20 @@ def pyav() -> ModuleType:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: str | Path) -> Iterator[Any]:
     """The container of an existing file, and never of an address: its name is not parsed, nor are playlists read."""
     av = pyav()
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    with av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace") as container:
+    with av.open(f"file:{Path(path).absolute()}", options=options, metadata_errors="replace") as container:
         yield container
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a file from `start` seconds of its own clock on, for `write_frames`."""
+
+    path: Path
+    start: float
 
 
 class VideoFile:
@@ -48,7 +57,7 @@ class VideoFile:
     `count`, `height`, `width` and `fps` are those of the frames that come, which differ from the file's own where it is
     turned by a display matrix, has pixels that are not square (they become so), or a variable frame rate (frames are
     repeated or left out, so that the clip lasts as long as it does in a player). Of several video streams it is the
-    default one, of these the largest. `comment` is the file's, as `describe` wrote it; `sounds` says if it has sound.
+    default one, of these the largest. `comment` is the file's, as `describe` wrote it.
     Raises ValueError for anything that is no video, and at the pass for one that is cut or damaged.
     """
 
@@ -61,11 +70,15 @@ class VideoFile:
             self._stream = self._choose(container)
             stream = container.streams[self._stream]
             self.comment: str = comment_of(container)
-            self.sounds: bool = bool(container.streams.audio)
+            self._sounds = bool(container.streams.audio)
             self._plan(container, stream)
         with self._readable(), opened(self.path) as container:
             first = next(container.decode(container.streams[self._stream]))
             self._look(first, container.streams[self._stream].sample_aspect_ratio)
+
+    def sound(self, start: float = 0.0) -> Sound | None:
+        """What is heard from `start` seconds after the first frame on; None for a silent file."""
+        return Sound(self.path, self._begin + start) if self._sounds else None
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -132,7 +145,7 @@ class VideoFile:
                 total = max(starts[-1] + 1, round((times[-1] + (last or even)) * fitting))
         else:
             fitting, starts, total = rate, np.zeros(1, int), 1
-        self.fps, self.count = fitting, int(total)
+        self.fps, self.count, self._begin = fitting, int(total), float(self._pts[0] * base)
         self._starts = dict(zip(self._pts, starts.tolist(), strict=True))
 
     def _look(self, frame: Any, aspect: Fraction | None) -> None:
