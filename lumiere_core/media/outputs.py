@@ -38,16 +38,18 @@ def check_output(
         )
     if os.name == "nt" and set(path.name) & set('<>:"|?*'):
         raise ValueError(f"{path.name} cannot be a file's name on Windows. Leave out <>:\"|?*.")
+    check_folder(path.parent)
     for source in inputs:
         if source is not None and same_file(path, Path(source)):
-            raise ValueError(f"{path} is also what is read. Choose another name for the result.")
+            raise ValueError(
+                f"{path} is read, or written, by the same command. Choose another name for the result."
+            )
     if path.suffix and path.is_dir():
         raise ValueError(f"{path} is a folder. Choose another name for the file.")
     if overwrite and not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
             f"{path} is there already, and only single files are overwritten. Choose a new name."
         )
-    check_folder(path.parent)
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -59,10 +61,12 @@ def same_file(one: Path, other: Path) -> bool:
 
 def check_folder(folder: Path) -> None:
     """Raises ValueError where nothing can be written into `folder`; one that is not there yet can be made."""
-    try:
-        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    except OSError as error:
-        raise ValueError(f"{folder} cannot be a folder's name: {error.strerror}. Choose another.") from error
+    for part in folder.parts:
+        if len(os.fsencode(part)) > 255:
+            raise ValueError(
+                f"a folder's name {part[:20]}... has {len(os.fsencode(part))} bytes. Use at most 255."
+            )
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ValueError(f"{folder} cannot be written to: {there} is no folder to write to. Choose another.")
 
