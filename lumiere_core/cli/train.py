@@ -15,6 +15,9 @@ SHEET_EVERY = 600.0  # seconds
 
 def train_from_args(args: argparse.Namespace) -> None:
     """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, which writes the weights files."""
+    from ..media.outputs import check_folder
+
+    check_folder(Path(args.out if args.stage in ("export", "probe") else args.runs))
     if args.stage == "export":
         for path in export(Path(args.runs), Path(args.out)):
             print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -56,7 +56,7 @@ def _encoder_errors() -> Iterator[None]:
         raise OSError(error.strerror or str(error)) from error
 
 
-def encode(
+def encode_frames(
     part: Path,
     format: ClipFormat,
     frames: Iterable[np.ndarray],
@@ -118,20 +118,35 @@ def encode_gif(part: Path, frames: Iterable[np.ndarray], rate: Fraction, comment
     """One palette for all frames, so that what stands still does not shimmer: they are looked at twice more, in a file
     beside the result.
     """
-    spool = part.with_suffix(".mkv")
+    spool, silent = part.with_suffix(".mkv"), part.with_suffix(".silent.gif")
     try:
-        encode(spool, _SPOOL, frames, rate, "")
+        encode_frames(spool, _SPOOL, frames, rate, "")
         again = VideoFile(spool)
         with _encoder_errors():
             palette = next(_filtered(again, rate, "palettegen", "stats_mode=diff"))
-            encode(
-                part, FORMATS[".gif"], _filtered(again, rate, "paletteuse", "dither=bayer", palette), rate, ""
-            )
+            coloured = _filtered(again, rate, "paletteuse", "dither=bayer", palette)
+            encode_frames(silent, FORMATS[".gif"], coloured, rate, "")
+        if comment:
+            _add_gif_comment(silent, part, comment)
+        else:
+            silent.replace(part)
     finally:
         spool.unlink(missing_ok=True)
-    with part.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(_gif_comment(comment) + b"\x3b")
+        silent.unlink(missing_ok=True)
+
+
+def _add_gif_comment(silent: Path, told: Path, comment: str) -> None:
+    """Copy a GIF with a comment block before its frames, which ffmpeg does not write, nor Pillow without coding the
+    frames again.
+    """
+    text = comment.encode("utf-8")
+    blocks = (text[i : i + 255] for i in range(0, len(text), 255))
+    with silent.open("rb") as source, told.open("wb") as target:
+        head = source.read(13)
+        colours = source.read(3 << ((head[10] & 7) + 1) if head[10] & 128 else 0)
+        target.write(head + colours + b"\x21\xfe")
+        target.write(b"".join(bytes([len(block)]) + block for block in blocks) + b"\x00")
+        shutil.copyfileobj(source, target)
 
 
 def _filtered(
@@ -167,10 +182,3 @@ def _filtered(
 
 def _buffer(graph: Any, like: Any, rate: Fraction) -> Any:
     return graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=1 / rate)
-
-
-def _gif_comment(comment: str) -> bytes:
-    """A GIF's comment block, which neither ffmpeg writes, nor Pillow without coding the frames again."""
-    text = comment.encode("utf-8")
-    blocks = (text[i : i + 255] for i in range(0, len(text), 255))
-    return b"\x21\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\x00"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .encode import FORMATS, encode, encode_gif
+from .encode import FORMATS, encode_frames, encode_gif
 from .outputs import check_output, place, unfinished
 from .pictures import picture_comment, pillow, save_png
 from .video import Sound, VideoFile, comment_of, opened, pyav
@@ -128,5 +128,5 @@ def write_frames(
         elif path.suffix.lower() == ".gif":
             encode_gif(part, frames, rate, comment)
         else:
-            encode(part, FORMATS[path.suffix.lower()], frames, rate, comment, sound)
+            encode_frames(part, FORMATS[path.suffix.lower()], frames, rate, comment, sound)
         return place(part, path, overwrite)

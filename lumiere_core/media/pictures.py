@@ -39,16 +39,16 @@ def pillow() -> ModuleType:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The picture, turned upright as its camera says. Raises ValueError."""
-    image = pillow()
+    Image = pillow()
     from PIL import ImageOps
 
     if not path.is_file():
         raise ValueError(f"there is no picture {path}.")
     try:
-        with warnings.catch_warnings(), image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
             warnings.simplefilter("ignore")  # of large pictures: what is far too large is an error
             yield ImageOps.exif_transpose(picture)
-    except image.DecompressionBombError as error:
+    except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path.name} has too many pixels ({error}). Make it smaller and try again."
         ) from error

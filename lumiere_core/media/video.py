@@ -137,6 +137,9 @@ class VideoFile:
         if len(times) > 1:
             even = float(gaps.mean())
             fitting = rate if abs(rate * even - 1) < 0.01 else 1 / even
+            whole = max(1, round(fitting))
+            if fitting != rate and abs(len(gaps) / whole - times[-1]) <= base:
+                fitting = float(whole)  # a GIF's clock ticks in 1/100 s only
             if np.abs(times - np.arange(len(times)) / fitting).max() < 0.5 / fitting:
                 starts, total = np.arange(len(times)), len(times)  # each frame once
             else:  # nine in ten frames are shown, and none is missing where the rate only has holes

@@ -74,6 +74,7 @@ def test_the_comment_says_ai_generated_first_and_then_how(tmp_path, suffix):
 
 def test_a_gif_has_its_frames_its_rate_and_its_comment(tmp_path):
     path = write_clip(tmp_path / "clip.gif", ramp(16), 16, FACTS)
+    assert (VideoFile(path).count, VideoFile(path).fps) == (16, 16)
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     assert frames == 16 and seconds == pytest.approx(1, abs=0.1)
     assert b"AI-generated" in path.read_bytes() and b"abc123" in path.read_bytes()
