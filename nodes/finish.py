@@ -11,9 +11,9 @@ from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
 from ..lumiere_core.photo.steady import match_drift
-from .host.progress import HostBar
+from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
-from .tensors import change_of, even_sides, frames_of
+from .tensors import change_of, frames_of, source_of
 
 
 def feather_input(default: int = 8) -> Any:
@@ -103,9 +103,9 @@ class CinemagraphFromClip(io.ComfyNode):
         still = None if still is None else frames_of(still)
         mask = change_of(mask).amax(0)
         made = cinemagraph_from_clip(
-            frames_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
+            source_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
         )
-        return io.NodeOutput(even_sides(made) if even else made)
+        return io.NodeOutput(collected(made, even))
 
 
 class MakeLoop(io.ComfyNode):
@@ -146,7 +146,7 @@ class MakeLoop(io.ComfyNode):
             "cut": {"min_frames": min_frames, "max_frames": max_frames},
             "dissolve": {"overlap": overlap},
         }
-        return io.NodeOutput(make_loop(frames_of(image), how, **settings.get(how, {})))
+        return io.NodeOutput(collected(make_loop(source_of(image), how, HostBar(), **settings.get(how, {}))))
 
 
 class MatchDrift(io.ComfyNode):
@@ -182,7 +182,7 @@ class MatchDrift(io.ComfyNode):
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
         mask = None if mask is None else change_of(mask)
-        return io.NodeOutput(match_drift(frames_of(image), mask, still, strength))
+        return io.NodeOutput(collected(match_drift(source_of(image), mask, still, strength, HostBar())))
 
 
 class KeepPixels(io.ComfyNode):
@@ -210,7 +210,9 @@ class KeepPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, source: Tensor, mask: Tensor, feather: int) -> io.NodeOutput:
-        return io.NodeOutput(keep_pixels(frames_of(image), frames_of(source), change_of(mask), feather))
+        return io.NodeOutput(
+            collected(keep_pixels(frames_of(image), frames_of(source), change_of(mask), feather))
+        )
 
 
 class LoopPad(io.ComfyNode):
@@ -232,6 +234,7 @@ class LoopPad(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, frames: int) -> io.NodeOutput:
+        announce(image.shape[0] + 2 * frames, *image.shape[1:3])
         return io.NodeOutput(loop_pad(image, frames))
 
 
@@ -260,4 +263,5 @@ class LoopUnpad(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, frames: int, factor: int) -> io.NodeOutput:
+        announce(*image.shape[:3])
         return io.NodeOutput(loop_unpad(image, frames, factor))

@@ -11,7 +11,7 @@ from ..lumiere_core.photo import region as regions
 from ..lumiere_core.photo.brush import BRUSH_PRESETS, Stroke, brushed_frames, points_of
 from ..lumiere_core.photo.examples import EXAMPLES, example
 from .finish import even_input, feather_input
-from .host.progress import collected
+from .host.progress import announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of
 
@@ -68,6 +68,7 @@ class CropForRegion(io.ComfyNode):
     def execute(cls, image: Tensor, mask: Tensor, margin: float, multiple: int, size: int) -> io.NodeOutput:
         mask = regions.change_mask(change_of(mask), image.shape[0], *image.shape[1:3])
         region = regions.region_of(mask, margin, multiple, size)
+        announce(image.shape[0], region.crop_height, region.crop_width)
         return io.NodeOutput(regions.crop(frames_of(image), region), regions.crop_mask(mask, region), region)
 
 
@@ -90,7 +91,6 @@ class Stitch(io.ComfyNode):
                 even_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -106,7 +106,7 @@ class Stitch(io.ComfyNode):
         height, width = region.picture_height, region.picture_width
         mask = regions.change_mask(change_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
-        return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id, even))
+        return io.NodeOutput(collected(frames, even))
 
 
 class MotionBrush(io.ComfyNode):
@@ -198,7 +198,6 @@ class MotionBrush(io.ComfyNode):
                 even_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE"), io.Float.Output(display_name="fps")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -220,8 +219,7 @@ class MotionBrush(io.ComfyNode):
         angle = None if direction < 0 else float(direction)
         stroke = Stroke(preset, angle, speed or None, points_of(path), motion, edge, variation)
         made = brushed_frames(frames_of(image)[0], change_of(mask)[0], stroke, frames, fps)
-        clip = collected(made, frames, *image.shape[1:3], cls.hidden.unique_id, even)
-        return io.NodeOutput(clip, fps)
+        return io.NodeOutput(collected(made, even), fps)
 
 
 class ExampleInput(io.ComfyNode):

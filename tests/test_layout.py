@@ -18,15 +18,15 @@ ROOMS = {
     "progress": "",
     "model": "config",
     "diffusion": "config",
-    "media": "",
+    "media": "progress",
     "photo": "media progress",
     "generate": "model diffusion config progress",
     "train.world": "",
     "train": "train.world generate model diffusion media config progress",
     "cli": "train train.world generate photo model diffusion media config progress",
     "__main__": "cli",
-    "nodes.tensors": "",
-    "nodes.host": "nodes.tensors photo model diffusion config",
+    "nodes.tensors": "media",
+    "nodes.host": "nodes.tensors media photo model diffusion config",
     "nodes": "nodes.host nodes.tensors photo model diffusion media config",
 }
 # Nodes for photos and finished clips: they start without a model, so nothing they import may bring the U-Net.

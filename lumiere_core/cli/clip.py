@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from .. import __version__
 from .terminal import TerminalBar, add_command
 
 if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help comes at once
-    import numpy as np
     from torch import Tensor
+
+    from ..media.frames import Rendered
 
 
 def open_picture(path: str) -> Tensor:
@@ -34,39 +35,29 @@ def open_mask(path: str) -> Tensor:
     return torch.from_numpy(read_mask(path))
 
 
-def open_clip(path: str) -> tuple[Tensor, float]:
-    """A video file as `(T, H, W, 3)` in [0, 1], and its frames per second."""
-    from ..media.files import read_clip
+def write_loop(args: argparse.Namespace, made: Rendered, comment: str, facts: dict) -> None:
+    """Write frames as they come, at args.fps or their own rate. What a model once made stays marked as such.
 
-    clip, fps = read_clip(path)
-    return (clip.permute(1, 2, 3, 0) + 1) / 2, fps
+    comment: that of the file they were made from.
+    """
+    from ..media.files import MARK, describe, write_frames
+    from ..media.frames import as_bytes, told
 
-
-def write_loop(
-    args: argparse.Namespace, frames: Iterable[Tensor], count: int, fps: float, facts: dict
-) -> None:
-    """Write frames `(H, W, 3)` in [0, 1] as they come. What a model once made stays marked as such."""
-    from ..media.files import MARK, describe, read_comment, write_frames
-
-    made = read_comment(args.source).startswith(MARK)
-    size, bar = [], TerminalBar()
-
-    def pixels() -> Iterator[np.ndarray]:
-        for i, frame in enumerate(frames):
-            size[:] = frame.shape[1::-1]
-            yield (frame.clamp(0, 1) * 255).round().byte().numpy()
-            bar(i + 1, count, "writing")
-
+    fps = made.fps if args.fps is None else args.fps
     facts = {**facts, "source": Path(args.source).name, "fps": fps, "version": __version__}
-    path = write_frames(args.out, pixels(), fps, describe(facts, f"{MARK}. " if made else ""))
+    mark = f"{MARK}. " if comment.startswith(MARK) else ""
+    pixels = (as_bytes(frame) for frame in told(made, made.count, "writing", TerminalBar()))
+    path = write_frames(args.out, pixels, fps, describe(facts, mark))
+    size = made.width, made.height
     if path.suffix.lower() in (".mp4", ".webm"):
-        size = [n + n % 2 for n in size]  # what such files hold
-    print(f"wrote {path}: {count} frames of {size[0]}x{size[1]} at {fps:g} fps")
+        size = tuple(n + n % 2 for n in size)  # what such files hold
+    print(f"wrote {path}: {made.count} frames of {size[0]}x{size[1]} at {fps:g} fps")
 
 
 def loop_file(args: argparse.Namespace) -> None:
     """A clip becomes a loop."""
     from ..media.files import check_clip
+    from ..media.video import VideoFile
     from ..photo.loop import make_loop
 
     check_clip(Path(args.out), 16 if args.fps is None else args.fps)
@@ -74,25 +65,20 @@ def loop_file(args: argparse.Namespace) -> None:
         "cut": {"min_frames": args.min_frames, "max_frames": args.max_frames},
         "dissolve": {"overlap": args.overlap},
     }.get(args.how, {})
-    clip, fps = open_clip(args.source)
-    clip = make_loop(clip, args.how, **settings)
-    write_loop(
-        args,
-        clip,
-        len(clip),
-        fps if args.fps is None else args.fps,
-        {"tool": "loop", "how": args.how, **settings},
-    )
+    clip = VideoFile(args.source)
+    made = make_loop(clip, args.how, TerminalBar(), **settings)
+    write_loop(args, made, clip.comment, {"tool": "loop", "how": args.how, **settings})
 
 
 def cinemagraph_file(args: argparse.Namespace) -> None:
     """The white part of a mask moves over a still picture, in a loop."""
     from ..media.files import check_clip
+    from ..media.video import VideoFile
     from ..photo.cinemagraph import cinemagraph_from_clip
 
     check_clip(Path(args.out), 16 if args.fps is None else args.fps)
     moves, still = open_mask(args.mask), open_picture(args.still) if args.still else None
-    clip, fps = open_clip(args.source)
+    clip = VideoFile(args.source)
     settings: dict[str, Any] = {
         "feather": args.feather,
         "stabilise": args.stabilise,
@@ -100,10 +86,8 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
         "loop": args.loop,
         "motion": args.motion,
     }
-    clip = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
-    write_loop(
-        args, clip, len(clip), fps if args.fps is None else args.fps, {"tool": "cinemagraph", **settings}
-    )
+    made = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
+    write_loop(args, made, clip.comment, {"tool": "cinemagraph", **settings})
 
 
 def brush_file(args: argparse.Namespace) -> None:
@@ -121,8 +105,8 @@ def brush_file(args: argparse.Namespace) -> None:
         args.edge,
         args.seed,
     )
-    frames = brushed_frames(open_picture(args.source), open_mask(args.mask), stroke, args.frames, args.fps)
-    write_loop(args, frames, args.frames, args.fps, {"tool": "brush", **dataclasses.asdict(stroke)})
+    made = brushed_frames(open_picture(args.source), open_mask(args.mask), stroke, args.frames, args.fps)
+    write_loop(args, made, "", {"tool": "brush", **dataclasses.asdict(stroke)})
 
 
 def register(commands: Any) -> None:

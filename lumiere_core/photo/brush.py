@@ -13,13 +13,14 @@ Carried texture is looked up backwards along its path, not splatted forwards: th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..media.frames import Rendered, gathered
 from ..media.pictures import opencv
 from .region import Region, change_mask, feathered, region_of
 from .warp import resized, warped
@@ -365,11 +366,13 @@ def painter(
 
 def brushed_frames(
     image: Tensor, moves: Tensor, stroke: Stroke = Stroke(), frames: int = 80, fps: float = 16
-) -> Iterator[Tensor]:
+) -> Rendered:
     """The frames `(H, W, 3)` of `motion_brush`, one at a time, so that they can go straight into a file."""
     check_stroke(stroke, frames, fps)
     frame_at = painter(image, moves, stroke, frames / fps)
-    return (frame_at(i / frames) for i in range(frames))
+    return Rendered(
+        frames, *image.shape[:2], fps, lambda: (frame_at(i / frames).numpy() for i in range(frames))
+    )
 
 
 def motion_brush(
@@ -379,8 +382,4 @@ def motion_brush(
 
     image `(H, W, 3)`, moves `(H, W)`, resized where it has another size. Raises ValueError.
     """
-    painted = brushed_frames(image, moves, stroke, frames, fps)
-    out = image.new_empty(frames, *image.shape)
-    for to, frame in zip(out, painted, strict=True):
-        to.copy_(frame)
-    return out
+    return gathered(brushed_frames(image, moves, stroke, frames, fps))

@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_waves():
 
 def test_frames_come_one_at_a_time():
     frames = brushed_frames(photo(), lake(), frames=10_000)
-    assert next(frames).shape == (HEIGHT, WIDTH, 3)
+    assert next(iter(frames)).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize(
