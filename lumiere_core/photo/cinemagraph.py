@@ -70,7 +70,8 @@ def cinemagraph_from_clip(
     things less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
     """
     plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, progress)
-    return Rendered(plan.loop.count, clip.height, clip.width, clip.fps, lambda: rendered(plan, clip))
+    render, shown = lambda: rendered(plan, clip), plan.loop
+    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard)
 
 
 def plan_cinemagraph(

@@ -46,6 +46,11 @@ class LoopPlan:
         length = self.stop - self.start
         return 2 * length - 2 if self.back else length
 
+    @property
+    def heard(self) -> int | None:
+        """The frame from which the clip's sound goes with the loop; None where it goes backwards."""
+        return None if self.back else self.start
+
 
 def looked_at(clip: Frames, progress: Progress | None = None) -> list[np.ndarray]:
     """A thumbnail of each frame, in one pass."""
@@ -264,7 +269,7 @@ def make_loop(clip: Frames, how: str = "cut", progress: Progress | None = None, 
             sum(1 for _ in told(clip, None, "counting", progress)) if clip.count is None else clip.count
         )
     plan = kind.plan(looks, progress=progress, **settings)
-    return Rendered(plan.count, clip.height, clip.width, clip.fps, lambda: looped(clip, plan))
+    return Rendered(plan.count, clip.height, clip.width, clip.fps, lambda: looped(clip, plan), plan.heard)
 
 
 def looped(
