@@ -47,7 +47,7 @@ def write_loop(args: argparse.Namespace, made: Rendered, facts: dict, clip: Vide
     fps = made.fps if args.fps is None else args.fps
     facts = {**facts, "source": Path(args.source).name, "fps": fps, "version": __version__}
     mark = mark_of(args.source, getattr(args, "still", None))
-    pixels = (as_bytes(frame) for frame in told(made, made.count, "writing", TerminalBar()))
+    pixels = told(map(as_bytes, made), made.count, "writing", TerminalBar())
     sound, silent = sound_for(args.out, made, fps, clip) if clip else (None, "")
     path = write_frames(args.out, pixels, fps, describe(facts, mark), sound, args.overwrite)
     size = made.width, made.height
