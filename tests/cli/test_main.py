@@ -125,10 +125,31 @@ def test_what_super_resolution_or_the_file_would_refuse_is_refused_before_the_wo
 @pytest.mark.parametrize("option", ["--out", "--xt-slice"])
 def test_a_place_that_cannot_be_written_is_said_before_the_work(command, option, tmp_path, capsys):
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    assert main([*command, option, str(tmp_path / "file" / "clip.mp4")]) == 2
+    name = {"--out": "clip.mp4", "--xt-slice": "slice.png"}[option]
+    assert main([*command, option, str(tmp_path / "file" / name)]) == 2
     said = capsys.readouterr().err
     assert "cannot be written" in said and "base [" not in said
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_neither_output_costs_a_weights_file_or_the_other_output(command, tmp_path, capsys):
+    weights, out = Path(command[2]), tmp_path / "slice.png"
+    os.link(weights, tmp_path / "slice.png")
+    before = weights.read_bytes()
+    for more in ([], ["--overwrite"]):
+        assert main([*command, "--xt-slice", str(out), *more]) == 2
+        assert "slice.png is read, or written, by the same command" in capsys.readouterr().err
+    assert main([*command, "--xt-slice", str(tmp_path / "clip.mp4")]) == 2
+    assert weights.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["slice.png"]
+
+
+def test_a_second_clip_and_slice_take_numbers(command, tmp_path, capsys):
+    for _ in range(2):
+        assert main([*command, "--no-ssr", "--xt-slice", str(tmp_path / "xt.png")]) == 0
+    said = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'clip_00001_.mp4'}: 5 frames" in said
+    assert f"wrote {tmp_path / 'xt_00001_.png'}: the middle row" in said
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_two_models_are_not_mixed_up(command, weights_files, capsys):
@@ -157,7 +178,7 @@ def test_ctrl_c_in_a_terminal_stops_the_work_and_leaves_nothing(command, tmp_pat
 def test_a_loop_is_another_clip_and_says_so(command, tmp_path):
     assert main([*command, "--no-ssr"]) == 0
     straight, _ = read_clip(tmp_path / "clip.mp4")
-    assert main([*command, "--no-ssr", "--loop"]) == 0
+    assert main([*command, "--no-ssr", "--loop", "--overwrite"]) == 0
     closed, _ = read_clip(tmp_path / "clip.mp4")
     assert not straight.equal(closed)
     assert (
