@@ -14,15 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each room and the rooms it may import, which stand above it here. A new folder or a new file at the top gets a row.
 ROOMS = {
     "lumiere_core": "",
-    "config": "",
+    "rules": "",
+    "config": "rules",
     "progress": "",
-    "model": "config",
+    "model": "config rules",
     "diffusion": "config",
     "media": "",
     "photo": "media progress",
     "generate": "model diffusion config progress",
     "train.world": "",
-    "train": "train.world generate model diffusion media config progress",
+    "train": "train.world generate model diffusion media config rules progress",
     "cli": "train train.world generate photo model diffusion media config progress",
     "__main__": "cli",
     "nodes.tensors": "",
@@ -38,7 +39,7 @@ SAME_IDEA = {"register"}
 
 # Third-party packages: those of requirements.txt, torch, and numpy, which torch's users have.
 PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "imageio_ffmpeg"}
-PACKAGES_OF = {"config": set(), "progress": set(), "diffusion": {"torch"}}
+PACKAGES_OF = {"rules": set(), "config": set(), "progress": set(), "diffusion": {"torch"}}
 
 NOT_OURS = {".git", ".venv", "venv", "runs", "output", "__pycache__", ".ruff_cache", ".pytest_cache"}
 TEXT = {"", ".py", ".md", ".txt", ".toml", ".json", ".js", ".css", ".html", ".yml", ".yaml", ".cfg"}

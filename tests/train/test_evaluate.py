@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lumiere_core.model.checkpoint import bundled
 from lumiere_core.model.text import Tokenizer
 from lumiere_core.train.data import Pool
 from lumiere_core.train.evaluate import (
@@ -236,8 +237,10 @@ def test_a_probe_comes_back_from_its_file(untrained, tmp_path):
     frames = torch.rand(2, 3, 64, 64) * 2 - 1
     torch.testing.assert_close(again(frames).centre, untrained(frames).centre, atol=2e-3, rtol=0)
     path.write_bytes(b"no such thing")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
         load_probe(path)
+    with pytest.raises(ValueError, match="another kind, not a probe"):
+        load_probe(bundled("base"))
 
 
 @pytest.mark.parametrize("world", ["small", "full"])
