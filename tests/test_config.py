@@ -8,7 +8,16 @@ import re
 
 import pytest
 
-from lumiere_core.config import PRESETS, DiffusionSpec, TemporalSpec, UNetSpec, from_dict, misfits, replace, to_dict
+from lumiere_core.config import (
+    PRESETS,
+    DiffusionSpec,
+    TemporalSpec,
+    UNetSpec,
+    from_dict,
+    misfits,
+    replace,
+    to_dict,
+)
 from lumiere_core.rules import record, whole
 
 
@@ -50,7 +59,9 @@ def test_the_largest_noise_level_is_no_more_than_fp32_bears():
 def test_a_field_of_a_newer_version_is_named():
     data = to_dict(PRESETS["tiny"])
     data["unet"]["warp"] = 9
-    with pytest.raises(ValueError, match=r"spec\.unet has 'warp', which this version does not know\. Update the pack"):
+    with pytest.raises(
+        ValueError, match=r"spec\.unet has 'warp', which this version does not know\. Update the pack"
+    ):
         from_dict(data)
 
 

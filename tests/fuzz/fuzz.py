@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
 import queue
 import random
 import struct
@@ -101,7 +102,9 @@ def bent(rng: random.Random, tree: Any) -> Any:
         if way < 0.35:
             where[key] = copy.deepcopy(rng.choice(STRANGE))
         elif way < 0.6 and type(value) in (int, float):
-            where[key] = rng.choice((value + 1, value - 1, value * 2, value // 2, value * 1000, -value, str(value)))
+            where[key] = rng.choice(
+                (value + 1, value - 1, value * 2, value // 2, value * 1000, -value, str(value))
+            )
         elif way < 0.7:
             del where[key]
         elif way < 0.8 and isinstance(where, dict):
@@ -128,7 +131,9 @@ def bend_bytes(rng: random.Random, file: bytes) -> bytes:
         elif way < 0.8:
             raw[at:at] = rng.randbytes(rng.randrange(1, 64))
         elif way < 0.9:
-            raw[:8] = struct.pack("<Q", rng.choice((0, 1, 2, 8, len(raw), 2**20, 2**31, 2**40, 2**63, 2**64 - 1)))
+            raw[:8] = struct.pack(
+                "<Q", rng.choice((0, 1, 2, 8, len(raw), 2**20, 2**31, 2**40, 2**63, 2**64 - 1))
+            )
         else:
             raw[at : at + 64] = raw[at // 2 : at // 2 + 64]
     return bytes(raw)
@@ -166,13 +171,21 @@ def bend_tensors(rng: random.Random, file: bytes) -> bytes:
     way = rng.randrange(7)
     if way == 0:  # NaN or infinity somewhere
         at = 2 * rng.randrange(len(raw) // 2)
-        parts[name] = dtype, shape, raw[:at] + rng.choice((b"\x00\x7e", b"\x00\x7c", b"\x00\xfc")) + raw[at + 2 :]
+        parts[name] = (
+            dtype,
+            shape,
+            raw[:at] + rng.choice((b"\x00\x7e", b"\x00\x7c", b"\x00\xfc")) + raw[at + 2 :],
+        )
     elif way == 1:  # other dtypes of the right length
         size, other = rng.choice(((2, "BF16"), (2, "I16"), (2, "U16"), (4, "F32"), (8, "F64"), (8, "I64"), (1, "BOOL"),
                                   (1, "F8_E4M3"), (1, "U8"), (8, "C64"), (1, "F4"), (1, "F8_E8M0")))  # fmt: skip
         parts[name] = other, shape, rng.randbytes(len(raw) // 2 * size)
     elif way == 2:
-        parts[name] = dtype, rng.choice((shape[::-1], [*shape, 1], [1, *shape], [len(raw) // 2], [0], [])), raw
+        parts[name] = (
+            dtype,
+            rng.choice((shape[::-1], [*shape, 1], [1, *shape], [len(raw) // 2], [0], [])),
+            raw,
+        )
     elif way == 3:
         del parts[name]
     elif way == 4:
@@ -242,9 +255,6 @@ def peak_mib() -> float:
 
 def serve(folder: Path) -> None:
     """Write the original files into a folder, then read whatever file is named on stdin: one line in, one line out."""
-    import torch
-
-    torch.set_num_threads(1)
     for target, file in originals().items():
         (folder / target).write_bytes(file)
         use(target, folder / target)
@@ -267,20 +277,30 @@ def serve(folder: Path) -> None:
         print(json.dumps({"what": what, "said": said[:2000], **facts}), flush=True)
 
 
-class Reader:
-    """The reading process: started when needed, ended when it hangs."""
+def serving(root: Path, folder: Path) -> list[str]:
+    """The command of the reading process, with the engine of a tree."""
+    code = (
+        "import sys, runpy; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[2:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    return [sys.executable, "-c", code, str(root), str(Path(__file__)), "--serve", str(folder)]
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        code = (
-            "import sys, runpy; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[2:]; "
-            "runpy.run_path(sys.argv[0], run_name='__main__')"
-        )
-        self.command = [sys.executable, "-c", code, str(root), str(Path(__file__)), "--serve", str(folder)]
+
+class Reader:
+    """The reading process: started when needed, ended when it hangs or has taken too much."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.command = command
         self.child: subprocess.Popen | None = None
 
     def start(self) -> None:
         self.child = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
         )
         self.lines: queue.Queue[str] = queue.Queue()
 
@@ -341,7 +361,9 @@ class Survey:
 
     def table(self) -> str:
         """Rows are ends, columns mutations."""
-        ends = sorted({end for _, end in self.ends}, key=lambda end: -sum(self.ends[m, end] for m in MUTATIONS))
+        ends = sorted(
+            {end for _, end in self.ends}, key=lambda end: -sum(self.ends[m, end] for m in MUTATIONS)
+        )
         rows = [f"{'':>34}" + "".join(f"{name:>9}" for name in (*MUTATIONS, "all"))]
         for end in ends:
             counts = [self.ends[name, end] for name in MUTATIONS]
@@ -355,7 +377,7 @@ def survey(count: int, first: int = 0, root: Path = ROOT, keep: Path | None = No
     result, began = Survey(Counter(), [], 0.0), time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        reader = Reader(root, folder)
+        reader = Reader(serving(root, folder))
         try:
             reader.start()
             files = {target: (folder / target).read_bytes() for target in TARGETS}
@@ -365,7 +387,10 @@ def survey(count: int, first: int = 0, root: Path = ROOT, keep: Path | None = No
                 path.write_bytes(file)
                 answer = reader.ask(target, path)
                 wrong = fault(answer, path.name)
-                end = wrong or {"taken": "taken, and works", "ValueError": "refused in a sentence"}[answer["what"]]
+                end = (
+                    wrong
+                    or {"taken": "taken, and works", "ValueError": "refused in a sentence"}[answer["what"]]
+                )
                 result.ends[mutation, end] += 1
                 if wrong:
                     result.faults.append((number, wrong, answer.get("said", "")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -185,6 +186,15 @@ def test_a_probe_of_another_world_is_refused():
 
 
 # --- What is asked ---
+
+
+@pytest.mark.parametrize("said", ["", "{", "[1]", '[["ship", "red", "rising"]]', '[["fish"]]', "[" * 100_000])
+def test_a_damaged_list_of_what_is_held_out_is_refused(monkeypatch, said):
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: said)
+    with pytest.raises(
+        ValueError, match=r"held_out_small\.json does not list combinations of the small world"
+    ):
+        held_out_list("small")
 
 
 def test_there_are_two_hundred_held_out_prompts():
