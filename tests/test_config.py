@@ -100,6 +100,9 @@ WRONG = {
     "unet__patch": (0, "from 1 to 16"),
     "unet__embed_width": (-4, "from 0 to 8192"),
     "unet__context_dim": (0, "from 1 to 8192"),
+    "unet__word_dim": (-1, "from 0 to 8192"),
+    "unet__timed_width": (10**9, "from 0 to 8192"),
+    "unet__field_rank": (1.5, "from 0 to 8192"),
     "unet__head_dim": (0, "from 1 to 8192"),
     "unet__groups": (0, "from 1 to 8192"),
     "unet__residual": (1, "True or False"),
@@ -110,6 +113,7 @@ WRONG = {
     "temporal__condition_channels": (3, "0 or 4"),
     "diffusion__prediction": ("w", "'v' or 'eps' or 'x0'"),
     "diffusion__shift": (float("nan"), "is nan, .* from 0.01 to 100"),
+    "diffusion__noise_share": (1.0, "from 0 to 0.999"),
     "diffusion__sigma_max": (float("inf"), "is inf, .* from 1 to 1000"),
     "diffusion__steps": (10**9, "from 1 to 1000"),
     "diffusion__cfg_scale": (-1, "from 0 to 100"),
@@ -119,6 +123,7 @@ WRONG = {
     "text__width": (0, "from 1 to 8192"),
     "text__depth": (10**9, "from 1 to 48"),
     "text__heads": (0, "from 1 to 8192"),
+    "text__raw_words": (1, "True or False"),
 }
 
 
@@ -170,6 +175,9 @@ def test_a_spec_without_what_it_needs_says_what_it_lacks():
         ({"unet__embed_width": 33}, "33 wide"),
         ({"unet__context_dim": 32}, "text.width is 16"),
         ({"text__heads": 3}, "heads is 3"),
+        ({"text__raw_words": False}, "word_dim is 16"),
+        ({"unet__timed_width": 0}, "field_rank needs a timed_width"),
+        ({"unet__timed_width": 8, "unet__word_dim": 0, "text__raw_words": False}, "timed_width a word_dim"),
         ({"temporal": None}, "the kind is base"),
         ({"kind": "image"}, "the kind is image"),
         ({"temporal__strides": [2]}, "strides has 1"),

@@ -58,7 +58,10 @@ def originals() -> dict[str, bytes]:
     torch.manual_seed(0)
     text = replace(PRESETS["tiny"].text, vocabulary=("red", "boat", "sea"), depth=1)
     base = replace(PRESETS["tiny"], text=text)
-    sizes = {name: getattr(base.unet, name) for name in ("groups", "head_dim", "context_dim", "embed_width")}
+    sizes = {
+        name: getattr(base.unet, name)
+        for name in ("groups", "head_dim", "context_dim", "word_dim", "embed_width")
+    }
     ssr = PRESETS["mini-ssr"]
     ssr = replace(ssr, text=text, unet=replace(ssr.unet, channels=(8, 8, 16), **sizes))
     ssr = replace(ssr, temporal=replace(ssr.temporal, head_dim=8))

@@ -268,6 +268,9 @@ def test_every_spec_that_is_taken_can_be_built_and_run():
         "patch": (1, 2, 3, 4),
         "embed_width": (0, 12, 14, 32),
         "context_dim": (1, 16, 20),
+        "word_dim": (0, 16),
+        "timed_width": (0, 5, 24),
+        "field_rank": (0, 3, 8),
         "head_dim": (1, 2, 4, 8),
         "groups": (1, 2, 4, 8),
         "low_res_channels": (0, 0, 3),
@@ -286,6 +289,7 @@ def test_every_spec_that_is_taken_can_be_built_and_run():
         "width": (1, 16, 20),
         "depth": (1, 2),
         "heads": (1, 2, 4),
+        "raw_words": (True, True, False),
     }
 
     def draw(fields, share):
