@@ -13,7 +13,7 @@ from typing import Any
 from .rules import each, line, number, one_of, optional, record, whole
 
 WIDTH = whole(1, 8192)  # of a layer: four times the widest public U-Net
-LEVELS = 2, 6  # of a U-Net, which has at least one change of size
+DEPTHS = 2, 6  # of a U-Net, which has at least one change of size
 FLAG = one_of(True, False)
 
 
@@ -61,9 +61,9 @@ class UNetSpec:
 
 UNET = record(
     UNetSpec,
-    channels=each(WIDTH, *LEVELS),
-    blocks=each(whole(1, 8), *LEVELS),
-    attention=each(FLAG, *LEVELS),
+    channels=each(WIDTH, *DEPTHS),
+    blocks=each(whole(1, 8), *DEPTHS),
+    attention=each(FLAG, *DEPTHS),
     attention_kind=one_of("joint"),
     resize_kind=one_of("conv"),
     in_channels=one_of(3),  # clips are pixels
@@ -102,7 +102,7 @@ class TemporalSpec:
 
 TEMPORAL = record(
     TemporalSpec,
-    strides=each(whole(1, 8), 1, LEVELS[1] - 1),
+    strides=each(whole(1, 8), 1, DEPTHS[1] - 1),
     kernel=one_of(1, 3, 5, 7),
     head_dim=WIDTH,
     condition_channels=one_of(0, 4),

@@ -167,7 +167,7 @@ def test_a_network_that_the_file_does_not_hold_is_not_built(tmp_path, tiny, monk
         ValueError, match=r"changed\.safetensors does not describe .*depth is 1000000000.* to 48"
     ):
         read(described_as(tmp_path, tiny, lambda spec: spec["text"].update(depth=10**9)))
-    with pytest.raises(ValueError, match="describes 616 tensors or more, but holds 408"):
+    with pytest.raises(ValueError, match=r"describes 616 tensors or more, but holds \d+"):
         read(described_as(tmp_path, tiny, lambda spec: spec["text"].update(depth=48)))
 
 
