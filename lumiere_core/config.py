@@ -203,8 +203,8 @@ def misfits(spec: ModelSpec) -> Iterator[str]:
         yield f"unet has {levels} channels, {len(u.blocks)} blocks and {len(u.attention)} attention: one each a level."
     if u.channels[0] % 2:
         yield f"unet.channels begins with {u.channels[0]}, but it has to be even: half are sines, half cosines."
-    if any(c % u.groups for c in u.channels):
-        yield f"unet.groups is {u.groups}, but all of unet.channels {u.channels} have to be multiples of it."
+    if any(c % u.groups or c == u.groups for c in u.channels):  # a group of one value has no spread
+        yield f"unet.groups is {u.groups}, but each of unet.channels {u.channels} has to be two or more times that."
     if any(c % u.head_dim for c in attends):
         yield f"unet.head_dim is {u.head_dim}, but the levels with attention {attends} have to be multiples of it."
     if u.embed_dim % 4:  # the heads of layers.TextPool

@@ -171,6 +171,7 @@ def test_a_spec_without_what_it_needs_says_what_it_lacks():
         ({"unet__blocks": [1, 1]}, "3 channels, 2 blocks"),
         ({"unet__channels": [15, 24, 32], "unet__groups": 1}, "begins with 15"),
         ({"unet__groups": 5}, "groups is 5"),
+        ({"unet__channels": [16, 32, 32], "unet__groups": 16}, "groups is 16"),
         ({"unet__head_dim": 7}, r"head_dim is 7, .*\[24, 32\]"),
         ({"unet__embed_width": 33}, "33 wide"),
         ({"unet__context_dim": 32}, "text.width is 16"),
