@@ -69,7 +69,10 @@ class Header:
 
 
 class NoDraws(TorchFunctionMode):
-    """Layers built under this get no random values: for modules on the meta device, which have none."""
+    """Layers built under this get no random values: for modules on the meta device, which have none.
+
+    There PyTorch draws by its compiler's rules, and the first draw imports the compiler, which takes seconds.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in ("uniform_", "normal_", "kaiming_uniform_"):
