@@ -2,6 +2,7 @@
 
 python dev.py demo [options]      a clip from a prompt: output/demo.mp4 and output/demo_xt.png
 python dev.py test [options]      ruff, then pytest
+python dev.py fuzz [options]      100,000 files that say anything, read by the engine (hours)
 python dev.py comfyui [options]   ComfyUI with this pack in it
 """
 
@@ -179,6 +180,13 @@ def test(args: Sequence[str]) -> int:
     return run(python, "pytest", *args) or lint
 
 
+def fuzz(args: Sequence[str]) -> int:
+    with running(
+        [prepare(requirements(test=True)), ROOT / "tests/fuzz/fuzz.py", "--count", "100000", *args]
+    ) as child:
+        return child.wait()
+
+
 def find_comfyui(env: Mapping[str, str], root: Path, home: Path) -> Path | None:
     """COMFYUI_PATH (a checkout, or the portable folder around one), the ComfyUI around us, or the usual place."""
     named = Path(env.get("COMFYUI_PATH") or ".").expanduser().absolute()
@@ -300,13 +308,16 @@ def comfyui(args: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    commands = {"demo": demo, "test": test, "comfyui": comfyui, "--help": lambda _: print(__doc__) or 0}
+    commands = {"demo": demo, "test": test, "fuzz": fuzz, "comfyui": comfyui}
+    commands["--help"] = lambda _: print(__doc__) or 0
     sys.stdout.reconfigure(line_buffering=True)  # our lines stay before those of the children
     try:
         if sys.version_info < (3, 10):  # noqa: UP036 (an older Python comes this far)
             raise Stop(f"Python {sys.version.split()[0]} is too old: 3.10 or newer is needed.")
         if not argv or argv[0] not in commands:
-            raise Stop(f"{' '.join(argv[:1]) or 'Nothing'} is not a command: say demo, test or comfyui.")
+            raise Stop(
+                f"{' '.join(argv[:1]) or 'Nothing'} is not a command: say demo, test, fuzz or comfyui."
+            )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children end too
         return commands[argv[0]](list(argv[1:]))
     except Stop as reason:

@@ -1,10 +1,20 @@
-"""Sizes as frozen dataclasses, variants as rows: nothing in here knows torch."""
+"""Sizes as frozen dataclasses, variants as rows: nothing in here knows torch.
+
+Under each dataclass stands what a file may say for its fields, one rule a field.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from .rules import each, line, number, one_of, optional, record, whole
+
+WIDTH = whole(1, 8192)  # of a layer: four times the widest public U-Net
+DEPTHS = 2, 6  # of a U-Net, which has at least one change of size
+FLAG = one_of(True, False)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,29 @@ class UNetSpec:
         return self.patch * 2 ** (len(self.channels) - 1)
 
 
+UNET = record(
+    UNetSpec,
+    channels=each(WIDTH, *DEPTHS),
+    blocks=each(whole(1, 8), *DEPTHS),
+    attention=each(FLAG, *DEPTHS),
+    attention_kind=one_of("joint"),
+    resize_kind=one_of("conv"),
+    in_channels=one_of(3),  # clips are pixels
+    out_channels=one_of(3),
+    low_res_channels=one_of(0, 3),
+    patch=whole(1, 16),
+    embed_width=whole(0, 8192),
+    context_dim=WIDTH,
+    word_dim=whole(0, 8192),
+    timed_width=whole(0, 8192),
+    field_rank=whole(0, 8192),
+    head_dim=WIDTH,
+    groups=WIDTH,
+    residual=FLAG,
+    noise_level=FLAG,
+)
+
+
 @dataclass(frozen=True)
 class TemporalSpec:
     """What inflation adds to a `UNetSpec` (Lumiere, section 3.1)."""
@@ -67,6 +100,15 @@ class TemporalSpec:
         return n
 
 
+TEMPORAL = record(
+    TemporalSpec,
+    strides=each(whole(1, 8), 1, DEPTHS[1] - 1),
+    kernel=one_of(1, 3, 5, 7),
+    head_dim=WIDTH,
+    condition_channels=one_of(0, 4),
+)
+
+
 @dataclass(frozen=True)
 class DiffusionSpec:
     """How the network was trained, and the settings that suit it."""
@@ -82,6 +124,18 @@ class DiffusionSpec:
     rescale: float = 0.0
 
 
+DIFFUSION = record(
+    DiffusionSpec,
+    prediction=one_of("v", "eps", "x0"),
+    shift=number(0.01, 100),
+    noise_share=number(0, 0.999),
+    sigma_max=number(1, 1000),
+    steps=whole(1, 1000),
+    cfg_scale=number(0, 100),
+    rescale=number(0, 1),
+)
+
+
 @dataclass(frozen=True)
 class TextSpec:
     """The small text encoder of lumiere-mini: word level, always `rows` rows."""
@@ -92,6 +146,17 @@ class TextSpec:
     depth: int = 2
     heads: int = 4
     raw_words: bool = False  # each row is followed by the word's own embedding, zero for padding
+
+
+TEXT = record(
+    TextSpec,
+    vocabulary=each(line(1, 64), 0, 2**16),
+    rows=whole(1, 512),
+    width=WIDTH,
+    depth=whole(1, 48),
+    heads=WIDTH,
+    raw_words=FLAG,
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +177,65 @@ class ModelSpec:
     label: str = ""  # where the model is chosen, this is its name
 
 
+MODEL = record(
+    ModelSpec,
+    name=line(1, 100),
+    kind=one_of("image", "base", "ssr"),
+    unet=UNET,
+    temporal=optional(TEMPORAL),
+    diffusion=DIFFUSION,
+    text=TEXT,
+    num_frames=whole(1, 4096),
+    fps=whole(1, 240),
+    size=whole(1, 4096),
+    scale=whole(1, 16),
+    window=whole(1, 4096),
+    label=line(0, 100),
+)
+
+
+def misfits(spec: ModelSpec) -> Iterator[str]:
+    """What does not go together in a spec whose fields keep their rules: a sentence each, none for a good one."""
+    u, t, text = spec.unet, spec.temporal, spec.text
+    levels, ssr = len(u.channels), spec.kind == "ssr"
+    attends = [c for c, attention in zip(u.channels, u.attention, strict=False) if attention]
+    if not levels == len(u.blocks) == len(u.attention):
+        yield f"unet has {levels} channels, {len(u.blocks)} blocks and {len(u.attention)} attention: one each a level."
+    if u.channels[0] % 2:
+        yield f"unet.channels begins with {u.channels[0]}, but it has to be even: half are sines, half cosines."
+    if any(c % u.groups or c == u.groups for c in u.channels):  # a group of one value has no spread
+        yield f"unet.groups is {u.groups}, but each of unet.channels {u.channels} has to be two or more times that."
+    if any(c % u.head_dim for c in attends):
+        yield f"unet.head_dim is {u.head_dim}, but the levels with attention {attends} have to be multiples of it."
+    if u.embed_dim % 4:  # the heads of layers.TextPool
+        yield f"the embedding is {u.embed_dim} wide, but it has to be a multiple of 4."
+    if text.width != u.context_dim:
+        yield f"text.width is {text.width}, but unet.context_dim {u.context_dim}: they have to be the same."
+    if u.word_dim != (text.width if text.raw_words else 0):
+        yield f"unet.word_dim is {u.word_dim}, but it has to be text.width {text.width} with raw_words, else 0."
+    if (u.timed_width and not u.word_dim) or (u.field_rank and not u.timed_width):
+        yield "unet.field_rank needs a timed_width, and timed_width a word_dim."
+    if text.width % text.heads:
+        yield f"text.heads is {text.heads}, but text.width {text.width} has to be a multiple of it."
+    if (t is None) != (spec.kind == "image"):
+        yield f"the kind is {spec.kind}, but image models alone have no temporal part, and all of them have none."
+    if t and len(t.strides) != levels - 1:
+        yield f"temporal.strides has {len(t.strides)}, but there are {levels - 1} changes of size in space."
+    if t and (t.head_dim % 2 or u.channels[-1] % t.head_dim):
+        yield f"temporal.head_dim is {t.head_dim}, but it has to be even and a divisor of {u.channels[-1]}."
+    if t and t.time_factor > spec.num_frames:
+        yield f"temporal.strides make one frame of {t.time_factor}, but a clip has {spec.num_frames}."
+    if not ssr == u.noise_level == (u.low_res_channels > 0) or (u.residual and not ssr):
+        yield (
+            f"the kind is {spec.kind}, but low_res_channels, noise_level and residual are for super-resolution, "
+            "which needs the first two."
+        )
+    if spec.scale != (u.patch if ssr else 1):
+        yield f"scale is {spec.scale}, but it has to be {u.patch if ssr else 1}: unet.patch for ssr, else 1."
+    if spec.size % u.size_multiple:
+        yield f"size is {spec.size}, but it has to be a multiple of {u.size_multiple}."
+
+
 def replace(spec: Any, **changes: Any) -> Any:
     """`dataclasses.replace`, here so that callers import one module."""
     return dataclasses.replace(spec, **changes)
@@ -122,22 +246,16 @@ def to_dict(spec: ModelSpec) -> dict[str, Any]:
     return dataclasses.asdict(spec)
 
 
-def from_dict(data: dict[str, Any]) -> ModelSpec:
-    """The inverse of `to_dict`. Raises ValueError for a field this version does not know."""
+def from_dict(data: Any) -> ModelSpec:
+    """The inverse of `to_dict`, from a file that may say anything.
 
-    def build(cls: type, values: dict[str, Any]) -> Any:
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(
-                f"the weights describe themselves with {', '.join(unknown)}, which this version "
-                "does not know. Update the pack."
-            )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-    parts = {"unet": UNetSpec, "temporal": TemporalSpec, "diffusion": DiffusionSpec, "text": TextSpec}
-    return build(
-        ModelSpec, {k: build(parts[k], v) if k in parts and v is not None else v for k, v in data.items()}
-    )
+    Raises ValueError with a sentence for fields that are missing, unknown or break their rule, and for sizes that do
+    not go together. A spec that comes back can be built.
+    """
+    spec = MODEL("spec", data)
+    for fault in misfits(spec):
+        raise ValueError(f"in its spec {fault}")
+    return spec
 
 
 MINI_LABEL = "Lumiere mini (drawn world)"

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..lumiere_core.config import MINI_LABEL
 from ..lumiere_core.model.checkpoint import bundled, read
+from ..lumiere_core.model.container import digest
 from .host.clip import make_clip
 from .host.model import make_model
 from .host.vae import PixelVAE
@@ -79,8 +80,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str) -> Any:
-        stat = file_of(model_name).stat()
-        return stat.st_mtime, stat.st_size
+        return digest(file_of(model_name))  # other bytes may have the same size and time
 
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:

@@ -87,7 +87,7 @@ def weights_files(tmp_path_factory, tiny, tiny_ssr) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("weights")
     files = folder / "tiny.safetensors", folder / "tiny-ssr.safetensors"
     for file, model in zip(files, (tiny, tiny_ssr), strict=True):
-        save(file, model.spec, model.state_dict())
+        save(file, model.spec, model.state_dict(), license="Apache-2.0", trained_on="nothing")
     return files
 
 

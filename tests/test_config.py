@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 
 import pytest
 
-from lumiere_core.config import PRESETS, DiffusionSpec, TemporalSpec, UNetSpec, from_dict, replace, to_dict
+from lumiere_core.config import (
+    PRESETS,
+    DiffusionSpec,
+    TemporalSpec,
+    UNetSpec,
+    from_dict,
+    misfits,
+    replace,
+    to_dict,
+)
+from lumiere_core.rules import record, whole
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -21,16 +33,7 @@ def test_an_image_model_without_a_temporal_part_survives_too():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_numbers_of_a_preset_go_together(name):
-    spec = PRESETS[name]
-    unet = spec.unet
-    assert len(unet.channels) == len(unet.blocks) == len(unet.attention) == len(spec.temporal.strides) + 1
-    assert spec.size % unet.size_multiple == 0
-    assert spec.text.width == unet.context_dim and spec.text.width % spec.text.heads == 0
-    for channels, attends in zip(unet.channels, unet.attention, strict=True):
-        assert channels % unet.groups == 0
-        assert not attends or channels % unet.head_dim == 0
-    assert unet.channels[-1] % spec.temporal.head_dim == 0
-    assert (unet.low_res_channels > 0) == unet.noise_level == (spec.kind == "ssr")
+    assert not list(misfits(PRESETS[name]))
 
 
 def test_sizes_are_multiples_of_the_coarsest_pixel():
@@ -56,8 +59,141 @@ def test_the_largest_noise_level_is_no_more_than_fp32_bears():
 def test_a_field_of_a_newer_version_is_named():
     data = to_dict(PRESETS["tiny"])
     data["unet"]["warp"] = 9
-    with pytest.raises(ValueError, match=r"with warp, which this version does not know\. Update the pack"):
+    with pytest.raises(
+        ValueError, match=r"spec\.unet has 'warp', which this version does not know\. Update the pack"
+    ):
         from_dict(data)
+
+
+def changed(**changes):
+    """The preset "tiny" as JSON has it, some fields changed: `changed(unet__patch=3)`."""
+    data = json.loads(json.dumps(to_dict(PRESETS["tiny"])))
+    for path, value in changes.items():
+        *parts, name = path.split("__")
+        where = data[parts[0]] if parts else data
+        where[name] = value
+    return data
+
+
+# One wrong value for every field, and what the sentence says.
+WRONG = {
+    "name": ("", "a line of 1 to 100"),
+    "kind": ("film", "'image' or 'base' or 'ssr'"),
+    "num_frames": (0, "from 1 to 4096"),
+    "fps": (True, "from 1 to 240"),
+    "size": (10**9, "from 1 to 4096"),
+    "scale": (2.0, "from 1 to 16"),
+    "window": (-1, "from 1 to 4096"),
+    "label": ("\x1b[31mred", "a line of 0 to 100"),
+    "unet": ([], "an object with channels"),
+    "temporal": (3, "an object with strides"),
+    "diffusion": (None, "an object with prediction"),
+    "text": ("", "an object with vocabulary"),
+    "unet__channels": ([16, 24, 10**9], r"\[2\] is 1000000000"),
+    "unet__blocks": ([1] * 7, "a list of 2 to 6"),
+    "unet__attention": ([0, 1, 1], "True or False"),
+    "unet__attention_kind": ("cross", "'joint'"),
+    "unet__resize_kind": (None, "'conv'"),
+    "unet__in_channels": (4, "to be 3"),
+    "unet__out_channels": (4, "to be 3"),
+    "unet__low_res_channels": (1, "0 or 3"),
+    "unet__patch": (0, "from 1 to 16"),
+    "unet__embed_width": (-4, "from 0 to 8192"),
+    "unet__context_dim": (0, "from 1 to 8192"),
+    "unet__word_dim": (-1, "from 0 to 8192"),
+    "unet__timed_width": (10**9, "from 0 to 8192"),
+    "unet__field_rank": (1.5, "from 0 to 8192"),
+    "unet__head_dim": (0, "from 1 to 8192"),
+    "unet__groups": (0, "from 1 to 8192"),
+    "unet__residual": (1, "True or False"),
+    "unet__noise_level": ("yes", "True or False"),
+    "temporal__strides": ([2, 1000], r"\[1\] is 1000"),
+    "temporal__kernel": (2, "1 or 3 or 5 or 7"),
+    "temporal__head_dim": (0, "from 1 to 8192"),
+    "temporal__condition_channels": (3, "0 or 4"),
+    "diffusion__prediction": ("w", "'v' or 'eps' or 'x0'"),
+    "diffusion__shift": (float("nan"), "is nan, .* from 0.01 to 100"),
+    "diffusion__noise_share": (1.0, "from 0 to 0.999"),
+    "diffusion__sigma_max": (float("inf"), "is inf, .* from 1 to 1000"),
+    "diffusion__steps": (10**9, "from 1 to 1000"),
+    "diffusion__cfg_scale": (-1, "from 0 to 100"),
+    "diffusion__rescale": (10**400, "from 0 to 1"),
+    "text__vocabulary": (["red", ""], r"\[1\] is ''"),
+    "text__rows": (10**6, "from 1 to 512"),
+    "text__width": (0, "from 1 to 8192"),
+    "text__depth": (10**9, "from 1 to 48"),
+    "text__heads": (0, "from 1 to 8192"),
+    "text__raw_words": (1, "True or False"),
+}
+
+
+def test_every_field_of_every_spec_has_a_wrong_value_here():
+    def names(spec, before=""):
+        for f in dataclasses.fields(spec):
+            value = getattr(spec, f.name)
+            yield before + f.name
+            if dataclasses.is_dataclass(value):
+                yield from names(value, f"{f.name}__")
+
+    assert set(names(PRESETS["tiny"])) == WRONG.keys()
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_field_out_of_its_range_is_named_with_its_value(field):
+    value, said = WRONG[field]
+    where = "spec." + field.replace("__", ".")
+    with pytest.raises(ValueError, match=f"^{re.escape(where)}.*{said}") as refusal:
+        from_dict(changed(**{field: value}))
+    assert len(str(refusal.value)) < 300 and str(refusal.value).endswith(".")
+
+
+def test_a_field_without_a_rule_is_our_own_mistake():
+    with pytest.raises(AssertionError, match="TemporalSpec"):
+        record(TemporalSpec, kernel=whole(1, 3))
+
+
+def test_a_spec_of_before_takes_the_defaults_of_fields_that_came_later():
+    data = changed()
+    del data["diffusion"]["rescale"], data["label"]
+    assert from_dict(data) == replace(PRESETS["tiny"], label="")
+
+
+def test_a_spec_without_what_it_needs_says_what_it_lacks():
+    data = changed()
+    del data["unet"]
+    with pytest.raises(ValueError, match="spec lacks unet"):
+        from_dict(data)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"unet__blocks": [1, 1]}, "3 channels, 2 blocks"),
+        ({"unet__channels": [15, 24, 32], "unet__groups": 1}, "begins with 15"),
+        ({"unet__groups": 5}, "groups is 5"),
+        ({"unet__channels": [16, 32, 32], "unet__groups": 16}, "groups is 16"),
+        ({"unet__head_dim": 7}, r"head_dim is 7, .*\[24, 32\]"),
+        ({"unet__embed_width": 33}, "33 wide"),
+        ({"unet__context_dim": 32}, "text.width is 16"),
+        ({"text__heads": 3}, "heads is 3"),
+        ({"text__raw_words": False}, "word_dim is 16"),
+        ({"unet__timed_width": 0}, "field_rank needs a timed_width"),
+        ({"unet__timed_width": 8, "unet__word_dim": 0, "text__raw_words": False}, "timed_width a word_dim"),
+        ({"temporal": None}, "the kind is base"),
+        ({"kind": "image"}, "the kind is image"),
+        ({"temporal__strides": [2]}, "strides has 1"),
+        ({"temporal__head_dim": 1}, "head_dim is 1"),
+        ({"temporal__strides": [8, 8], "num_frames": 63}, "one frame of 64"),
+        ({"unet__noise_level": True}, "for super-resolution"),
+        ({"unet__residual": True}, "for super-resolution"),
+        ({"kind": "ssr", "scale": 2}, "for super-resolution"),
+        ({"scale": 2}, "scale is 2"),
+        ({"size": 60}, "multiple of 8"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_named(changes, said):
+    with pytest.raises(ValueError, match=f"^in its spec .*{said}"):
+        from_dict(changed(**changes))
 
 
 def test_a_spec_cannot_be_changed_in_place():

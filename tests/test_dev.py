@@ -144,7 +144,7 @@ def test_an_unknown_command_says_so_in_one_sentence():
     for argv in ([], ["paint"]):
         done = subprocess.run([sys.executable, str(ROOT / "dev.py"), *argv], capture_output=True, text=True)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert "demo, test or comfyui" in done.stderr
+        assert "demo, test, fuzz or comfyui" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each room and the rooms it may import, which stand above it here. A new folder or a new file at the top gets a row.
 ROOMS = {
     "lumiere_core": "",
-    "config": "",
+    "rules": "",
+    "config": "rules",
     "progress": "",
     "limits": "",
-    "model": "config limits",
+    "model": "config limits rules",
     "diffusion": "config limits",
     "media": "progress limits",
     "photo": "media progress limits",
     "generate": "model diffusion config progress limits",
     "train.world": "",
-    "train": "train.world generate model diffusion media config progress limits",
+    "train": "train.world generate model diffusion media config progress limits rules",
     "cli": "train train.world generate photo model diffusion media config progress limits",
     "__main__": "cli",
     "nodes.tensors": "media",
@@ -39,7 +40,7 @@ SAME_IDEA = {"register"}
 
 # Third-party packages: those of requirements.txt, torch, and numpy, which torch's users have.
 PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "av", "PIL"}
-PACKAGES_OF = {"config": set(), "progress": set(), "limits": set(), "diffusion": {"torch"}}
+PACKAGES_OF = {"rules": set(), "config": set(), "progress": set(), "limits": set(), "diffusion": {"torch"}}
 
 NOT_OURS = {".git", ".venv", "venv", "runs", "output", "__pycache__", ".ruff_cache", ".pytest_cache"}
 TEXT = {"", ".py", ".md", ".txt", ".toml", ".json", ".js", ".css", ".html", ".yml", ".yaml", ".cfg"}

@@ -113,12 +113,13 @@ def export(runs: Path, out: Path) -> list[Path]:
     """The averaged weights of the temporal and ssr stages as weights files (fp16)."""
     from ..model.checkpoint import BUNDLED, save
     from ..train.state import averaged
+    from ..train.world.scenes import LICENSE, TRAINED_ON
 
     written = []
     for kind, stage in (("base", "temporal"), ("ssr", "ssr")):
         if (runs / stage / "resume.json").exists():
             spec, weights = averaged(runs / stage)
-            save(out / BUNDLED[kind], spec, weights)
+            save(out / BUNDLED[kind], spec, weights, license=LICENSE, trained_on=TRAINED_ON)
             written.append(out / BUNDLED[kind])
     if not written:
         raise ValueError(f"there is nothing to export in {runs}. Train the temporal or the ssr stage first.")

@@ -6,26 +6,23 @@ pictures put a subject where it does not live, so that a fish is known by its sh
 
 from __future__ import annotations
 
-import json
 import random
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import load as from_bytes
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..model.checkpoint import WEIGHTS_FOLDER, read_metadata, write_whole
-from .world.scenes import World, clash, render, subject_path
+from ..model.checkpoint import WEIGHTS_FOLDER, write_whole
+from ..model.container import Kind, read_contents, to_contents
+from ..rules import each, line, record, whole
+from .world.scenes import LICENSE, TRAINED_ON, World, clash, render, subject_path
 
-PROBE_FORMAT, PROBE_FORMAT_VERSION = "lumiere-probe", 1
-REMEDY = "Use the one in the weights folder, or train one with lumiere_core.train.probe.train_probe."
 BUNDLED_PROBE = WEIGHTS_FOLDER / "lumiere-mini-probe.safetensors"
 ATTRIBUTES = ("subject", "colour", "place", "time")
 PROBE_SIZE = 64  # pixels a side that the probe reads
@@ -52,6 +49,17 @@ class ProbeSpec:
     def words(self, attribute: str) -> tuple[str, ...]:
         """The words of one attribute, in the order of its logits."""
         return getattr(self, attribute)
+
+
+NAMES = each(line(1, 64), 1, 256)
+PROBE = record(
+    ProbeSpec,
+    subject=NAMES,
+    colour=NAMES,
+    place=NAMES,
+    time=NAMES,
+    channels=each(whole(8, 1024, step=8), 3, 3),  # normalised in eight groups
+)
 
 
 @dataclass(frozen=True)
@@ -159,36 +167,28 @@ def direction(velocities: Tensor) -> list[tuple[int, int]]:
 # --- Files ---
 
 
+PROBE_FILE = Kind(
+    format="lumiere-probe",
+    version=1,
+    what="a probe",
+    remedy="Use the one in the weights folder, or train one with `python -m lumiere_core train probe`.",
+    parse=partial(PROBE, "spec"),
+    build=Probe,
+    least=lambda spec: 0,  # every probe has the same layers
+)
+
+
 def save_probe(path: Path, probe: Probe) -> None:
-    """Write a probe as fp16, with its words in the metadata."""
+    """Write a probe as fp16, with its words in the metadata. Raises ValueError where it has not become one."""
     tensors = {name: p.to("cpu", torch.float16).contiguous() for name, p in probe.state_dict().items()}
-    metadata = {
-        "format": PROBE_FORMAT,
-        "format_version": str(PROBE_FORMAT_VERSION),
-        "spec": json.dumps(asdict(probe.spec)),
-        "license": "Apache-2.0",
-        "trained_on": "pictures drawn by the code of this project, nothing else",
-    }
-    write_whole(path, to_bytes(tensors, metadata))
+    write_whole(path, to_contents(PROBE_FILE, asdict(probe.spec), tensors, LICENSE, TRAINED_ON))
 
 
 def load_probe(path: Path = BUNDLED_PROBE, device: Any = "cpu") -> Probe:
     """A probe ready to judge. Raises ValueError for a file that is none, or newer than this version."""
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-        metadata = read_metadata(path)
-    except (OSError, ValueError, struct.error) as error:
-        raise ValueError(f"the probe {path} cannot be read: {error}. {REMEDY}") from error
-    if metadata.get("format") != PROBE_FORMAT:
-        raise ValueError(f"{path.name} is a file of another kind, not a probe. {REMEDY}")
-    if (version := int(metadata["format_version"])) > PROBE_FORMAT_VERSION:
-        raise ValueError(
-            f"{path.name} has format {version}, but this version reads up to {PROBE_FORMAT_VERSION}. "
-            "Update the pack."
-        )
-    probe = Probe(ProbeSpec(**{name: tuple(words) for name, words in json.loads(metadata["spec"]).items()}))
-    probe.load_state_dict(from_bytes(data))
+    contents = read_contents(Path(path), PROBE_FILE)
+    probe = Probe(contents.spec)
+    probe.load_state_dict(contents.tensors)
     return probe.to(device).eval().requires_grad_(False)
 
 

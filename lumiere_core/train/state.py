@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +23,11 @@ from torch import Tensor
 
 from ..config import ModelSpec, from_dict
 from ..model.checkpoint import write_whole
+from ..rules import number, whole
 
 SHARD_BYTES = 15 * 2**20
 LAST, BEFORE, LOCK = "resume.json", "resume.before.json", "lock"
+SHARD = re.compile(r"state-[0-9-]{1,40}\.safetensors")  # beside its index, never in another folder
 LOCKED_BYTE = 2**20  # far behind the process number, which others have to be able to read on Windows
 
 
@@ -61,10 +64,13 @@ def read_index(path: Path) -> dict[str, Any] | None:
     """What an index says; None where there is no such file. Raises ValueError where it is damaged."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        int(facts["step"]), list(facts["shards"])
+        whole(0, 10**12)("step", facts["step"])
+        number(0, 1e12)("seconds", facts.get("seconds", 0))
+        if not all(SHARD.fullmatch(name) for name in facts["shards"]):
+            raise ValueError("files of others are no shards")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not what was written") from error
     return facts
 
@@ -120,7 +126,7 @@ def averaged(folder: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         raise ValueError(f"no training state in {folder}. Run that stage first.")
     tensors, facts = state
     weights = {k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")}
-    return from_dict(facts["spec"]), weights
+    return from_dict(facts.get("spec")), weights
 
 
 def take(file: BinaryIO) -> None:

@@ -94,7 +94,7 @@ class Trainer:
         if state is None:
             return
         tensors, facts = state
-        self.check_same(self.folder, from_dict(facts["spec"]), ("text", "unet", "temporal"))
+        self.check_same(self.folder, from_dict(facts.get("spec")), ("text", "unet", "temporal"))
         self.step, self.seconds = facts["step"], facts["seconds"]
         self.generator.manual_seed(self.seed + 1 + self.step)
         with torch.no_grad():

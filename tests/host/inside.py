@@ -508,6 +508,19 @@ def tools(pack: Pack) -> dict:
     return report
 
 
+def fingerprints(pack: Pack) -> list[str]:
+    """What the host keeps a loaded model under: files of one name, size and time; the third is the first again."""
+    folder, found = Path(base) / "models" / "lumiere", []
+    folder.mkdir(exist_ok=True)
+    path = folder / "mine.safetensors"
+    for data in (b"one", b"two", b"one"):
+        path.write_bytes(data)
+        os.utime(path, ns=(1, 1))
+        found.append(pack.nodes["Lumiere_LoadModel"].fingerprint_inputs(path.name))
+    path.unlink()
+    return found
+
+
 # ---------------------------------------------------------------------------------------------- words and schemas
 def schemas(pack: Pack) -> dict:
     """What saved workflows rely on: ids, order, types and defaults; and the words the frontend may translate."""
@@ -537,6 +550,7 @@ def main() -> dict:
     report: dict = {}
     with torch.inference_mode():
         pack = Pack()
+        report["fingerprints"] = fingerprints(pack)
         report |= memory(pack)
         report["remark"] = pack.module("nodes.host.clip").remark_on(pack.clip, "a red dragon")
         for part in (

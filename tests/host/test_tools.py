@@ -18,6 +18,11 @@ def test_odd_photos_fit_a_video_file_unless_told_otherwise(report: dict) -> None
     assert report["odd"] == [[62, 68], [61, 67]]
 
 
+def test_a_model_file_of_the_same_size_and_time_is_not_the_one_that_is_loaded(report: dict) -> None:
+    first, second, again = report["fingerprints"]
+    assert first == again != second
+
+
 def test_a_clip_far_larger_than_the_model_knows_is_remarked_on(report: dict) -> None:
     assert report["large"] and all(
         "trained at 64x64" in text and "256x256" in text for text in report["large"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from lumiere_core.model.checkpoint import bundled
 from lumiere_core.model.text import Tokenizer
 from lumiere_core.train.data import Pool
 from lumiere_core.train.evaluate import (
@@ -186,6 +188,15 @@ def test_a_probe_of_another_world_is_refused():
 # --- What is asked ---
 
 
+@pytest.mark.parametrize("said", ["", "{", "[1]", '[["ship", "red", "rising"]]', '[["fish"]]', "[" * 100_000])
+def test_a_damaged_list_of_what_is_held_out_is_refused(monkeypatch, said):
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: said)
+    with pytest.raises(
+        ValueError, match=r"held_out_small\.json does not list combinations of the small world"
+    ):
+        held_out_list("small")
+
+
 def test_there_are_two_hundred_held_out_prompts():
     scenes = held_out_scenes("small")
     assert len({scene.caption for scene in scenes}) == len(scenes) >= 200
@@ -236,8 +247,10 @@ def test_a_probe_comes_back_from_its_file(untrained, tmp_path):
     frames = torch.rand(2, 3, 64, 64) * 2 - 1
     torch.testing.assert_close(again(frames).centre, untrained(frames).centre, atol=2e-3, rtol=0)
     path.write_bytes(b"no such thing")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
         load_probe(path)
+    with pytest.raises(ValueError, match="another kind, not a probe"):
+        load_probe(bundled("base"))
 
 
 @pytest.mark.parametrize("world", ["small", "full"])

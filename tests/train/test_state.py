@@ -12,7 +12,7 @@ import torch
 
 from lumiere_core.cli import main
 from lumiere_core.train import state
-from lumiere_core.train.state import BEFORE, LAST, load_state, locked, save_state, step_back
+from lumiere_core.train.state import BEFORE, LAST, averaged, load_state, locked, save_state, step_back
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -176,3 +176,33 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(tmp_path, capsys, 
     assert main(["train", "t2i", "--runs", str(tmp_path), *options]) == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": -1},
+        {"step": "7"},
+        {"step": True},
+        {"step": 10**30},
+        {"seconds": float("nan")},
+        {"seconds": None},
+        {"shards": 3},
+        {"shards": [1]},
+        {"shards": ["../state-0000001-0-0.safetensors"]},
+        {"shards": {"notes.txt": ""}},
+    ],
+)
+def test_an_index_that_says_what_was_never_written_is_damaged(tmp_path, change):
+    save_state(tmp_path, {"a": torch.zeros(1)}, {"step": 1, "seconds": 2.5})
+    facts = json.loads((tmp_path / LAST).read_text(encoding="utf-8"))
+    (tmp_path / LAST).write_text(json.dumps(facts | change), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"damaged: resume\.json is not what was written"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize("spec, said", [(None, "spec is None"), ({"name": "x"}, "spec lacks kind")])
+def test_a_state_without_a_spec_says_so(tmp_path, spec, said):
+    save_state(tmp_path, {"ema.a": torch.zeros(1)}, {"step": 1, "spec": spec})
+    with pytest.raises(ValueError, match=said):
+        averaged(tmp_path)

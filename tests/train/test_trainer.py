@@ -20,6 +20,8 @@ from lumiere_core.train.stages import GPU_STAGES, STAGES, Batch, Phase, dropped,
 from lumiere_core.train.state import load_state
 from lumiere_core.train.trainer import Trainer
 from lumiere_core.train.world.scenes import (
+    LICENSE,
+    TRAINED_ON,
     WORLDS,
     Scene,
     held_out,
@@ -162,8 +164,9 @@ def test_a_stage_starts_from_a_weights_file(runs, tmp_path):
 def test_export_writes_a_file_that_loads(runs, tmp_path):
     few_steps(Trainer(tiny_stage("temporal"), runs, "tiny", "small", 5), 2)
     (path,) = export(runs, tmp_path / "weights")
-    spec = read(path).spec
-    assert spec.kind == "base" and spec.temporal is not None
+    weights = read(path)
+    assert weights.spec.kind == "base" and weights.spec.temporal is not None
+    assert (weights.license, weights.trained_on) == (LICENSE, TRAINED_ON)
     assert (
         json.loads((runs / "temporal" / "resume.json").read_text(encoding="utf-8"))["spec"]["name"] == "tiny"
     )

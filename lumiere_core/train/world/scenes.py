@@ -22,6 +22,9 @@ from .subjects import paint_subject, subject_centre
 Combination = tuple[str, str, str]  # subject, colour, motion
 Context = tuple[str, str, str]  # place, time, weather
 
+# What every picture of this world is. Weights that learnt from it say so in their file.
+LICENSE, TRAINED_ON = "Apache-2.0", "pictures drawn by the code of this project, nothing else"
+
 WAYS = {"left": (-1, 0), "right": (1, 0), "rising": (0, -1), "sinking": (0, 1), "falling": (0, 1)}
 MIRROR = {"left": "right", "right": "left"}
 PREPOSITIONS = {
@@ -233,9 +236,18 @@ def held_out(world: World, fraction: float = 0.35, seed: int = 0) -> list[Combin
 
 
 def held_out_list(world: str) -> list[Combination]:
-    """The committed combinations that training never renders and `evaluate` asks for."""
+    """The committed combinations that training never renders and `evaluate` asks for.
+
+    Raises ValueError where the file is damaged: training would draw what a lost entry keeps out.
+    """
     path = Path(__file__).parent / f"held_out_{world}.json"
-    return [tuple(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    known = {combination: combination for combination in WORLDS[world].combinations()}
+    try:
+        return [known[tuple(entry)] for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path.name} does not list combinations of the {world} world. It comes with the pack: install it again."
+        ) from error
 
 
 def _seconds(
