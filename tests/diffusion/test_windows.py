@@ -149,15 +149,23 @@ def test_a_network_that_knows_no_ends_makes_a_loop_that_does_not_depend_on_the_r
     torch.testing.assert_close(out, circular(x, SIGMA), atol=1e-6, rtol=0)
 
 
-def test_shared_noise_is_the_first_window_s_in_other_orders_and_every_window_has_all_of_it():
-    noise = torch.randn(1, 2, 23, 3, 3)
-    shared = free_noise(noise, 8, 2)
-    assert torch.equal(shared[:, :, :8], noise[:, :, :8]) and not torch.equal(shared, noise)
-    frames = [shared[0, :, i].flatten().tolist() for i in range(23)]
-    assert all(frame in frames[:8] for frame in frames)
-    for start in starts(20, 8, 2):
-        assert len({tuple(frame) for frame in frames[start : start + 8]}) == 8, "no frame twice in a window"
-    assert torch.equal(free_noise(noise, 8, 2), shared) and torch.equal(free_noise(noise, 30, 2), noise)
+@pytest.mark.parametrize(("frames", "window", "overlap"), [(20, 8, 2), (160, 80, 16), (23, 8, 3), (33, 10, 9)])
+def test_every_window_holds_all_of_the_shared_noise_and_none_of_it_twice(frames, window, overlap):
+    """Also where windows are spread evenly: 160 frames in windows of 80 that share 16 begin at 0, 40 and 80."""
+    noise = torch.randn(1, 2, frames, 2, 2)
+    shared = free_noise(noise, window, overlap)
+    assert torch.equal(shared[:, :, :window], noise[:, :, :window]) and not torch.equal(shared, noise)
+    draws = [tuple(shared[0, :, i].flatten().tolist()) for i in range(frames)]
+    for start in starts(frames, window, overlap):
+        assert set(draws[start : start + window]) == set(draws[:window]), start
+    if window - overlap > 2:  # in another order, or the clip would repeat itself
+        assert draws[window : 2 * window] != draws[:window][: frames - window]
+    assert torch.equal(free_noise(noise, window, overlap), shared)
+
+
+def test_a_clip_no_longer_than_its_window_keeps_its_noise():
+    noise = torch.randn(1, 2, 23, 2, 2)
+    assert torch.equal(free_noise(noise, 30, 2), noise) and torch.equal(free_noise(noise, 23, 2), noise)
 
 
 def test_only_whole_clips_are_cut():
