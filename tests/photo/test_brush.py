@@ -67,10 +67,11 @@ def test_the_brushed_clip_is_a_perfect_loop(preset):
 
 
 def test_a_flame_closes_as_smoothly_as_it_burns():
-    # Its brightness changes by much and by little in turns, so the last step is held against its own neighbours.
+    # Its brightness changes by much and by little in turns, so how it bends where the loop closes is held against how
+    # it bends elsewhere.
     light = motion_brush(photo(), lake(), Stroke("flicker"), 48, 16).mean(dim=(1, 2, 3))
     bend = light.roll(-1) - 2 * light + light.roll(1)
-    assert max(bend[0].abs(), bend[-1].abs()) <= bend.abs().max()
+    assert max(bend[0].abs(), bend[-1].abs()) < 1.1 * bend[1:-1].abs().max()
     assert light.std() > 0.005
 
 
