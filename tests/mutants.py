@@ -78,7 +78,7 @@ OPPOSITE: dict[type, type] = {
     ast.And: ast.Or,
     ast.Or: ast.And,
 }
-EITHER_WAY = {"max", "min", "maximum", "minimum", "zip"}  # calls whose arguments may change places
+EITHER_WAY = {"max", "min", "maximum", "minimum", "transpose"}  # calls whose arguments may change places
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,9 @@ def main() -> int:
                 if not tests or run_tests(tests, limit=limit) == 0:
                     left.append(f"{mutant.module} {mutant.what}")
                     print(f"survives: {left[-1]}" + ("" if tests else "  (no test runs it)"), flush=True)
-        print(f"{name}: {len(mutants) - len(left)} of {len(mutants)} noticed, {time.monotonic() - start:.0f} s")
+        print(
+            f"{name}: {len(mutants) - len(left)} of {len(mutants)} noticed, {time.monotonic() - start:.0f} s"
+        )
         survivors, tried = survivors + left, tried + len(mutants)
     if tried:
         print(f"{tried - len(survivors)} of {tried} noticed in {time.monotonic() - began:.0f} s")
@@ -409,7 +411,12 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
         "torch.nn.utils.clip_grad_norm_(self.trained, 1.0)",
         "pass",
     ),
-    ("train/data.py", "training windows always at 0", "rng.uniform(0, latest) * 16", "rng.uniform(0, 0) * 16"),
+    (
+        "train/data.py",
+        "training windows always at 0",
+        "rng.uniform(0, latest) * 16",
+        "rng.uniform(0, 0) * 16",
+    ),
     (
         "train/evaluate.py",
         "flips with different seeds",

@@ -189,7 +189,9 @@ def test_a_network_that_knows_no_ends_makes_a_loop_that_does_not_depend_on_the_r
     torch.testing.assert_close(out, circular(x, SIGMA), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("frames", "window", "overlap"), [(20, 8, 2), (160, 80, 16), (23, 8, 3), (33, 10, 9)])
+@pytest.mark.parametrize(
+    ("frames", "window", "overlap"), [(20, 8, 2), (160, 80, 16), (23, 8, 3), (33, 10, 9)]
+)
 def test_every_window_holds_all_of_the_shared_noise_and_none_of_it_twice(frames, window, overlap):
     """Also where windows are spread evenly: 160 frames in windows of 80 that share 16 begin at 0, 40 and 80."""
     noise = torch.randn(1, 2, frames, 2, 2)

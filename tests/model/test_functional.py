@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -127,6 +129,15 @@ def test_pixels_go_into_channels_and_back(patch):
 def test_rows_are_repeated_for_the_frames_of_their_own_clip():
     rows = torch.tensor([[1.0], [2.0]])
     assert per_frame(rows, torch.zeros(6, 1, 1, 1)).flatten().tolist() == [1, 1, 1, 2, 2, 2]
+
+
+def test_the_time_embedding_by_hand():
+    """A thousandth of the time is one radian of the fastest wave; of four channels the slower one runs at 1 / 100."""
+    (row,) = timestep_embedding(torch.tensor([0.001]), 4).tolist()
+    assert row == pytest.approx([math.cos(1), math.cos(0.01), math.sin(1), math.sin(0.01)], abs=1e-5)
+    (row,) = timestep_embedding(torch.tensor([0.5]), 8).tolist()
+    angles = [500, 50, 5, 0.5]
+    assert row == pytest.approx([f(a) for f in (math.cos, math.sin) for a in angles], abs=1e-3)
 
 
 def test_the_time_embedding_is_that_of_the_published_models():

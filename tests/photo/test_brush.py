@@ -85,6 +85,19 @@ def test_contrast_does_not_pulse():
     assert contrast.min() / contrast.max() > 0.9
 
 
+def test_texture_begins_to_go_over_without_a_jerk():
+    """On a ramp of grey carried texture is a time-lapse of heights: halving the step quarters a smooth bend, and
+    halves a kink."""
+    ramp = torch.linspace(0.2, 0.8, 64).view(1, 64, 1).expand(48, 64, 3)
+
+    def bend(count: int) -> float:
+        frame_at = painter(ramp, torch.ones(48, 64), Stroke("drift", speed=0.1, edge=0.0), 3)
+        light = torch.stack([frame_at(0.1 + 0.8 * i / count)[24, 32, 0] for i in range(count)])
+        return (light[2:] - 2 * light[1:-1] + light[:-2]).abs().max().item()
+
+    assert bend(160) < 0.35 * bend(80)
+
+
 def test_motion_is_as_even_when_texture_starts_anew():
     step = steps(motion_brush(photo(), lake(), Stroke("flow"), 48, 16))
     assert step.max() / step.min() < 1.25

@@ -74,6 +74,12 @@ def test_a_dissolved_loop_closes_and_shows_nothing_twice():
     assert steps(loop)[-1] < 2 * steps(loop)[:-1].max()
 
 
+def test_a_clip_played_backwards_dissolves_into_the_same_loop_backwards():
+    clip = swing(14, 60)
+    forwards, backwards = dissolve_loop(clip, 4), dissolve_loop(clip.flip(0), 4)
+    torch.testing.assert_close(backwards[:4].flip(0), forwards[:4], atol=1e-3, rtol=0)
+
+
 def test_a_still_clip_dissolves_into_itself():
     still = torch.from_numpy(
         cv2.GaussianBlur(np.random.default_rng(0).random((40, 40, 3), np.float32), (0, 0), 2)

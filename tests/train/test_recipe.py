@@ -66,7 +66,9 @@ def test_a_network_that_says_the_truth_loses_nothing(stage, prediction, spec_of)
     clips = torch.rand(4, 3, 1 if stage == "t2i" else 4, 16, 16) * 2 - 1
 
     def truth(noisy, t):
-        cos, sin = (f(math.pi / 2 * t.double()).view(-1, *[1] * (noisy.ndim - 1)) for f in (torch.cos, torch.sin))
+        cos, sin = (
+            f(math.pi / 2 * t.double()).view(-1, *[1] * (noisy.ndim - 1)) for f in (torch.cos, torch.sin)
+        )
         x0 = clips[:, :, 0] if noisy.ndim == 4 else clips
         return x0 if prediction == "x0" else ((cos * noisy - x0) / sin).float()
 
