@@ -3,7 +3,7 @@
     python dev.py mutants [--only PART] [--sample N] [--list]
 
 Small changes are made one at a time, to the running code alone: no file is written. A change that no test notices is
-a survivor, and is named. `ISSUES` are faults thought of by people, `changes_of` are the usual ones: another sign, another
+a survivor, and is named. `ISSUES` are faults that people thought of; `changes_of` makes the usual ones: another sign or
 comparison, a number one higher, two arguments swapped, a branch turned round, a call left out.
 
 Only tests that ran the changed function in the first, whole run are asked again. Not part of the checks of each change:
