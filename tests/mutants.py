@@ -385,32 +385,51 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)  # space, then time
                 frames //= extra["resize"].stride
+                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
             skips.append(h)""",
         """                skip, h = h, extra["inflate"](h, tau, frames)
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)  # space, then time
                 frames //= extra["resize"].stride
+                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
             skips.append(h if block.resize else skip)""",
     ),
     (
         "train/stages.py",
         "caption drop inverted",
-        "uniform(b, 1) < stage.empty_caption",
-        "uniform(b, 1) > stage.empty_caption",
+        "chance[0] < stage.empty_caption",
+        "chance[0] > stage.empty_caption",
     ),
     (
         "train/stages.py",
         "SSR told a wrong noise level",
-        "low_res=low_res, noise_level=level)",
-        "low_res=low_res, noise_level=level / 2)",
+        "noise_level=level,\n    ).float()",
+        "noise_level=level / 2,\n    ).float()",
     ),
     (
         "train/stages.py",
         "SSR noised differently",
-        "low_res = noised(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))",
-        "low_res = low_res + level.view(-1, 1, 1, 1, 1) * normal(low_res)",
+        "low_res=noised(small, extra, level.view(-1, 1, 1, 1, 1))",
+        "low_res=small + level.view(-1, 1, 1, 1, 1) * extra",
     ),
-    ("train/stages.py", "targets x0 and v swapped", '{"x0": clips, "v": v}', '{"v": clips, "x0": v}'),
+    (
+        "train/stages.py",
+        "clips are trained on noise that frames do not share",
+        "noise = process.shared(torch.randn(x0.shape, generator=generator, device=x0.device))\n    noisy",
+        "noise = torch.randn(x0.shape, generator=generator, device=x0.device)\n    noisy",
+    ),
+    (
+        "train/stages.py",
+        "the second is hidden where it should be told",
+        "chance[1] < stage.no_second",
+        "chance[1] > stage.no_second",
+    ),
+    (
+        "diffusion/process.py",
+        "targets x0 and v swapped",
+        "PREDICTIONS[self.spec.prediction][1]",
+        'PREDICTIONS[{"v": "x0", "x0": "v", "eps": "eps"}[self.spec.prediction]][1]',
+    ),
     ("train/trainer.py", "EMA decay swapped", "self.trained], 1 - decay)", "self.trained], decay)"),
     (
         "train/trainer.py",

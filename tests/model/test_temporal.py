@@ -23,16 +23,18 @@ def fresh(block: torch.nn.Module) -> torch.nn.Module:
     return block.requires_grad_(False)
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_a_fresh_temporal_stride_keeps_every_nth_frame(stride):
-    x = frames(6)
-    assert torch.equal(fresh(TemporalDown(16, stride, SPEC, OPS))(x, 6), x[::stride])
+def test_a_fresh_temporal_stride_keeps_every_nth_frame(stride, kernel):
+    x, spec = frames(6), TemporalSpec(kernel=kernel)
+    assert torch.equal(fresh(TemporalDown(16, stride, spec, OPS))(x, 6), x[::stride])
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_a_fresh_temporal_upsampling_repeats_frames(stride):
-    x = frames(4)
-    assert torch.equal(fresh(TemporalUp(16, stride, SPEC, OPS))(x, 4), x.repeat_interleave(stride, 0))
+def test_a_fresh_temporal_upsampling_repeats_frames(stride, kernel):
+    x, spec = frames(4), TemporalSpec(kernel=kernel)
+    assert torch.equal(fresh(TemporalUp(16, stride, spec, OPS))(x, 4), x.repeat_interleave(stride, 0))
 
 
 def blending(block: torch.nn.Module) -> torch.nn.Module:

@@ -53,12 +53,9 @@ def spec_of(tiny_spec, ssr_spec):
     return {"t2i": image, "temporal": tiny_spec, "ssr": ssr_spec}
 
 
-@pytest.mark.parametrize("prediction", ["v", "x0"])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "prediction"), [*((name, "v") for name in STAGES), ("ssr", "x0")])
 def test_a_network_that_says_the_truth_loses_nothing(stage, prediction, spec_of):
     """The truth about x_t = cos x0 + sin noise is x0 itself, or v = (cos x_t - x0) / sin."""
-    if prediction == "x0" and stage != "ssr":
-        pytest.skip("only super-resolution is trained on x0")
     spec = spec_of[stage]
     spec = with_spec(spec, diffusion=with_spec(spec.diffusion, prediction=prediction))
     clips = torch.rand(4, 3, 1 if stage == "t2i" else 4, 16, 16) * 2 - 1
@@ -100,6 +97,17 @@ def test_super_resolution_is_told_how_much_noise_its_small_clip_holds(ssr_spec):
     for clip, told in zip(small, (math.pi / 2 * level).tolist(), strict=True):
         assert clip.mean().item() == pytest.approx(math.cos(told), abs=0.03)
         assert clip.std().item() == pytest.approx(math.sin(told), abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+@pytest.mark.parametrize("stage", MOVING)
+def test_frames_share_as_much_noise_in_training_as_in_sampling(stage, share, spec_of):
+    spec, network = spec_of[stage], Told()
+    spec = with_spec(spec, diffusion=with_spec(spec.diffusion, noise_share=share))
+    step(stage, spec, network, torch.zeros(8, 3, 4, 64, 64))  # an empty clip, so that all there is is noise
+    for clip in network.told["noisy"]:
+        together = torch.corrcoef(clip.transpose(0, 1).flatten(1))[~torch.eye(4, dtype=torch.bool)]
+        torch.testing.assert_close(together, torch.full((12,), share), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2])
