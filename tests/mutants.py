@@ -162,8 +162,13 @@ def codes_of(code: CodeType, path: str = "") -> dict[str, CodeType]:
 
 
 def different(before: dict[str, CodeType], after: dict[str, CodeType], module: Any) -> dict[str, CodeType]:
-    """The outermost functions that differ and can be reached."""
-    return {n: c for n, c in after.items() if c != before.get(n) and function_at(module, n) is not None}
+    """The functions that differ and can be reached; not those that lose a closure, such as a `super()` left out."""
+
+    def fits(name: str, code: CodeType) -> bool:
+        function = function_at(module, name)
+        return function is not None and function.__code__.co_freevars == code.co_freevars
+
+    return {name: code for name, code in after.items() if code != before.get(name) and fits(name, code)}
 
 
 def usual_mutants(name: str) -> Iterator[Mutant]:
