@@ -46,7 +46,7 @@ CORE = {
     "model/functional.py": "model/test_functional.py",
     "model/temporal.py": "model/test_temporal.py model/test_stunet.py",
     "model/stunet.py": "model/test_stunet.py",
-    "photo/loop.py": "photo/test_loop.py",
+    "photo/loop.py": "photo/test_loop.py photo/test_morph.py",
     "photo/brush.py": "photo/test_brush.py",
 }
 # Written as text: (module, what it does, what it did). Tests are of modules in which only ISSUES are tried.

@@ -95,7 +95,7 @@ def register(commands: Any) -> None:
     g.add_argument("--steps", type=int, help="denoising steps of the base model")
     g.add_argument("--cfg", type=float, help="guidance scale; 1 is none")
     g.add_argument("--rescale", type=float, help="guidance rescale, 0 to 1")
-    g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m or euler; ddim is euler too")
+    g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m, euler or ddim")
     g.add_argument(
         "--seed", type=int, default=0, help="the same seed gives the same clip on the same machine"
     )
