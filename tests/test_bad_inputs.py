@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import struct
 from pathlib import Path
 
@@ -32,6 +34,25 @@ IN_ORDER = {
 }
 
 
+WORK = (
+    r"(base|super-resolution|steadying|writing) \["  # progress of what takes long; a clip is looked at before
+)
+
+
+def coming() -> list:
+    """Rows whose room is not there yet are skipped: some of them would fill the memory."""
+    there = {room: importlib.util.find_spec(f"lumiere_core.{room}") for room, *_ in bad_inputs.WITH}
+    return [
+        pytest.param(*row, marks=pytest.mark.skipif(not there[room], reason=f"no {room} yet"))
+        for room, *row in bad_inputs.WITH
+    ]
+
+
+def name_of(value: object) -> str | None:
+    """A row's name is its command line, cut."""
+    return value[:60] if isinstance(value, str) else ""
+
+
 def picture(path: Path, pixels: np.ndarray) -> Path:
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     return path
@@ -58,6 +79,15 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
         found[name] = picture(given / f"{name}.png", pixels)
     for name, clip in {"clip": shots(30), "cut": shots(20, 12), "one": shots(1)}.items():
         found[name] = write_clip(given / f"{name}.mp4", clip, 12)
+    found["linked"] = given / "linked.mp4"
+    os.link(found["clip"], found["linked"])
+    lists = {
+        "playlist.m3u8": "#EXTM3U\n#EXTINF:1,\nclip.mp4\n",
+        "file_list.mp4": "ffconcat version 1.0\nfile clip.mp4\n",
+    }
+    for name, text in lists.items():
+        found[name.partition(".")[0]] = given / name
+        (given / name).write_text(text, encoding="utf-8")
     found["folder"] = given / "folder"
     found["folder"].mkdir()
     (found["folder"] / "mine.txt").write_text("mine", encoding="utf-8")
@@ -99,9 +129,7 @@ def everything(places: dict[str, Path]) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for folder in folders for p in folder.rglob("*")}
 
 
-@pytest.mark.parametrize(
-    ("row", "words", "code"), bad_inputs.COMMANDS, ids=[r[0] for r in bad_inputs.COMMANDS]
-)
+@pytest.mark.parametrize(("row", "words", "code"), [*bad_inputs.COMMANDS, *coming()], ids=name_of)
 def test_a_bad_input_is_answered_by_one_sentence_and_touches_no_file(row, words, code, places, capsys):
     before = everything(places)
     try:
@@ -112,7 +140,7 @@ def test_a_bad_input_is_answered_by_one_sentence_and_touches_no_file(row, words,
     assert got == code, said
     *before_it, sentence = said.splitlines()
     assert words in sentence and "Traceback" not in said
-    assert not any("[#" in line for line in before_it), "it was said after the work"
+    assert not any(re.search(WORK, line) for line in before_it), "it was said after the work"
     assert everything(places) == before
 
 
@@ -131,5 +159,5 @@ def test_without_the_mistake_the_same_command_makes_its_file(row, places, tmp_pa
 
 
 def test_the_table_is_long_and_says_nothing_twice():
-    rows = [row for row, _, _ in bad_inputs.COMMANDS]
+    rows = [row for row, _, _ in bad_inputs.COMMANDS] + [row for _, row, _, _ in bad_inputs.WITH]
     assert len(rows) >= 80 and len(set(rows)) == len(rows)
