@@ -124,7 +124,7 @@ def arguments(row: str, places: dict[str, Path]) -> list[str]:
 
 
 def everything(places: dict[str, Path]) -> dict[str, int]:
-    """Each file around the inputs and outputs, with the time of its last change; a trainer's lock stays, empty or not."""
+    """Each file around the inputs and outputs, with the time of its last change; a trainer's lock stays."""
     folders = {places[name].parent if name != "out" else places[name] for name in ("out", "photo", "base")}
     files = (p for folder in folders for p in folder.rglob("*") if p.is_file() and p.name != "lock")
     return {str(p): p.stat().st_mtime_ns for p in files}
