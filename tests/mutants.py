@@ -37,9 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The modules that are changed, and the tests that have to notice.
 CORE = {
-    "diffusion/process.py": "diffusion/test_process.py diffusion/test_samplers.py test_generate.py",
+    "diffusion/process.py": "diffusion/test_process.py diffusion/test_samplers.py",
     "diffusion/samplers.py": "diffusion/test_samplers.py",
-    "diffusion/guidance.py": "diffusion/test_guidance.py test_generate.py",
+    "diffusion/guidance.py": "diffusion/test_guidance.py",
     "diffusion/windows.py": "diffusion/test_windows.py",
     "diffusion/condition.py": "diffusion/test_condition.py",
     "diffusion/prompts.py": "diffusion/test_prompts.py",
