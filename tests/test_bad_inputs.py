@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from lumiere_core.cli import main
 from lumiere_core.diffusion.prompts import parse
 from lumiere_core.media.files import write_clip
+from lumiere_core.model import checkpoint
 from lumiere_core.model.checkpoint import read_metadata
 
 _spec = importlib.util.spec_from_file_location("bad_inputs", Path(__file__).parent / "bad_inputs.py")
@@ -116,6 +119,14 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
         else:
             save_file(content[0], found[name], content[1])
     return found | {"missing": given / "missing.safetensors"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once() -> Iterator[None]:
+    """A weights file that is good is built once for all rows; one that is refused is refused anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "load", functools.cache(checkpoint.load))
+        yield
 
 
 def arguments(row: str, places: dict[str, Path]) -> list[str]:
