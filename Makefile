@@ -1,7 +1,8 @@
 PYTHON ?= python3
 
-.PHONY: demo test fuzz comfyui
+.PHONY: demo test fuzz mutants comfyui
 demo: ; $(PYTHON) dev.py demo
 test: ; $(PYTHON) dev.py test
 fuzz: ; $(PYTHON) dev.py fuzz
+mutants: ; $(PYTHON) dev.py mutants
 comfyui: ; $(PYTHON) dev.py comfyui

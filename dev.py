@@ -3,6 +3,7 @@
 python dev.py demo [options]      a clip from a prompt: output/demo.mp4 and output/demo_xt.png
 python dev.py test [options]      ruff, then pytest
 python dev.py fuzz [options]      100,000 files that say anything, read by the engine (hours)
+python dev.py mutants [options]   faults put into the engine's core one by one: which of them would no test notice?
 python dev.py comfyui [options]   ComfyUI with this pack in it
 """
 
@@ -176,7 +177,7 @@ def demo(args: Sequence[str]) -> int:
 
 def test(args: Sequence[str]) -> int:
     python = prepare(requirements(test=True))
-    lint = run(python, "ruff", "check", ".")
+    lint = run(python, "ruff", "check", ".") or run(python, "ruff", "format", "--check", ".")
     return run(python, "pytest", *args) or lint
 
 
@@ -185,6 +186,10 @@ def fuzz(args: Sequence[str]) -> int:
         [prepare(requirements(test=True)), ROOT / "tests/fuzz/fuzz.py", "--count", "100000", *args]
     ) as child:
         return child.wait()
+
+
+def mutants(args: Sequence[str]) -> int:
+    return run(prepare(requirements(test=True)), "tests.mutants", *args)
 
 
 def find_comfyui(env: Mapping[str, str], root: Path, home: Path) -> Path | None:
@@ -203,12 +208,17 @@ def find_comfyui(env: Mapping[str, str], root: Path, home: Path) -> Path | None:
     return found
 
 
+def python_of(comfy: Path, env: Mapping[str, str]) -> Path | None:
+    """COMFYUI_PYTHON, or the interpreter in a ComfyUI's folder or, for the portable one, beside it."""
+    if env.get("COMFYUI_PYTHON"):
+        return Path(shutil.which(env["COMFYUI_PYTHON"]) or env["COMFYUI_PYTHON"]).expanduser().absolute()
+    places = comfy / ".venv" / PYTHON, comfy / "venv" / PYTHON, comfy.parent / "python_embeded" / "python.exe"
+    return next((place for place in places if place.exists()), None)
+
+
 def prepare_host(comfy: Path, env: Mapping[str, str]) -> Path:
     """ComfyUI's interpreter with our requirements. To an environment that is not ours only what is missing is added."""
-    places = comfy / ".venv" / PYTHON, comfy / "venv" / PYTHON, comfy.parent / "python_embeded" / "python.exe"
-    python = next((place for place in places if place.exists()), None)
-    if env.get("COMFYUI_PYTHON"):
-        python = Path(shutil.which(env["COMFYUI_PYTHON"]) or env["COMFYUI_PYTHON"]).expanduser().absolute()
+    python = python_of(comfy, env)
     made = python is None
     python = python or make_venv(comfy / ".venv")
     unfinished = python.parent.parent / "lumiere-unfinished"
@@ -308,7 +318,7 @@ def comfyui(args: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    commands = {"demo": demo, "test": test, "fuzz": fuzz, "comfyui": comfyui}
+    commands = {"demo": demo, "test": test, "fuzz": fuzz, "mutants": mutants, "comfyui": comfyui}
     commands["--help"] = lambda _: print(__doc__) or 0
     sys.stdout.reconfigure(line_buffering=True)  # our lines stay before those of the children
     try:
@@ -316,7 +326,7 @@ def main(argv: Sequence[str]) -> int:
             raise Stop(f"Python {sys.version.split()[0]} is too old: 3.10 or newer is needed.")
         if not argv or argv[0] not in commands:
             raise Stop(
-                f"{' '.join(argv[:1]) or 'Nothing'} is not a command: say demo, test, fuzz or comfyui."
+                f"{' '.join(argv[:1]) or 'Nothing'} is not a command: say demo, test, fuzz, mutants or comfyui."
             )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children end too
         return commands[argv[0]](list(argv[1:]))

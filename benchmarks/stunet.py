@@ -24,9 +24,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-from torch.utils.weak import WeakIdKeyDictionary
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:
@@ -40,6 +38,7 @@ from lumiere_core.model.layers import Operations, ResBlock, film  # noqa: E402
 from lumiere_core.model.stunet import SpaceTimeUNet  # noqa: E402
 from lumiere_core.model.temporal import ConvInflation  # noqa: E402
 from lumiere_core.model.unet import UNet  # noqa: E402
+from tests.host.live_bytes import LiveBytes  # noqa: E402
 
 Work = Callable[[], object]
 BF16, FP32 = torch.bfloat16, torch.float32
@@ -406,25 +405,6 @@ def p6(sizes: Sizes, rounds: int) -> Iterator[Row]:
     )
     what = f"{frames} frames in {count} windows / {count} x one window"
     yield at_most("P6", what, ratio(whole, part) / count, 1.05)
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors alive on a device that were made inside; `peak` is the most there were."""
-
-    def __init__(self, device: str) -> None:
-        super().__init__()
-        self.device, self.alive, self.peak = device, WeakIdKeyDictionary(), 0
-
-    def __torch_dispatch__(
-        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
-    ) -> object:
-        out = func(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(out):
-            if isinstance(tensor, Tensor) and tensor.device.type == self.device:
-                storage = tensor.untyped_storage()
-                self.alive[storage] = storage.nbytes()
-        self.peak = max(self.peak, sum(self.alive.values()))
-        return out
 
 
 def device_bytes(spec: ModelSpec, frames: int) -> int:

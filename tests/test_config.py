@@ -47,13 +47,19 @@ def test_the_coarsest_level_holds_one_frame_of_n():
     assert TemporalSpec(strides=()).time_factor == 1
 
 
-def test_the_embedding_is_four_times_the_finest_level_unless_said():
-    assert UNetSpec(channels=(24,), embed_width=0).embed_dim == 96
-    assert UNetSpec(channels=(24,), embed_width=32).embed_dim == 32
+@pytest.mark.parametrize(("finest", "embedding"), [(320, 1280), (192, 768)])
+def test_the_embedding_is_as_wide_as_that_of_the_published_checkpoints(finest, embedding):
+    """Stable Diffusion 1.5's `time_embed.0.weight` is (1280, 320), that of ADM's 64-pixel model (768, 192)."""
+    assert UNetSpec(channels=(finest,), embed_width=0).embed_dim == embedding
 
 
-def test_the_largest_noise_level_is_no_more_than_fp32_bears():
-    assert DiffusionSpec().sigma_max <= 1000
+@pytest.mark.parametrize("name", PRESETS)
+def test_at_the_largest_noise_level_fp32_still_holds_a_picture_to_half_a_grey_level(name):
+    torch = pytest.importorskip("torch")
+    picture, sigma = torch.linspace(-1, 1, 256), PRESETS[name].diffusion.sigma_max
+    noise = sigma * torch.randn(256, generator=torch.Generator().manual_seed(0))
+    assert ((picture + noise) - noise - picture).abs().max() < 1 / 255
+    assert sigma > 500  # and nothing of the picture shows through it
 
 
 def test_a_field_of_a_newer_version_is_named():

@@ -144,7 +144,7 @@ def test_an_unknown_command_says_so_in_one_sentence():
     for argv in ([], ["paint"]):
         done = subprocess.run([sys.executable, str(ROOT / "dev.py"), *argv], capture_output=True, text=True)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert "demo, test, fuzz or comfyui" in done.stderr
+        assert "demo, test, fuzz, mutants or comfyui" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,16 @@ def test_options_are_passed_on_after_ours(dev, monkeypatch):
     assert ran[0][:3] == ("python", "lumiere_core", "generate")
     assert ran[0][-2:] == ("--prompt", "a blue boat")
     assert dev.main(["test", "-k", "windows"]) == 0
-    assert [command[1:] for command in ran[1:]] == [("ruff", "check", "."), ("pytest", "-k", "windows")]
+    assert [command[1:3] for command in ran[1:3]] == [("ruff", "check"), ("ruff", "format")]
+    assert "--check" in ran[2], "a test writes no files"
+    assert ran[3][1:] == ("pytest", "-k", "windows")
+
+
+@pytest.mark.parametrize("fails", ["check", "format", "pytest"])
+def test_whatever_fails_fails_the_tests(dev, monkeypatch, fails):
+    monkeypatch.setattr(dev, "prepare", lambda needs: "python")
+    monkeypatch.setattr(dev, "run", lambda *command: int(fails in command))
+    assert dev.main(["test"]) == 1
 
 
 def test_the_command_line_runs_from_any_folder(dev, monkeypatch, tmp_path):

@@ -38,6 +38,16 @@ def test_the_prompt_changes_the_clip_and_an_empty_one_is_allowed(tiny):
     assert not torch.allclose(clips[1], clips[2], atol=1e-3)
 
 
+def test_guidance_goes_to_the_prompt_and_away_from_the_negative(tiny):
+    def made(cfg_scale: float, *texts: str) -> torch.Tensor:
+        return text_to_video(tiny, *texts, settings=Settings(num_frames=4, cfg_scale=cfg_scale, **SMALL))
+
+    boat = made(1, "a boat")
+    torch.testing.assert_close(made(1, "a boat", "a red balloon"), boat)  # at 1 nothing is held against it
+    torch.testing.assert_close(made(0, "a red balloon", "a boat"), boat)  # at 0 only the negative counts
+    torch.testing.assert_close(made(7, "a boat", "a boat"), boat, atol=1e-4, rtol=1e-4)  # they cancel out
+
+
 def test_windows_are_used_only_when_asked_for(tiny):
     whole = text_to_video(tiny, "a boat", settings=Settings(num_frames=12, **SMALL))
     longer = text_to_video(tiny, "a boat", settings=Settings(num_frames=12, window=99, **SMALL))

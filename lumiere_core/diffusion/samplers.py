@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 Callback = Callable[[int, Tensor], None]
@@ -24,27 +23,6 @@ def euler(
         if callback:
             callback(i, x0)
         x = x + (x - x0) * ((sigmas[i + 1] - sigmas[i]) / sigmas[i])
-    return x
-
-
-def ddim(
-    denoise: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    sigmas: Tensor,
-    callback: Callback | None = None,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """DDIM (Song et al. 2021) written at `x0 + sigma noise`; at eta 0 it is `euler`, at eta 1 it is DDPM."""
-    for i in range(len(sigmas) - 1):
-        x0 = denoise(x, sigmas[i])
-        if callback:
-            callback(i, x0)
-        now, then = sigmas[i], sigmas[i + 1]
-        fresh = eta * then * (1 - (then / now) ** 2).clamp(min=0).sqrt()
-        x = x0 + (x - x0) / now * (then**2 - fresh**2).clamp(min=0).sqrt()
-        if eta:
-            x = x + fresh * torch.randn(x.shape, generator=generator).to(x)
     return x
 
 
@@ -70,7 +48,8 @@ def dpmpp_2m(
     return x
 
 
-SAMPLERS = {"dpmpp_2m": dpmpp_2m, "euler": euler, "ddim": ddim}
+# DDIM without fresh noise is Euler's step (Karras et al. 2022, section 3), as ComfyUI's own `ddim` is.
+SAMPLERS = {"dpmpp_2m": dpmpp_2m, "euler": euler, "ddim": euler}
 
 
 def choose_sampler(name: str) -> Callable[..., Tensor]:

@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -163,16 +164,15 @@ def moments(num_frames: int, clip_frames: int, loop: bool = False) -> Tensor:
 def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tensor:
     """Initial noise whose later frames are the earlier ones in another order, so that windows agree on the scene.
 
-    noise `(B, C, T, ...)`, returned as a copy; the first `window` frames stay, and every stretch of
-    `window - overlap` frames after them holds the frames from a window before, shuffled (FreeNoise, 2310.15169,
-    section 3.2). Each frame's noise stays normal. A clip no longer than the window stays as it is.
+    noise `(B, C, T, ...)`, returned as a copy; the first `window` frames stay. Where a window of `starts` reaches past
+    the one before it, its new frames get the noise of the frames it left behind, shuffled (FreeNoise, 2310.15169,
+    section 3.2): every window holds all of the first one's noise, and none of it twice. A clip no longer than the
+    window stays as it is.
     """
-    check_windows(window, overlap)
-    generator, stride, out = torch.Generator().manual_seed(seed), window - overlap, noise.clone()
-    for start in range(window, noise.shape[2], stride):
-        count = min(stride, noise.shape[2] - start)
-        order = torch.randperm(count, generator=generator) + start - window
-        out[:, :, start : start + count] = out[:, :, order.to(out.device)]
+    generator, out = torch.Generator().manual_seed(seed), noise.clone()
+    for left, start in pairwise(starts(noise.shape[2], window, overlap)):
+        order = left + torch.randperm(start - left, generator=generator)
+        out[:, :, left + window : start + window] = out[:, :, order.to(out.device)]
     return out
 
 

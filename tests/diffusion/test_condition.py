@@ -80,6 +80,61 @@ def test_outpainting_knows_the_picture_inside_its_new_room():
     assert made.known[0, 0, 2].sum() == 64 and made.known[0, 0, 2, :8, 2:10].eq(1).all()
 
 
+@pytest.mark.parametrize(
+    ("made", "height", "width"),
+    [
+        (lambda: cinemagraph(pictures(), outside(), 9), 8, 8),
+        (lambda: inpaint(pictures(), outside(), 9), 8, 8),
+        (lambda: inpaint(pictures(9), outside(), 9), 8, 8),
+        (lambda: outpaint(pictures(), (1, 2, 3, 4), 9), 14, 12),
+        (lambda: outpaint(pictures(9), (0, 6, 0, 0), 9), 14, 8),
+        (lambda: chosen_frames(pictures(3), [8, 0, 5], 9), 8, 8),
+        (lambda: first_frame(pictures(), 9), 8, 8),
+        (lambda: first_and_last(pictures(), 9, 4), 8, 8),
+        (lambda: extend(pictures(9), 5, 9, 4), 8, 8),
+    ],
+)
+def test_every_task_gives_a_clip_and_a_mask_of_its_length_and_size(made, height, width):
+    assert made().clip.shape == (1, 3, 9, height, width)
+    assert made().known.shape == (1, 1, 9, height, width)
+
+
+@pytest.mark.parametrize("sides", [(2, 0, 4, 1), (0, 3, 0, 2), (1, 0, 0, 0)])
+def test_new_room_lies_on_the_sides_it_was_asked_for(sides):
+    left, top, right, bottom = sides
+    made = outpaint(pictures(), sides, 2)
+    height, width = 8 + top + bottom, 8 + left + right
+    known = torch.zeros(height, width)
+    known[top : height - bottom, left : width - right] = 1
+    assert torch.equal(made.known[0, 0, 1], known)
+    torch.testing.assert_close(made.clip, torch.full((1, 3, 2, height, width), 0.1))  # its edge goes on
+
+
+def test_extending_may_keep_a_single_frame_and_all_but_the_last():
+    assert extend(pictures(3), 1, 9).known[0, 0, :, 0, 0].tolist() == [1] + [0] * 8
+    assert extend(pictures(8), 8, 9).known[0, 0, :, 0, 0].tolist() == [1] * 8 + [0]
+    assert extend(pictures(9), 8, 9).clip[0, 0, :, 0, 0].tolist() == pytest.approx(
+        [0.2 + i / 10 for i in range(8)] + [0.9]
+    )
+
+
+def test_a_mask_of_the_clips_size_is_taken_as_it_is_and_another_is_scaled():
+    stripes = torch.ones(1, 1, 1, 8, 8)
+    stripes[..., ::2] = 0
+    assert torch.equal(inpaint(pictures(), stripes, 3).known, stripes.expand(-1, -1, 3, -1, -1))
+    small = torch.tensor([[1.0, 0.0]]).expand(1, 1, 1, 2, 2)
+    scaled = inpaint(pictures(), small, 3).known[0, 0, 1]
+    assert scaled[:, :2].eq(1).all() and scaled[:, 6:].eq(0).all()
+    moving = torch.ones(1, 1, 3, 8, 8)
+    moving[:, :, 1] = 0  # a region in one frame alone
+    assert inpaint(pictures(), moving, 3).known[0, 0, :, 0, 0].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(("frames", "steps"), [(9, 9), (9, 3), (9, 2), (2, 2), (17, 5)])
+def test_a_mask_on_a_latents_grid_has_its_size(frames, steps):
+    assert packed(torch.ones(1, 1, frames, 8, 8), steps, 2, 4).shape == (1, 1, steps, 2, 4)
+
+
 @pytest.mark.parametrize("stride", [1, 4, 8])
 def test_frame_0_stays_known_on_every_time_grid_and_a_region_stays_open(stride):
     frames = 2 * stride + 1
@@ -102,6 +157,13 @@ def test_frame_0_stays_known_on_every_time_grid_and_a_region_stays_open(stride):
         (lambda: inpaint(pictures(5), outside().expand(1, 1, 3, 8, 8), 5), "mask has 3 frames"),
         (lambda: outpaint(pictures(), (0, 0, 0, 0), 5), "one has to be above 0"),
         (lambda: chosen_frames(pictures(2), [0], 5), "2 pictures and 1 places"),
+        (lambda: outpaint(pictures(), (8, -1, 0, 0), 5), "none below"),
+        (lambda: chosen_frames(pictures(0), [], 5), "0 pictures and 0 places"),
+        (lambda: chosen_frames(pictures(2), [-1, 3], 5), "-1, 3, but they have to differ"),
+        (lambda: chosen_frames(pictures(2), [3, 3], 5), "3, 3, but they have to differ"),
+        (lambda: extend(pictures(2), 0, 5), "0 frames of the clip are to be kept, but it has 2"),
+        (lambda: extend(pictures(9), 5, 5), "5 frames of the clip are to be kept.*Try 4"),
+        (lambda: packed(torch.ones(1, 1, 12, 4, 4), 1, 2, 2), "1 latent steps of 12 frames.*Try 9"),
         (lambda: chosen_frames(pictures(2), [0, 5], 5), "0, 5, but they have to differ and lie in 0 to 4"),
         (lambda: extend(pictures(2), 3, 5), "3 frames of the clip are to be kept, but it has 2"),
         (lambda: extend(pictures(8), 3, 9, 4), "holds 1 and then 4 at a time. Try 1 or 5"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 import torch
 
 from lumiere_core.diffusion.windows import (
     Windows,
+    check_num_frames,
     cut,
     free_noise,
     fuse,
@@ -20,6 +22,7 @@ from lumiere_core.diffusion.windows import (
 )
 
 SIGMA = torch.tensor(2.0)
+WAYS = (starts, starts_around)
 
 
 @pytest.mark.parametrize("window", [1, 3, 8, 16])
@@ -84,6 +87,18 @@ def test_a_streamed_clip_equals_the_one_in_memory(tiny):
     torch.testing.assert_close(streamed, in_memory, atol=1e-6, rtol=0)
 
 
+def test_with_a_device_one_window_at_a_time_is_there_and_the_clip_stays():
+    where = []
+
+    def call(x, sigma, low_res, strength):
+        where.append((x.device.type, sigma.device.type, low_res.device.type, strength))
+        return torch.zeros(x.shape)
+
+    clip = torch.zeros(1, 3, 10, 2, 2)
+    assert windowed(call, Windows(4, 1), "meta")(clip, SIGMA, low_res=clip, strength=0.5).device.type == "cpu"
+    assert where == [("meta", "meta", "meta", 0.5)] * 3
+
+
 def test_what_has_the_time_axis_is_cut_and_nothing_else():
     seen = []
 
@@ -100,18 +115,32 @@ def test_what_has_the_time_axis_is_cut_and_nothing_else():
 
 
 def test_a_window_longer_than_the_clip_is_one_window():
-    assert starts(5, 16, 15) == [0]
-    assert len(Windows(16, 2).parts(5)) == 1
-    with pytest.raises(ValueError, match="clip has 5 frames and the window 16"):
-        Windows(16, 2, closed=True).parts(5)
+    assert starts(5, 16, 15) == starts_around(5, 16, 15) == starts_around(16, 16, 15) == [0]
+    ((frames, share),) = Windows(16, 15).parts(5)
+    assert frames.tolist() == [0, 1, 2, 3, 4] and share.eq(1).all()
+
+
+@pytest.mark.parametrize("frames", [2, 5, 16])
+def test_a_window_that_goes_on_round_the_end_has_to_be_shorter_than_the_clip(frames):
+    with pytest.raises(ValueError, match=f"clip has {frames} frames and the window 16"):
+        Windows(16, 2, closed=True).parts(frames)
+    assert len(Windows(16, 2, closed=True).parts(1)) == 1  # a picture has no end
 
 
 @pytest.mark.parametrize(
     ("window", "overlap", "words"), [(0, 0, "window is 0"), (4, 4, "overlap is 4"), (4, -1, "-1")]
 )
 def test_windows_that_cannot_be_are_refused_with_the_number(window, overlap, words):
-    with pytest.raises(ValueError, match=words):
-        Windows(window, overlap).parts(20)
+    for call in (Windows(window, overlap).parts, *(partial(f, window=window, overlap=overlap) for f in WAYS)):
+        with pytest.raises(ValueError, match=words):
+            call(20)
+
+
+@pytest.mark.parametrize("frames", [0, -3])
+def test_a_clip_without_frames_is_refused(frames):
+    with pytest.raises(ValueError, match=f"frames is {frames}, but a clip has at least 1. Try 80"):
+        check_num_frames(frames)
+    check_num_frames(1)
 
 
 def test_weights_with_no_row_are_refused_with_the_names_there_are():
@@ -134,6 +163,16 @@ def test_a_loop_begins_elsewhere_at_every_noise_level_and_a_sampler_may_ask_agai
     assert shifts != [shift_of(8, s, 80) for s in (955.0, 40.0, 3.2, 1.1, 0.4, 0.02)]
 
 
+def test_a_rolled_clip_begins_where_its_seed_and_noise_level_say():
+    seen, x = [], torch.arange(12.0).view(1, 1, 12, 1, 1)
+    windowed(lambda part, sigma: seen.append(part.flatten().tolist()) or part, Windows(roll=4))(x, SIGMA)
+    begin = shift_of(4, 2.0, 12)
+    assert begin not in (0, 6)  # or it would not show which way it is rolled
+    assert seen == [[(begin + i) % 12 for i in range(12)]]
+    ((frames, _),) = Windows(roll=4).parts(12, 2.0, multiple=8)
+    assert frames.tolist() == [(begin + i) % 12 for i in range(16)]
+
+
 def test_a_loop_of_any_length_is_filled_with_its_own_beginning():
     ((frames, share),) = Windows(roll=1).parts(10, 2.0, multiple=4)
     assert len(frames) == 12 and frames[10:].tolist() == frames[:2].tolist()
@@ -151,15 +190,25 @@ def test_a_network_that_knows_no_ends_makes_a_loop_that_does_not_depend_on_the_r
     torch.testing.assert_close(out, circular(x, SIGMA), atol=1e-6, rtol=0)
 
 
-def test_shared_noise_is_the_first_window_s_in_other_orders_and_every_window_has_all_of_it():
-    noise = torch.randn(1, 2, 23, 3, 3)
-    shared = free_noise(noise, 8, 2)
-    assert torch.equal(shared[:, :, :8], noise[:, :, :8]) and not torch.equal(shared, noise)
-    frames = [shared[0, :, i].flatten().tolist() for i in range(23)]
-    assert all(frame in frames[:8] for frame in frames)
-    for start in starts(20, 8, 2):
-        assert len({tuple(frame) for frame in frames[start : start + 8]}) == 8, "no frame twice in a window"
-    assert torch.equal(free_noise(noise, 8, 2), shared) and torch.equal(free_noise(noise, 30, 2), noise)
+@pytest.mark.parametrize(
+    ("frames", "window", "overlap"), [(20, 8, 2), (160, 80, 16), (23, 8, 3), (33, 10, 9)]
+)
+def test_every_window_holds_all_of_the_shared_noise_and_none_of_it_twice(frames, window, overlap):
+    """Also where windows are spread evenly: 160 frames in windows of 80 that share 16 begin at 0, 40 and 80."""
+    noise = torch.randn(1, 2, frames, 2, 2)
+    shared = free_noise(noise, window, overlap)
+    assert torch.equal(shared[:, :, :window], noise[:, :, :window]) and not torch.equal(shared, noise)
+    draws = [tuple(shared[0, :, i].flatten().tolist()) for i in range(frames)]
+    for start in starts(frames, window, overlap):
+        assert set(draws[start : start + window]) == set(draws[:window]), start
+    if window - overlap > 2:  # in another order, or the clip would repeat itself
+        assert draws[window : 2 * window] != draws[:window][: frames - window]
+    assert torch.equal(free_noise(noise, window, overlap), shared)
+
+
+def test_a_clip_no_longer_than_its_window_keeps_its_noise():
+    noise = torch.randn(1, 2, 23, 2, 2)
+    assert torch.equal(free_noise(noise, 30, 2), noise) and torch.equal(free_noise(noise, 23, 2), noise)
 
 
 def test_only_whole_clips_are_cut():

@@ -13,32 +13,27 @@ from pathlib import Path
 
 import pytest
 
+import dev
+
 PACK = Path(__file__).resolve().parents[2]
 Host = tuple[Path, Path]  # a checkout and its interpreter
 
 
-def python_of(path: Path) -> Path | None:
-    names = [
-        path / folder / tail for folder in (".venv", "venv") for tail in ("bin/python", "Scripts/python.exe")
-    ]
-    names.append(path.parent / "python_embeded" / "python.exe")
-    chosen = os.environ.get("COMFYUI_PYTHON")
-    return next((p for p in ([Path(chosen)] if chosen else names) if p.exists()), None)
-
-
 def find_hosts() -> list[Host]:
-    """Those of COMFYUI_PATH, or else an enclosing one, or else ~/comfy/ComfyUI."""
-    asked = [Path(p) for p in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if p]
-    enclosing = [PACK.parent.parent] if PACK.parent.name == "custom_nodes" else []
+    """Those of COMFYUI_PATH, or else an enclosing one, or else ~/comfy/ComfyUI: as `dev.py comfyui` looks for them."""
+    asked = [path for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
     found = []
-    for path in asked or [*enclosing, Path.home() / "comfy" / "ComfyUI"]:
-        if (path / "comfy_execution").is_dir() and (python := python_of(path)):
-            found.append((path, python))
+    for path in asked or [""]:
+        try:
+            comfy = dev.find_comfyui({"COMFYUI_PATH": path}, PACK, Path.home())
+        except dev.Stop as reason:
+            raise pytest.UsageError(str(reason)) from reason
+        python = dev.python_of(comfy, os.environ) if comfy else None
+        if python and python.exists():
+            found.append((comfy, python))
         elif asked:
-            raise pytest.UsageError(
-                f"COMFYUI_PATH names {path}, but there is no ComfyUI with an interpreter there."
-            )
-    return found if asked else found[:1]
+            raise pytest.UsageError(f"there is no interpreter for {comfy}. Name it with COMFYUI_PYTHON.")
+    return found
 
 
 @pytest.fixture(

@@ -22,11 +22,14 @@ SHAPES = {
 
 
 class LiveBytes(TorchDispatchMode):
-    """Tensors made inside it, in bytes: `now` and at most, `peak`. What lived before (weights) does not count."""
+    """Tensors made inside it, in bytes: `now` and at most, `peak`. What lived before (weights) does not count.
 
-    def __init__(self) -> None:
+    device  the kind of device whose tensors count; all by default
+    """
+
+    def __init__(self, device: str | None = None) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.device, self.now, self.peak = device, 0, 0
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -36,7 +39,8 @@ class LiveBytes(TorchDispatchMode):
         for tensor in tensors_of(out):
             storage = tensor.untyped_storage()
             key = storage._cdata
-            if key in self.known or key in given:  # a view, or written in place
+            elsewhere = self.device and tensor.device.type != self.device
+            if elsewhere or key in self.known or key in given:  # a view, or written in place
                 continue
             self.known.add(key)
             self.now += storage.nbytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,12 @@ from lumiere_core.model.functional import (
     depth_to_space,
     frames_as_batch,
     frames_as_time,
+    normalise,
     over_channels,
     over_time,
     pad_frames,
     per_frame,
+    repeat_frames,
     rotary,
     space_to_depth,
     timestep_embedding,
@@ -99,6 +103,16 @@ def test_rotary_positions_show_attention_distances_and_no_places():
     assert not torch.allclose(scores(0), q @ k.transpose(1, 2), atol=1e-2)
 
 
+def test_rotary_positions_by_hand():
+    """Four channels are two pairs, (0, 2) and (1, 3): a frame turns one by 1 radian and the other by a tenth."""
+    x = torch.tensor([[[1.0, 1.0, 0.0, 0.0]] * 4])  # (1, T, C)
+    turned = rotary(x, torch.arange(4), 4)
+    for place, row in enumerate(turned[0].tolist()):
+        fast, slow = float(place), 0.1 * place
+        wanted = [math.cos(fast), math.cos(slow), math.sin(fast), math.sin(slow)]
+        assert row == pytest.approx(wanted, abs=1e-5)
+
+
 def test_rotary_positions_turn_and_never_stretch():
     x = torch.randn(2, 5, 16)
     turned = rotary(x, torch.arange(5), 8)
@@ -108,7 +122,7 @@ def test_rotary_positions_turn_and_never_stretch():
 
 @pytest.mark.parametrize(("frames", "padded"), [(1, 4), (3, 4), (4, 4), (5, 8), (9, 12)])
 def test_a_clip_is_made_longer_by_its_last_frame(frames, padded):
-    x = torch.randn(1, 2, frames, 2, 2)
+    x = torch.randn(3, 2, frames, 2, 2)
     y = pad_frames(x, 4)
     assert y.shape[2] == padded
     assert torch.equal(y[:, :, :frames], x)
@@ -126,7 +140,32 @@ def test_pixels_go_into_channels_and_back(patch):
 
 def test_rows_are_repeated_for_the_frames_of_their_own_clip():
     rows = torch.tensor([[1.0], [2.0]])
-    assert per_frame(rows, torch.zeros(6, 1, 1, 1)).flatten().tolist() == [1, 1, 1, 2, 2, 2]
+    assert per_frame(rows, torch.zeros(6, 1, 1, 1)).tolist() == [[1], [1], [1], [2], [2], [2]]
+
+
+def test_each_picture_is_repeated_where_it_stands_and_stays_channels_last(clip):
+    x = frames_as_batch(clip)
+    y = repeat_frames(x, 3)
+    assert torch.equal(y, x.repeat_interleave(3, 0)) and channels_last(y)
+
+
+@pytest.mark.parametrize("size", [(4, 3), (40, 30)])
+@pytest.mark.parametrize("channels", [8, 64])
+def test_a_norm_is_the_same_in_half_precision_and_keeps_channels_last(channels, size):
+    x = torch.randn(2, channels, *size).contiguous(memory_format=torch.channels_last)
+    norm = torch.nn.GroupNorm(4, channels)
+    y = normalise(norm.bfloat16(), x.bfloat16())
+    assert channels_last(y)
+    torch.testing.assert_close(y.float(), norm.float()(x), atol=0.05, rtol=0.02)
+
+
+def test_the_time_embedding_by_hand():
+    """A thousandth of the time is one radian of the fastest wave; of four channels the slower one runs at 1 / 100."""
+    (row,) = timestep_embedding(torch.tensor([0.001]), 4).tolist()
+    assert row == pytest.approx([math.cos(1), math.cos(0.01), math.sin(1), math.sin(0.01)], abs=1e-5)
+    (row,) = timestep_embedding(torch.tensor([0.5]), 8).tolist()
+    angles = [500, 50, 5, 0.5]
+    assert row == pytest.approx([f(a) for f in (math.cos, math.sin) for a in angles], abs=1e-3)
 
 
 def test_the_time_embedding_is_that_of_the_published_models():

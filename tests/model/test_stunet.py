@@ -102,6 +102,17 @@ def test_frames_of_a_trained_model_see_each_other(trained):
     assert (trained(x, t, context) - trained(other, t, context))[:, :, 0].abs().max() > 1e-4
 
 
+def test_the_decoder_is_handed_what_inflation_made_of_each_level(trained):
+    """Skips are taken after the inflation block: past it, a decoder would see frames that know of no other."""
+    model, inflated, handed = copy.deepcopy(trained), [], []
+    first = model.temporal["input_blocks"][1]["inflate"]
+    first.register_forward_hook(lambda module, args, output: inflated.append(output))
+    model.output_blocks[-2][0].register_forward_pre_hook(lambda module, args: handed.append(args[0]))
+    model(*inputs(8, batch=1))
+    ((made,), (seen,)) = inflated, handed
+    torch.testing.assert_close(seen[:, -made.shape[1] :], made)
+
+
 def test_every_clip_of_a_batch_is_made_alone(trained):
     x, t, context = inputs(5)
     together = trained(x, t, context)

@@ -23,16 +23,42 @@ def fresh(block: torch.nn.Module) -> torch.nn.Module:
     return block.requires_grad_(False)
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_a_fresh_temporal_stride_keeps_every_nth_frame(stride):
-    x = frames(6)
-    assert torch.equal(fresh(TemporalDown(16, stride, SPEC, OPS))(x, 6), x[::stride])
+def test_a_fresh_temporal_stride_keeps_every_nth_frame(stride, kernel):
+    x, spec = frames(6), TemporalSpec(kernel=kernel)
+    assert torch.equal(fresh(TemporalDown(16, stride, spec, OPS))(x, 6), x[::stride])
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_a_fresh_temporal_upsampling_repeats_frames(stride):
-    x = frames(4)
-    assert torch.equal(fresh(TemporalUp(16, stride, SPEC, OPS))(x, 4), x.repeat_interleave(stride, 0))
+def test_a_fresh_temporal_upsampling_repeats_frames(stride, kernel):
+    x, spec = frames(4), TemporalSpec(kernel=kernel)
+    assert torch.equal(fresh(TemporalUp(16, stride, spec, OPS))(x, 4), x.repeat_interleave(stride, 0))
+
+
+def blending(block: torch.nn.Module) -> torch.nn.Module:
+    """A resize whose convolution mixes each channel with itself over time: a quarter, a half, a quarter."""
+    fresh(block).conv.weight.copy_(
+        torch.eye(16)[:, :, None, None] * torch.tensor([0.25, 0.5, 0.25]).view(1, 1, 3, 1)
+    )
+    return block
+
+
+def shades(*values: float) -> torch.Tensor:
+    return torch.tensor(values).float().view(-1, 1, 1, 1).expand(-1, 16, 3, 2)
+
+
+def test_frames_are_repeated_and_then_blended():
+    """0 and 1 repeated are 0 0 1 1, and blended 0, 1/4, 3/4, 3/4: past its end a clip is black."""
+    out = blending(TemporalUp(16, 2, SPEC, OPS))(shades(0, 1), 2)
+    torch.testing.assert_close(out, shades(0, 0.25, 0.75, 0.75))
+
+
+def test_frames_are_blended_and_then_dropped():
+    """0 1 0 1 blended is 1/4, 1/2, 1/2, 1/2, of which the first and the third stay: no frame goes unseen."""
+    out = blending(TemporalDown(16, 2, SPEC, OPS))(shades(0, 1, 0, 1), 4)
+    torch.testing.assert_close(out, shades(0.25, 0.5))
 
 
 @pytest.mark.parametrize("kind", [ConvInflation, AttentionInflation])
@@ -79,6 +105,13 @@ def test_temporal_attention_reaches_the_whole_clip_and_keeps_a_still_one_still(r
 
     still = block(x[:1].expand(7, -1, -1, -1), emb, 7)
     torch.testing.assert_close(still, still[:1].expand_as(still), atol=1e-5, rtol=1e-5)
+
+
+def test_temporal_attention_knows_the_order_of_frames(randomise):
+    """Without positions, frames in another order would come out the same in that order."""
+    block = randomise(AttentionInflation(16, 32, 4, SPEC, OPS))
+    x, emb, order = frames(5), torch.randn(1, 32), [3, 0, 4, 1, 2]
+    assert not torch.allclose(block(x[order], emb, 5), block(x, emb, 5)[order], atol=1e-2)
 
 
 def test_each_pixel_attends_to_itself_over_time_alone(randomise):

@@ -69,7 +69,8 @@ def test_of_cuts_as_good_the_longest_is_taken():
 
 def test_a_cut_loop_closes_like_any_other_step():
     loop = cut_loop(swing(50, 18.4), 12, 40)
-    assert steps(loop)[-1] < 1.25 * steps(loop).max()
+    assert steps(loop)[-1] < 1.25 * steps(loop)[:-1].max()
+    assert steps(swing(50, 18.4)[:27])[-1] > 1.25 * steps(loop)[:-1].max()  # a cut elsewhere would be seen
 
 
 def test_ping_pong_shows_no_end_twice():
@@ -87,7 +88,13 @@ def test_a_dissolved_loop_closes_and_shows_nothing_twice():
     # A cross-fade would show two balls of half the brightness.
     faded = (clip[16:26] + clip[:10])[5] / 2
     assert loop[:10].amax(dim=(1, 2, 3)).min() > 0.9 > faded.max() + 0.1
-    assert steps(loop)[-1] < 2 * steps(loop).max()
+    assert steps(loop)[-1] < 2 * steps(loop)[:-1].max()
+
+
+def test_a_clip_played_backwards_dissolves_into_the_same_loop_backwards():
+    clip = swing(14, 60)
+    forwards, backwards = dissolve_loop(clip, 4), dissolve_loop(clip.flip(0), 4)
+    torch.testing.assert_close(backwards[:4].flip(0), forwards[:4], atol=1e-3, rtol=0)
 
 
 def test_a_still_clip_dissolves_into_itself():

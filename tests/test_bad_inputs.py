@@ -1,0 +1,175 @@
+"""Every row of `bad_inputs.py`: one sentence, exit code 2, no stack trace, and nothing written."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lumiere_core.cli import main
+from lumiere_core.diffusion.prompts import parse
+from lumiere_core.media.files import write_clip
+from lumiere_core.model import checkpoint
+from lumiere_core.model.checkpoint import read_metadata
+
+_spec = importlib.util.spec_from_file_location("bad_inputs", Path(__file__).parent / "bad_inputs.py")
+bad_inputs = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(bad_inputs)
+
+# What stands before a row that begins with one of these words.
+IN_ORDER = {
+    "generate": "generate --weights {base} --ssr-weights {ssr} --size 8 --frames 5 --steps 1 --ssr-steps 1 "
+    "--out {out}/clip.mp4",
+    "loop": "clip loop {clip} --out {out}/loop.mp4",
+    "cinemagraph": "clip cinemagraph {clip} --mask {mask} --out {out}/still.mp4",
+    "brush": "clip brush {photo} --mask {mask} --out {out}/brush.mp4",
+}
+
+
+WORK = (
+    r"(base|super-resolution|steadying|writing) \["  # progress of what takes long; a clip is looked at before
+)
+
+
+def coming() -> list:
+    """Rows whose room is not there yet are skipped: some of them would fill the memory."""
+    there = {room: importlib.util.find_spec(f"lumiere_core.{room}") for room, *_ in bad_inputs.WITH}
+    return [
+        pytest.param(*row, marks=pytest.mark.skipif(not there[room], reason=f"no {room} yet"))
+        for room, *row in bad_inputs.WITH
+    ]
+
+
+def name_of(value: object) -> str | None:
+    """A row's name is its command line, cut."""
+    return value[:60] if isinstance(value, str) else ""
+
+
+def picture(path: Path, pixels: np.ndarray) -> Path:
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return path
+
+
+def shots(*counts: int) -> torch.Tensor:
+    """Still shots of so many frames each, (3, T, 48, 64); one alone moves."""
+    r = np.random.default_rng(3)
+    pictures = [cv2.GaussianBlur(r.standard_normal((48, 64, 3)), (0, 0), 2) * 2 for _ in counts]
+    clip = np.stack([p * (1 + 0.01 * t) for p, n in zip(pictures, counts, strict=True) for t in range(n)])
+    return torch.from_numpy(clip).permute(3, 0, 1, 2).float().clamp(-1, 1)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, weights_files) -> dict[str, Path]:
+    """The files and folders that rows name in braces. What is given stays as it is; `out` stays empty."""
+    given, out = tmp_path_factory.mktemp("given"), tmp_path_factory.mktemp("out")
+    base, ssr = weights_files
+    found = {"out": out, "base": base, "ssr": ssr, "nowhere": given / "nowhere"}
+    moves = np.zeros((48, 64), np.uint8)
+    moves[12:36, 16:48] = 255
+    photo = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    for name, pixels in {"photo": photo, "mask": moves, "empty": 0 * moves, "small": photo[:32, :32]}.items():
+        found[name] = picture(given / f"{name}.png", pixels)
+    for name, clip in {"clip": shots(30), "cut": shots(20, 12), "one": shots(1)}.items():
+        found[name] = write_clip(given / f"{name}.mp4", clip, 12)
+    found["linked"] = given / "linked.mp4"
+    os.link(found["clip"], found["linked"])
+    lists = {
+        "playlist.m3u8": "#EXTM3U\n#EXTINF:1,\nclip.mp4\n",
+        "file_list.mp4": "ffconcat version 1.0\nfile clip.mp4\n",
+    }
+    for name, text in lists.items():
+        found[name.partition(".")[0]] = given / name
+        (given / name).write_text(text, encoding="utf-8")
+    found["folder"] = given / "folder"
+    found["folder"].mkdir()
+    (found["folder"] / "mine.txt").write_text("mine", encoding="utf-8")
+
+    tensors, said, data = load_file(base), read_metadata(base), base.read_bytes()
+    (header,) = struct.unpack("<Q", data[:8])
+    spec, first = json.loads(said["spec"]), next(iter(tensors))
+    odd = json.dumps({**spec, "unet": {**spec["unet"], "warp": 9}})
+    files = {
+        "nothing": b"",
+        "words": b"these are words and no tensors",
+        "cut_header": data[: header // 2],
+        "cut_data": data[: header + 1000],
+        "foreign": (tensors, {"format": "pt"}),
+        "newer": (tensors, {**said, "format_version": "99"}),
+        "speechless": (tensors, {name: value for name, value in said.items() if name != "spec"}),
+        "odd_field": (tensors, {**said, "spec": odd}),
+        "lacking": ({name: t for name, t in tensors.items() if name != first}, said),
+        "too_much": ({**tensors, "network.warp": torch.zeros(1)}, said),
+        "other_size": ({**tensors, first: torch.zeros(3, 1)}, said),
+    }
+    for name, content in files.items():
+        found[name] = given / f"{name}.safetensors"
+        if isinstance(content, bytes):
+            found[name].write_bytes(content)
+        else:
+            save_file(content[0], found[name], content[1])
+    return found | {"missing": given / "missing.safetensors"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once() -> Iterator[None]:
+    """A weights file that is good is built once for all rows; one that is refused is refused anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "load", functools.cache(checkpoint.load))
+        yield
+
+
+def arguments(row: str, places: dict[str, Path]) -> list[str]:
+    first, _, rest = row.partition(" ")
+    return [part.format(**places) for part in f"{IN_ORDER.get(first, first)} {rest}".split()]
+
+
+def everything(places: dict[str, Path]) -> dict[str, int]:
+    """Each file around the inputs and outputs, with the time of its last change; a trainer's lock stays."""
+    folders = {places[name].parent if name != "out" else places[name] for name in ("out", "photo", "base")}
+    files = (p for folder in folders for p in folder.rglob("*") if p.is_file() and p.name != "lock")
+    return {str(p): p.stat().st_mtime_ns for p in files}
+
+
+@pytest.mark.parametrize(("row", "words", "code"), [*bad_inputs.COMMANDS, *coming()], ids=name_of)
+def test_a_bad_input_is_answered_by_one_sentence_and_touches_no_file(row, words, code, places, capsys):
+    before = everything(places)
+    try:
+        got = main(arguments(row, places))
+    except SystemExit as stop:  # argparse's own refusals
+        got = stop.code
+    said = capsys.readouterr().err.strip()
+    assert got == code, said
+    *before_it, sentence = said.splitlines()
+    assert words in sentence and "Traceback" not in said
+    assert not any(re.search(WORK, line) for line in before_it), "it was said after the work"
+    assert everything(places) == before
+
+
+@pytest.mark.parametrize(("schedule", "words"), bad_inputs.SCHEDULES)
+def test_a_bad_schedule_is_answered_by_one_sentence(schedule, words):
+    with pytest.raises(ValueError) as refused:
+        parse(schedule, 80)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("row", IN_ORDER)
+def test_without_the_mistake_the_same_command_makes_its_file(row, places, tmp_path):
+    """So that each row is refused for what it says, and for nothing else."""
+    assert main(arguments(f"{row} --out {tmp_path}/made.mp4", places)) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["made.mp4"]
+
+
+def test_the_table_is_long_and_says_nothing_twice():
+    rows = [row for row, _, _ in bad_inputs.COMMANDS] + [row for _, row, _, _ in bad_inputs.WITH]
+    assert len(rows) >= 80 and len(set(rows)) == len(rows)
