@@ -22,8 +22,8 @@ const WEIGHTS = { triangle: (i, size) => Math.min(i + 1, size - i), flat: () => 
 export function plan(frames, window, overlap, weights, wrap) {
     const size = Math.min(window, frames);
     const many = count(frames, window, overlap, wrap);
-    const step = many > 1 ? (wrap ? frames / many : (frames - size) / (many - 1)) : 0;
-    const starts = Array.from({ length: many }, (_, k) => round(k * step));
+    const [span, gaps] = wrap ? [frames, many] : [frames - size, Math.max(1, many - 1)];
+    const starts = Array.from({ length: many }, (_, k) => round((k * span) / gaps));
     const weight = Float64Array.from({ length: size }, (_, i) => WEIGHTS[weights](i, size));
     const total = new Float64Array(frames);
     for (const start of starts) weight.forEach((w, i) => (total[(start + i) % frames] += w));
@@ -39,8 +39,7 @@ export function outlines(frames, { starts, size, share }) {
     let most = 0;
     for (const k of starts.keys()) for (let i = 0; i < size; i += stride) most = Math.max(most, share(k, i));
     const run = (k, from, to) => {
-        const x = (i) => (starts[k] + i) % frames;
-        const first = x(from);
+        const first = (starts[k] + from) % frames;
         let path = `M${first} 1`;
         for (let i = from; i < to; i += stride) {
             path += `V${(1 - share(k, i) / most).toFixed(3)}H${first + Math.min(i + stride, to) - from}`;

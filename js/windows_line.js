@@ -35,6 +35,7 @@ function draw([shares, bars], { frames, known, window, overlap, weights, wrap })
     bars.replaceChildren();
     const many = count(frames, window, overlap, wrap);
     if (!many) return `overlap has to be below the window of ${window}`;
+    if (wrap && window >= frames) return `to go on round the end, the clip has to be longer than ${window} frames`;
     const clip = known ? `${frames} frames` : `${frames} frames, for example`;
     if (many > MOST || frames > LONGEST) return `${many} windows over ${clip}: too many to draw`;
     const lanes = many > 1 ? Math.min(4, Math.ceil(window / Math.max(1, window - overlap))) : 1;
