@@ -1,35 +1,44 @@
-// While a clip is sampled, its node plays all of it so far, at its rate. The pictures come from nodes/preview.py.
+// While a clip is sampled, its node plays all of it so far, at its rate. The pictures come from nodes/host/preview.py.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { addPanel, fitted, isOn, nodeOf, panelOf, pictureOf } from "./lumiere.js";
+import { addPanel, isOn, nodeOf, panelOf, pictureOf, redraw } from "./lumiere.js";
 
 const NAME = "lumiere_clip";
 const CLASSES = new Set(["Lumiere_Sample", "Lumiere_Upscale"]);
 
 function player() {
+    const canvas = document.createElement("canvas");
+    canvas.style.objectFit = "contain";
+    let [seen, timer] = [false, 0];
+
+    /** Draw the frame of this moment, and wait for the next one's; out of sight, stop. */
+    function play() {
+        clearTimeout(timer);
+        if (!seen || !panel.clip) return;
+        const { sheet, width, height, columns, frames, fps } = panel.clip;
+        const now = (performance.now() / 1000) * fps;
+        const frame = Math.floor(now) % frames;
+        const [x, y] = [(frame % columns) * width, Math.floor(frame / columns) * height];
+        canvas.getContext("2d").drawImage(sheet, x, y, width, height, 0, 0, width, height);
+        // Rounded up: a moment too early, the same frame would be drawn again.
+        timer = setTimeout(play, Math.ceil((1000 * (1 - (now % 1))) / fps));
+    }
+
     const panel = {
-        clip: null, // the last event, and its picture
-        frame: () => Math.floor((performance.now() / 1000) * panel.clip.fps) % panel.clip.frames,
-        key: () => (panel.clip ? `${panel.clip.step} ${panel.clip.serial} ${panel.frame()}` : ""),
-        draw(context, width, height) {
-            const { clip } = panel;
-            if (!clip) return;
-            const [x, y, w, h] = fitted(width, height - 16, clip.width / clip.height);
-            const [column, row] = [panel.frame() % clip.columns, Math.floor(panel.frame() / clip.columns)];
-            context.imageSmoothingQuality = "high";
-            context.drawImage(
-                clip.picture,
-                column * clip.width, row * clip.height, clip.width, clip.height,
-                x, y, w, h,
-            );
-            context.fillStyle = "#999";
-            context.font = "11px sans-serif";
-            context.textAlign = "center";
-            const said = clip.step < clip.steps ? `step ${clip.step} of ${clip.steps}` : "done";
-            context.fillText(`${clip.length} frames, ${said}`, width / 2, height - 3, width);
+        picture: canvas,
+        clip: null, // the last event, and its sheet of frames
+        draw() {
+            const { width, height, length, step, steps } = panel.clip;
+            Object.assign(canvas, { width, height });
+            play();
+            return `${length} frames, ${step < steps ? `step ${step} of ${steps}` : "done"}`;
         },
     };
+    new IntersectionObserver((changes) => {
+        seen = changes.at(-1).isIntersecting;
+        play();
+    }).observe(canvas);
     return panel;
 }
 
@@ -37,14 +46,16 @@ let serial = 0;
 
 async function show({ detail }) {
     if (!isOn()) return;
-    const arrived = { ...detail, serial: ++serial, picture: await pictureOf(detail.jpeg) };
+    const arrived = { ...detail, serial: ++serial, sheet: await pictureOf(detail.jpeg) };
     const node = nodeOf(detail.node); // asked for late: the graph may have changed meanwhile
     if (!node || !CLASSES.has(node.comfyClass)) return;
-    const panel = panelOf(node, NAME) ?? addPanel(node, NAME, 108, player());
-    if (!panel.clip || panel.clip.serial < arrived.serial) panel.clip = arrived;
+    const panel = panelOf(node, NAME);
+    if (panel?.clip.serial > arrived.serial) return;
+    if (panel) redraw(Object.assign(panel, { clip: arrived }));
+    else addPanel(node, NAME, 108, Object.assign(player(), { clip: arrived }));
 }
 
 app.registerExtension({
-    name: "Lumiere.ClipPreview",
+    name: "lumiere.ClipPreview",
     setup: () => api.addEventListener("lumiere.clip", show),
 });

@@ -1,5 +1,6 @@
 // What the pack's panels share: one setting, panels on nodes, nodes by the server's ids. Nothing global is touched.
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const SETTING = "Lumiere.Panels";
@@ -34,19 +35,26 @@ export const whenSwitched = (call) => switched.push(call);
 export const panelOf = (node, name) => panels.get(node.widgets?.find((w) => w.name === name));
 
 /**
- * A canvas as the node's last widget; it is no value, so saved workflows and prompts stay as they are.
+ * A picture with a line of words below it, as the node's last widget; it is no value, so saved workflows and prompts
+ * stay as they are.
  *
- * Each animation frame `panel.key()` says what should be seen; when it has changed, `panel.draw(context, width, height)`
- * draws it in CSS pixels. So a panel follows whatever it reads, and hooks into nothing.
+ * `panel.draw()` brings `panel.picture`, an element, up to date and gives the words. It runs when the graph has
+ * changed, and where `redraw` is called; the browser fits the picture to the node and to the zoom.
  */
 export function addPanel(node, name, height, panel) {
-    const canvas = document.createElement("canvas");
-    canvas.dataset.lumiere = name;
-    Object.assign(canvas.style, { position: "absolute", inset: "0", width: "100%", height: "100%" });
-    // In a box: alone in a flexible row, a canvas would take its own pixels for the size it should have.
+    const { picture } = panel;
+    picture.dataset.lumiere = name;
+    Object.assign(picture.style, { flex: "1", minHeight: "0", width: "100%" });
+    const words = document.createElement("div");
+    Object.assign(words.style, { font: "11px sans-serif", color: "#999", textAlign: "center", whiteSpace: "nowrap" });
+    Object.assign(words.style, { overflow: "hidden", textOverflow: "ellipsis" });
+    // Out of the flow: in it, a picture would take its own pixels for the size it should have.
+    const column = document.createElement("div");
+    Object.assign(column.style, { position: "absolute", inset: "0", display: "flex", flexDirection: "column" });
+    column.append(picture, words);
     const box = document.createElement("div");
     Object.assign(box.style, { position: "relative", width: "100%", minHeight: `${height}px` });
-    box.append(canvas);
+    box.append(column);
     const widget = node.addDOMWidget(name, "lumiere", box, {
         serialize: false,
         hideOnZoom: false,
@@ -59,38 +67,50 @@ export function addPanel(node, name, height, panel) {
         panels.delete(widget);
         remove?.call(this);
     };
-    panel.canvas = canvas;
-    if (!panels.size) requestAnimationFrame(tick);
-    panels.set(widget, panel);
+    panels.set(widget, Object.assign(panel, { words }));
+    redraw(panel);
     node.setDirtyCanvas?.(true, true);
     return panel;
 }
 
-function tick() {
-    for (const panel of panels.values()) if (panel.canvas.isConnected) refresh(panel);
-    if (panels.size) requestAnimationFrame(tick);
+/** Draws a panel. Its fault is told in its own line and in the console, and goes no further. */
+export function redraw(panel) {
+    let words;
+    try {
+        words = panel.draw() ?? "";
+    } catch (error) {
+        console.error("Lumiere: a panel cannot be drawn.", error);
+        words = "This panel cannot be drawn: the browser's console says why.";
+    }
+    if (panel.words.textContent !== words) panel.words.textContent = words;
 }
 
-function refresh(panel) {
-    const { canvas } = panel;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width || !height) return;
-    // As many pixels as are seen, however far the graph is zoomed in.
-    const scale = Math.min(4, Math.max(1, (canvas.getBoundingClientRect().width / width) * devicePixelRatio));
-    const key = `${width} ${height} ${scale.toFixed(2)} ${panel.key()}`;
-    if (key === panel.drawn) return;
-    panel.drawn = key;
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    const context = canvas.getContext("2d");
-    context.scale(scale, scale);
-    panel.draw(context, width, height);
+function redrawAll() {
+    for (const panel of panels.values()) redraw(panel);
 }
 
-/** The largest box of this shape in the middle of another: [x, y, width, height]. */
-export function fitted(width, height, aspect) {
-    const wide = Math.min(width, height * aspect);
-    return [(width - wide) / 2, (height - wide / aspect) / 2, wide, wide / aspect];
+/** The node's panels are drawn while the artist turns one of its widgets, too. */
+export function follow(node) {
+    for (const widget of node.widgets) {
+        const { callback } = widget;
+        widget.callback = function (...args) {
+            const result = callback?.apply(this, args);
+            for (const other of node.widgets) if (panels.has(other)) redraw(panels.get(other));
+            return result;
+        };
+    }
+}
+
+export function set(element, attributes) {
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+}
+
+/** An SVG element. */
+export function shape(name, attributes = {}, ...children) {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    set(element, attributes);
+    element.append(...children);
+    return element;
 }
 
 /** A JPEG in base64, decoded. */
@@ -112,7 +132,7 @@ export function removePanels() {
 }
 
 app.registerExtension({
-    name: "Lumiere.Panels",
+    name: "lumiere.Panels",
     settings: [
         {
             id: SETTING,
@@ -128,4 +148,6 @@ app.registerExtension({
             },
         },
     ],
+    setup: () => api.addEventListener("graphChanged", redrawAll),
+    afterConfigureGraph: redrawAll, // a loaded graph has its values only now
 });

@@ -1,13 +1,15 @@
 // Long Clips (MultiDiffusion): its windows over the clip's frames, and what each of them counts.
 
 import { app } from "../../scripts/app.js";
-import { addPanel, isOn, nodesIn, panelOf, whenSwitched } from "./lumiere.js";
-import { parts } from "./windows.js";
+import { addPanel, follow, isOn, nodesIn, panelOf, set, shape, whenSwitched } from "./lumiere.js";
+import { count, outlines, plan } from "./windows.js";
 
 const NAME = "lumiere_windows";
-const FRAMES = { Lumiere_EmptyVideo: "frames", EmptyLatentImage: "batch_size" }; // where a graph says how long a clip is
+// Where a graph says how long a clip is.
+const FRAMES = { Lumiere_EmptyVideo: "frames", EmptyLatentImage: "batch_size" };
 const COLOURS = ["#6fb3ff", "#ffb86b", "#8fdf9b"];
 const MOST = 200; // windows that can be told apart
+const LONGEST = 16384; // frames that are drawn: four times what Empty Clip takes
 
 /** The clip's frames if the graph has exactly one node that says so, else twice the window. */
 function framesAround(node, window) {
@@ -23,61 +25,63 @@ function framesAround(node, window) {
 
 function settingsOf(node) {
     const value = (name) => node.widgets.find((widget) => widget.name === name)?.value;
-    const [frames, known] = framesAround(node, value("window"));
-    return { frames, known, window: value("window"), overlap: value("overlap"), weights: value("weights"), wrap: value("wrap") };
+    const [window, overlap, weights, wrap] = ["window", "overlap", "weights", "wrap"].map(value);
+    const [frames, known] = framesAround(node, window);
+    return { frames, known, window, overlap, weights, wrap };
 }
 
-/** Runs of neighbouring frames: a window that goes on round the end is drawn in two pieces. */
-function pieces(part) {
-    const cut = part.findIndex(([frame], i) => i && frame < part[i - 1][0]);
-    return cut < 0 ? [part] : [part.slice(0, cut), part.slice(cut)];
-}
-
-function draw(context, width, height, { frames, known, window, overlap, weights, wrap }) {
-    context.font = "11px sans-serif";
-    context.fillStyle = "#999";
-    const say = (text) => context.fillText(text, 0, height - 4, width);
-    if (overlap >= window) return say(`overlap has to be below the window of ${window}`);
-    const windows = parts(frames, window, overlap, weights, wrap);
-    if (!windows) return;
+function draw([shares, bars], { frames, known, window, overlap, weights, wrap }) {
+    shares.replaceChildren();
+    bars.replaceChildren();
+    const many = count(frames, window, overlap, wrap);
+    if (!many) return `overlap has to be below the window of ${window}`;
+    if (wrap && window >= frames) return `to go on round the end, the clip has to be longer than ${window} frames`;
     const clip = known ? `${frames} frames` : `${frames} frames, for example`;
-    say(windows.length > 1 ? `${windows.length} windows over ${clip}` : `one window sees all ${clip}`);
-    if (windows.length > MOST) return;
-
-    const x = (frame) => (frame / frames) * width;
-    const lanes = windows.length > 1 ? Math.min(4, Math.ceil(window / Math.max(1, window - overlap))) : 1;
-    const bars = height - 18; // the bars' lower edge, above the words
-    const shares = bars - 6 * lanes - 4; // the shares' lower edge
-    const most = Math.max(...windows.flat().map(([, share]) => share));
-    windows.forEach((part, i) => {
-        context.fillStyle = COLOURS[i % COLOURS.length];
-        for (const piece of pieces(part)) {
-            const [first, last] = [piece[0][0], piece.at(-1)[0] + 1];
-            context.globalAlpha = 0.45;
-            context.beginPath();
-            context.moveTo(x(first), shares);
-            for (const [frame, share] of piece) {
-                context.lineTo(x(frame), shares * (1 - share / most));
-                context.lineTo(x(frame + 1), shares * (1 - share / most));
-            }
-            context.lineTo(x(last), shares);
-            context.fill();
-            context.globalAlpha = 1;
-            context.fillRect(x(first), shares + 3 + 6 * (i % lanes), x(last) - x(first), 4);
+    if (many > MOST || frames > LONGEST) return `${many} windows over ${clip}: too many to draw`;
+    const lanes = many > 1 ? Math.min(4, Math.ceil(window / Math.max(1, window - overlap))) : 1;
+    set(shares, { viewBox: `0 0 ${frames} 1` });
+    set(bars, { viewBox: `0 0 ${frames} ${6 * lanes}` });
+    bars.style.height = `${6 * lanes}px`;
+    outlines(frames, plan(frames, window, overlap, weights, wrap)).forEach((runs, k) => {
+        const fill = COLOURS[k % COLOURS.length];
+        for (const { first, end, path } of runs) {
+            shares.append(shape("path", { d: path, fill, "fill-opacity": 0.45 }));
+            bars.append(shape("rect", { x: first, y: 6 * (k % lanes) + 2, width: end - first, height: 4, fill }));
         }
     });
+    return many > 1 ? `${many} windows over ${clip}` : `one window sees all ${clip}`;
 }
 
 function add(node) {
-    if (node.comfyClass !== "Lumiere_MultiDiffusion" || panelOf(node, NAME)) return;
+    if (panelOf(node, NAME)) return;
+    const stretched = { preserveAspectRatio: "none", width: "100%" };
+    const parts = [shape("svg", { ...stretched, style: "flex: 1; min-height: 0" }), shape("svg", stretched)];
+    const picture = document.createElement("div");
+    Object.assign(picture.style, { display: "flex", flexDirection: "column" });
+    picture.append(...parts);
+    let [drawn, words] = [];
     addPanel(node, NAME, 60, {
-        key: () => JSON.stringify(settingsOf(node)),
-        draw: (context, width, height) => draw(context, width, height, settingsOf(node)),
+        picture,
+        draw() {
+            const settings = settingsOf(node);
+            if (drawn !== JSON.stringify(settings)) words = draw(parts, settings);
+            drawn = JSON.stringify(settings);
+            return words;
+        },
     });
 }
 
+const isOurs = (node) => node.comfyClass === "Lumiere_MultiDiffusion";
+
 whenSwitched((on) => {
-    if (on) for (const node of nodesIn()) add(node);
+    if (on) for (const node of nodesIn()) if (isOurs(node)) add(node);
 });
 
-app.registerExtension({ name: "Lumiere.WindowsLine", nodeCreated: (node) => isOn() && add(node) });
+app.registerExtension({
+    name: "lumiere.WindowsLine",
+    nodeCreated(node) {
+        if (!isOurs(node)) return;
+        follow(node);
+        if (isOn()) add(node);
+    },
+});

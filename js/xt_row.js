@@ -2,40 +2,36 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { addPanel, fitted, isOn, nodeOf, panelOf, pictureOf } from "./lumiere.js";
+import { addPanel, follow, isOn, nodeOf, panelOf, pictureOf, set, shape } from "./lumiere.js";
 
 const NAME = "lumiere_row";
+const PENS = { "#000a": 4, "#ffd45c": 2 }; // pixels: a light line with dark edges is seen on any picture
+
+const within = (share) => Math.min(1, Math.max(0, share));
 
 function rowOn(node) {
     const row = node.widgets.find((widget) => widget.name === "row");
+    const image = shape("image", { width: "100%", height: "100%" });
+    const line = shape("svg", { overflow: "visible", "pointer-events": "none" });
+    for (const [stroke, width] of Object.entries(PENS)) {
+        const pen = { stroke, "vector-effect": "non-scaling-stroke" };
+        line.append(
+            shape("line", { ...pen, "stroke-width": width, x2: "100%" }),
+            shape("line", { ...pen, "stroke-width": width + 6, "stroke-linecap": "round" }), // a dot to hold it by
+        );
+    }
     const panel = {
-        picture: null,
+        picture: shape("svg", { overflow: "visible" }, image, line),
         serial: 0,
-        key: () => `${panel.serial} ${row.value}`,
-        box: (width, height) => fitted(width, height, panel.picture.naturalWidth / panel.picture.naturalHeight),
-        draw(context, width, height) {
-            if (!panel.picture) return;
-            const [x, y, w, h] = panel.box(width, height);
-            context.drawImage(panel.picture, x, y, w, h);
-            const line = Math.min(height - 2, Math.max(2, y + h * Math.min(1, Math.max(0, row.value))));
-            for (const [colour, thick] of [["#000a", 4], ["#ffd45c", 2]]) {
-                context.strokeStyle = context.fillStyle = colour;
-                context.lineWidth = thick;
-                context.beginPath();
-                context.moveTo(x, line);
-                context.lineTo(x + w, line);
-                context.stroke();
-            }
-            context.beginPath();
-            context.arc(x + 7, line, 5, 0, 7);
-            context.fill();
+        show(serial, { src, naturalWidth, naturalHeight }) {
+            panel.serial = serial;
+            set(panel.picture, { viewBox: `0 0 ${naturalWidth} ${naturalHeight}` });
+            set(image, { href: src });
         },
+        draw: () => set(line, { y: `${100 * within(row.value)}%` }),
         drag(event) {
-            const seen = panel.canvas.getBoundingClientRect();
-            const { clientWidth: width, clientHeight: height } = panel.canvas;
-            const [, y, , h] = panel.box(width, height);
-            const at = (((event.clientY - seen.top) / seen.height) * height - y) / h;
-            row.value = Math.round(100 * Math.min(1, Math.max(0, at))) / 100;
+            const { top, height } = image.getBoundingClientRect();
+            row.value = Math.round(100 * within((event.clientY - top) / height)) / 100;
             row.callback?.(row.value, app.canvas, node);
             node.setDirtyCanvas(true, false);
         },
@@ -44,18 +40,18 @@ function rowOn(node) {
 }
 
 function listen(panel) {
-    const { canvas } = panel;
-    canvas.style.cursor = "ns-resize";
-    canvas.style.touchAction = "none";
-    canvas.title = "Drag the row that is traced; Run draws it.";
-    canvas.addEventListener("pointerdown", (event) => {
-        if (event.button || !panel.picture) return;
+    const { picture } = panel;
+    Object.assign(picture.style, { cursor: "ns-resize", touchAction: "none" });
+    picture.append(shape("title"));
+    picture.lastChild.textContent = "Drag the row that is traced; Run draws it.";
+    picture.addEventListener("pointerdown", (event) => {
+        if (event.button) return;
         event.stopPropagation();
-        canvas.setPointerCapture(event.pointerId);
+        picture.setPointerCapture(event.pointerId);
         panel.drag(event);
     });
-    canvas.addEventListener("pointermove", (event) => {
-        if (canvas.hasPointerCapture(event.pointerId)) panel.drag(event);
+    picture.addEventListener("pointermove", (event) => {
+        if (picture.hasPointerCapture(event.pointerId)) panel.drag(event);
     });
     return panel;
 }
@@ -69,11 +65,12 @@ async function show({ detail }) {
     const picture = await pictureOf(frame);
     const node = nodeOf(detail.display_node ?? detail.node);
     if (node?.comfyClass !== "Lumiere_XTSlice") return;
-    const panel = panelOf(node, NAME) ?? listen(addPanel(node, NAME, 120, rowOn(node)));
-    if (panel.serial < arrived) Object.assign(panel, { picture, serial: arrived });
+    const panel = panelOf(node, NAME) ?? addPanel(node, NAME, 120, listen(rowOn(node)));
+    if (panel.serial < arrived) panel.show(arrived, picture);
 }
 
 app.registerExtension({
-    name: "Lumiere.XTRow",
+    name: "lumiere.XTRow",
     setup: () => api.addEventListener("executed", show),
+    nodeCreated: (node) => node.comfyClass === "Lumiere_XTSlice" && follow(node),
 });

@@ -1,13 +1,16 @@
-"""The panels on the nodes: the picture a clip travels in, and windows drawn by the arithmetic they are sampled with."""
+"""The panels on the nodes: the picture a clip travels in, windows drawn as sampled, and words that stay words."""
 
 from __future__ import annotations
 
 import base64
+import html
 import importlib.util
 import io
 import json
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,16 +20,22 @@ import torch
 from lumiere_core.diffusion.windows import Windows
 
 ROOT = Path(__file__).resolve().parent.parent
+JS = ROOT / "js"
 PIXELS = SimpleNamespace(latent_rgb_factors=torch.eye(3).tolist(), latent_rgb_factors_bias=None)
+
+
+def module_of(name: str):
+    """A module of nodes/host by itself, as the host's own modules are not there."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "nodes" / "host" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def preview():
     pytest.importorskip("PIL")
-    spec = importlib.util.spec_from_file_location("preview", ROOT / "nodes" / "host" / "preview.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of("preview")
 
 
 @pytest.fixture
@@ -115,25 +124,97 @@ WINDOWS = [
     (100, 32, 24, "triangle", True),
     (50, 9, 4, "flat", True),
     (25, 10, 5, "flat", False),
+    (8192, 4096, 4000, "triangle", False),
+    (8192, 4096, 4000, "triangle", True),
 ]
 
 
-def test_the_drawn_windows_are_those_of_the_sampler(tmp_path):
+@pytest.fixture
+def drawn(tmp_path):
+    """A JavaScript expression over what js/windows.js exports, for each of WINDOWS as `w`."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("NO NODE.JS FOUND: the drawn windows were not compared with the engine's.")
     module = tmp_path / "windows.mjs"  # this name says to Node.js what it is
-    shutil.copyfile(ROOT / "js" / "windows.js", module)
-    script = f"""
-        import {{ parts }} from {json.dumps(module.as_uri())};
-        console.log(JSON.stringify({json.dumps(WINDOWS)}.map((w) => parts(...w))));
-    """
-    run = subprocess.run(
-        [node, "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    shutil.copyfile(JS / "windows.js", module)
+
+    def run(expression: str) -> list:
+        script = f"""
+            import {{ count, outlines, plan }} from {json.dumps(module.as_uri())};
+            console.log(JSON.stringify({json.dumps(WINDOWS)}.map((w) => {expression})));
+        """
+        command = [node, "--input-type=module", "-e", script]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    return run
+
+
+def test_the_drawn_windows_are_those_of_the_sampler(drawn):
+    plans = drawn(
+        "{ const p = plan(...w); return [p.starts, p.starts.map((_, k) => "
+        "Array.from({ length: p.size }, (_, i) => p.share(k, i)))]; }"
     )
-    for (frames, *settings), drawn in zip(WINDOWS, json.loads(run.stdout), strict=True):
+    counts = drawn("count(w[0], w[1], w[2], w[4])")
+    for (frames, *settings), (starts, shares), count in zip(WINDOWS, plans, counts, strict=True):
         engine = Windows(*settings).parts(frames)
-        assert len(drawn) == len(engine)
-        for window, (covered, share) in zip(drawn, engine, strict=True):
-            assert [frame for frame, _ in window] == covered.tolist()
-            assert [s for _, s in window] == pytest.approx(share.tolist(), abs=1e-6)
+        assert len(starts) == len(engine) == count
+        for start, drawn_share, (covered, share) in zip(starts, shares, engine, strict=True):
+            assert [(start + i) % frames for i in range(len(drawn_share))] == covered.tolist()
+            assert drawn_share == pytest.approx(share.tolist(), abs=1e-6)
+
+
+def test_an_outline_covers_its_window_and_stays_small(drawn):
+    """4096 frames with an overlap of 4000 once were 180,000 points, which threw."""
+    for (frames, *settings), lines in zip(WINDOWS, drawn("outlines(w[0], plan(...w))"), strict=True):
+        engine = Windows(*settings).parts(frames)
+        for runs, (covered, _) in zip(lines, engine, strict=True):
+            assert [x for run in runs for x in range(run["first"], run["end"])] == covered.tolist()
+            for run in runs:
+                steps = re.findall(r"V([\d.]+)H(\d+)", run["path"])
+                assert 0 <= min(float(y) for y, _ in steps) and max(float(y) for y, _ in steps) <= 1
+                assert int(steps[-1][1]) == run["end"]
+        assert sum(run["path"].count("H") for runs in lines for run in runs) <= 4000 + 2 * len(engine)
+
+
+def test_extensions_bear_the_packs_name():
+    """A public checker refuses others."""
+    names = {
+        path.name: re.findall(r'registerExtension\(\{\s*name: "(.*?)"', path.read_text("utf-8"))
+        for path in JS.glob("*.js")
+    }
+    assert [len(found) for found in names.values()].count(1) == 4
+    assert all(name.startswith("lumiere.") for found in names.values() for name in found), names
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What `show_text` sends to the frontend."""
+    texts: list[str] = []
+    comfy = SimpleNamespace(model_management=None)
+    server = SimpleNamespace(send_progress_text=lambda text, node_id: texts.append(text))
+    monkeypatch.setitem(sys.modules, "comfy", comfy)
+    monkeypatch.setitem(sys.modules, "comfy.model_management", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=server)))
+    show_text = module_of("notify").show_text
+    return lambda words: (show_text("1", words), texts.pop())[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '<img src=x onerror="alert(1)"> it\'s & &lt;',
+        "[[here|https://example.org]] www.example.org http://a.b <http://a.b>",
+        "__LNK0__",
+        "prompt: a red balloon\nnegative: größer, 空, 🎈 — 100%",
+    ],
+)
+def test_words_from_graphs_reach_the_frontend_as_text(sent, words):
+    """Frontends read progress text as HTML, with `[[words|address]]` and addresses as links."""
+    text = sent(words)
+    assert html.unescape(text) == words
+    assert not re.search(r"<|\[\[|://|www\.|__LNK", text)
+    assert text.count("\n") == words.count("\n")
+
+
+def test_half_a_sign_does_not_stop_a_node(sent):
+    sent("\ud83c").encode("utf-8")

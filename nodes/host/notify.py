@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import comfy.model_management
@@ -28,6 +29,15 @@ def show_text(node_id: Any, text: str) -> None:
     try:
         from server import PromptServer
 
-        PromptServer.instance.send_progress_text(text, str(node_id))
+        PromptServer.instance.send_progress_text(as_text(text), str(node_id))
     except (ImportError, AttributeError):
         logging.info("Lumiere: %s", text)
+
+
+def as_text(words: str) -> str:
+    """Words as a frontend shows them letter by letter: every sign becomes its HTML number.
+
+    Frontends take progress text for HTML, up to 1.35 with its scripts, and make links of addresses and of `[[a|b]]`;
+    but prompts in it come from graphs, which people share.
+    """
+    return re.sub(r"[^\w\s]|_", lambda sign: f"&#{ord(sign[0])};", words)

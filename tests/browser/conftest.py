@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ FLAGS = (
 ).split()
 
 
-def load(name: str) -> Any:
-    """A file of `tests/host`: tests are no package."""
-    spec = importlib.util.spec_from_file_location(f"host_{name}", HOST_TESTS / f"{name}.py")
+def load(name: str, folder: Path = HOST_TESTS) -> Any:
+    """A file of the tests: they are no package."""
+    spec = importlib.util.spec_from_file_location(f"{folder.name}_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -32,6 +32,7 @@ def load(name: str) -> Any:
 
 host = load("conftest").host
 Server = load("server").Server
+Frontend = load("frontend", Path(__file__).parent).Frontend
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +69,17 @@ def shots(host: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="module", params=("classic", "vue"))
+def open_graph(
+    browser: Any, server: Any, shots: Path, request: pytest.FixtureRequest
+) -> Callable[[dict, str], Iterator[Any]]:
+    """`yield from open_graph(workflow, name)`: a page with it in one of the renderers, closed at the end."""
+
+    def opened(workflow: dict, name: str) -> Iterator[Any]:
+        frontend = Frontend(browser, server, request.param, workflow, shots, name)
+        yield frontend
+        frontend.page.close()
+
+    return opened
