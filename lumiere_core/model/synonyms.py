@@ -18,7 +18,7 @@ NEGATIONS = frozenset(
 )
 ARTICLES = frozenset(("a", "an", "the", "any"))
 
-COLOURS = {
+SHADES = {
     "red": "crimson, scarlet, ruby, vermilion, cherry, maroon, brick",
     "orange": "amber, tangerine, apricot, pumpkin, rust",
     "yellow": "golden, gold, lemon, mustard, canary",
@@ -220,7 +220,7 @@ def rows() -> Iterator[Row]:
         yield row(
             words, [name + s for name in listed(names) for s in ("", "es" if name.endswith("sh") else "s")]
         )
-    for words, names in COLOURS.items():
+    for words, names in SHADES.items():
         shades = listed(names)
         alone = [shade for shade in shades if shade not in ONLY_BESIDE_ITS_COLOUR]
         yield row(words, joined(["", *shades], (words,), ("", "coloured", "colored")))
@@ -293,7 +293,7 @@ class Wording:
             return 0
         j = i + 1 + (words[i + 1 : i + 2] != [] and words[i + 1] in ARTICLES)
         length, found = self.at(words, j, beside) if j < len(words) else (0, [])
-        if found and found[-1] in COLOURS and j + length < len(words):  # "no red balloon"
+        if found and found[-1] in SHADES and j + length < len(words):  # "no red balloon"
             more, named = self.at(words, j + length, beside)
             length += more if " ".join(named) in NAMES else 0
         return j + length - i if found else 0
