@@ -10,7 +10,6 @@ import pytest
 
 from lumiere_core.config import (
     PRESETS,
-    DiffusionSpec,
     TemporalSpec,
     UNetSpec,
     from_dict,

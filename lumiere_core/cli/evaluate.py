@@ -1,4 +1,4 @@
-"""The `evaluate` command: a base model's scores on prompts that its training never saw."""
+"""The `evaluate` command: scores a base model on prompts left out of its training, or on free wording."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score held-out prompts in the drawn world."""
+    """Score a model on held-out prompts of the drawn world."""
     import torch
 
     from ..generate import Settings, text_to_video
@@ -21,12 +21,14 @@ def score(args: argparse.Namespace) -> None:
     from ..model.checkpoint import bundled, load
     from ..model.device import pick_device
     from ..train.evaluate import evaluate
+    from ..train.wording import compare_wording, load_paraphrases
     from ..train.world.scenes import WORLDS
 
     check_choice("world", args.world, WORLDS)
     weights = Path(args.weights or bundled("base"))
     if args.json:
         check_output(Path(args.json), [".json"], weights)
+    pairs = load_paraphrases(Path(args.paraphrases), args.world) if args.paraphrases else None
     model = load(weights, *pick_device())
 
     def make_clips(captions: list[str], seeds: list[int]) -> Tensor:
@@ -37,7 +39,10 @@ def score(args: argparse.Namespace) -> None:
             ]
         )
 
-    report = evaluate(make_clips, args.world, args.prompts, progress=TerminalBar())
+    if pairs:
+        report = compare_wording(make_clips, pairs, args.world, progress=TerminalBar())
+    else:
+        report = evaluate(make_clips, args.world, args.prompts, progress=TerminalBar())
     if args.json:
         with unfinished(Path(args.json)) as part:
             report.write(part)
@@ -48,6 +53,15 @@ def register(commands: Any) -> None:
     e = add_command(commands, "evaluate", score)
     e.add_argument("--weights", help="another base model's file")
     e.add_argument("--world", default="small", help="small or full")
-    e.add_argument("--prompts", type=number(int, "prompts"), help="only so many of the held-out prompts")
-    e.add_argument("--steps", type=number(int, "steps"), help="denoising steps")
-    e.add_argument("--json", help="write the figures here as well")
+    e.add_argument(
+        "--prompts", type=number(int, "prompts"), help="number of held-out prompts to use; all by default"
+    )
+    e.add_argument(
+        "--steps", type=number(int, "steps"), help="denoising steps; the model's own number by default"
+    )
+    e.add_argument(
+        "--paraphrases",
+        help="score these free wordings beside the plain captions they stand for, instead of the held-out prompts: a "
+        "JSON file such as tests/model/paraphrases.json",
+    )
+    e.add_argument("--json", help="also write the figures to this JSON file")

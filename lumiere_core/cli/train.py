@@ -14,13 +14,18 @@ SHEET_EVERY = 600.0  # seconds
 
 
 def train_from_args(args: argparse.Namespace) -> None:
-    """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, which writes the weights files."""
+    """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, the weights files; `plot`, the logs."""
     from ..media.outputs import check_folder
 
     check_folder(Path(args.out if args.stage in ("export", "probe") else args.runs))
     if args.stage == "export":
         for path in export(Path(args.runs), Path(args.out)):
             print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")
+    elif args.stage == "plot":
+        from ..train.plot import plot_runs
+
+        for path in plot_runs(Path(args.runs)):
+            print(f"wrote {path}")
     elif args.stage == "probe":
         print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
     else:
@@ -128,7 +133,7 @@ def export(runs: Path, out: Path) -> list[Path]:
 
 def register(commands: Any) -> None:
     t = add_command(commands, "train", train_from_args)
-    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export"])
+    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export", "plot"])
     t.add_argument("--from", dest="source", help="a weights file to start from, in place of the stage before")
     t.add_argument("--runs", default="runs", help="folder of all runs; a run goes on where it was stopped")
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")

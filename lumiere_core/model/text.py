@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import TextSpec
 from .functional import attention
 from .layers import Operations, initialise
+from .synonyms import Wording
 
 PAD, UNKNOWN = 0, 1  # UNKNOWN has a row in the weights, but no prompt uses it
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
@@ -44,6 +45,7 @@ class Tokens:
 class Tokenizer:
     """Lower-case words by a fixed vocabulary. Empty prompts are allowed: all rows are padding.
 
+    Other words for the same thing are read as the vocabulary's own (`synonyms`): "a crimson dinghy" as "a red boat".
     Words outside the vocabulary are left out, and named: no training caption ever held one, so a row for them would
     be noise, and would move the words after it to places they never had.
     """
@@ -51,13 +53,15 @@ class Tokenizer:
     def __init__(self, vocabulary: Sequence[str], rows: int = 32) -> None:
         self.vocabulary, self.rows = tuple(vocabulary), rows
         self.ids = {word: i + 2 for i, word in enumerate(self.vocabulary)}
+        self.wording = Wording(self.vocabulary)
 
     def __call__(self, text: str) -> Tokens:
-        words = _WORD.findall(text.lower())
-        ids = [self.ids[word] for word in words if word in self.ids]
-        unknown = tuple(dict.fromkeys(word for word in words if word not in self.ids))
+        known, unknown = self.wording(_WORD.findall(text.lower().replace("\u2019", "'")))
+        ids = [self.ids[word] for word in known]
         kept = ids[: self.rows]
-        return Tokens(tuple(kept + [PAD] * (self.rows - len(kept))), unknown, len(ids) - len(kept))
+        return Tokens(
+            tuple(kept + [PAD] * (self.rows - len(kept))), tuple(dict.fromkeys(unknown)), len(ids) - len(kept)
+        )
 
     def batch(self, texts: Sequence[str], device: Any = None) -> Tensor:
         """`(B, rows)` int64."""

@@ -1,4 +1,4 @@
-"""Scores a text-to-video model on captions whose subject, colour and motion its training never saw together.
+"""Scores a text-to-video model on captions whose combination of subject, colour and motion is left out of training.
 
 It knows no model, only a function from captions and seeds to clips. The instruments are measured first, on
 renders of the same scenes: a figure counts only where its instrument is right on at least 97 % of them.
@@ -7,17 +7,14 @@ renders of the same scenes: a figure counts only where its instrument is right o
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model.checkpoint import write_whole
 from ..progress import Progress
 from .probe import (
     ATTRIBUTES,
@@ -30,95 +27,14 @@ from .probe import (
     load_probe,
     velocity,
 )
-from .world.scenes import WORLDS, Scene, World, clash, held_out_list, render, subject_path
+from .report import Figure, Record, Report, figures_of, flips, is_alive, judged, ratio, verdict_on
+from .world.scenes import WORLDS, Scene, clash, held_out_list, render, subject_path
 
 MakeClips = Callable[[list[str], list[int]], Tensor]  # captions, seeds -> (B, 3, T, H, W) in [-1, 1]
 
-TRUSTED = 0.97  # share of renders that an instrument has to get right
-CENTRE_ERROR = 0.03  # of the frame: the tracker may be off by so much where boiling is measured
-ALIVE = (0.5, 2.0)  # dynamic degree between which smoothness counts
-BATCH = 8
-REACH = 0.25  # half the side of the box around a subject
-
-
-@dataclass(frozen=True)
-class Record:
-    """One clip as the instruments read it."""
-
-    scene: Scene  # what was asked for
-    seed: int
-    words: dict[str, str]  # what the probe read
-    velocity: tuple[float, float]  # frame widths a second
-    direction: tuple[int, int]
-    change: float  # mean absolute frame difference
-    boiling: float  # the same with the subject's motion removed
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One score and how far to believe it, each a share from 0 to 1."""
-
-    name: str
-    value: float
-    real: float  # the same on renders: what the instrument gets right
-    shuffled: float | None  # the same with the captions shuffled: what luck would give
-    count: int  # clips or pairs
-
-    @property
-    def trusted(self) -> bool:
-        return self.real >= TRUSTED
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `evaluate` found."""
-
-    figures: tuple[Figure, ...]
-    centre_error: float  # mean distance of the tracker on renders, in frame widths
-    dynamic_degree: float  # frame difference over that of renders of the same scenes; 0 is frozen
-    boiling: float  # the same with the subject's motion removed
-    made: tuple[Record, ...]
-
-    def __getitem__(self, name: str) -> Figure:
-        return next(figure for figure in self.figures if figure.name == name)
-
-    @property
-    def verdict(self) -> str:
-        """What speaks against the boiling figure, if anything."""
-        if self.dynamic_degree < ALIVE[0]:
-            return f"boiling does not count: dynamic degree below {ALIVE[0]:g}, the clips are dead"
-        if self.dynamic_degree > ALIVE[1]:
-            return f"boiling does not count: dynamic degree above {ALIVE[1]:g}, all is restless"
-        return "" if self.centre_error < CENTRE_ERROR else "not to be trusted: the tracker is off"
-
-    def table(self) -> str:
-        """Aligned lines for a terminal."""
-
-        def row(name: str, value: float, real: float, shuffled: float | None, count: int, note: str) -> str:
-            luck = "-" if shuffled is None else f"{shuffled:.3f}"
-            return f"{name:<15} {value:6.3f} {real:6.3f} {luck:>8} {count:4}  {note}".rstrip()
-
-        n = len(self.made)
-        return "\n".join(
-            [
-                f"{'':<15} {'value':>6} {'real':>6} {'shuffled':>8} {'n':>4}",
-                *(row(*astuple(f), "" if f.trusted else "not to be trusted") for f in self.figures),
-                row("dynamic degree", self.dynamic_degree, 1.0, None, n, ""),
-                row("boiling", self.boiling, 1.0, None, n, self.verdict),
-            ]
-        )
-
-    def write(self, path: Path) -> None:
-        """All of it as JSON, with a row for each clip."""
-        facts = {
-            "figures": [{**asdict(f), "trusted": f.trusted} for f in self.figures],
-            "dynamic_degree": self.dynamic_degree,
-            "boiling": self.boiling,
-            "verdict": self.verdict,
-            "centre_error": self.centre_error,
-            "clips": [{"caption": r.scene.caption, **asdict(r)} for r in self.made],
-        }
-        write_whole(path, (json.dumps(facts, indent=1) + "\n").encode())
+BATCH = 8  # clips of 80 frames at a time, for memory
+REACH = 0.25  # frame widths from a subject's centre to the side of its box
+VISIBLE = 2 / 255  # one step of 8 bits in [-1, 1]: a change below it is none that a screen can show
 
 
 # --- What is asked ---
@@ -144,12 +60,6 @@ def held_out_scenes(world: str, count: int | None = None, seed: int = 1_000_000)
     return [replace(scene, seed=seed + i) for i, scene in enumerate(scenes)]
 
 
-def can_travel(world: World, scene: Scene) -> bool:
-    """Whether the scene's subject goes anywhere in some caption; windmills and campfires never do."""
-    motions = world.subjects[scene.subject].motions
-    return any(replace(scene, motion=motion).direction != (0, 0) for motion in motions)
-
-
 def flip_pairs(scenes: Sequence[Scene], count: int) -> list[int]:
     """Indices of up to `count` scenes that go left or right, spread evenly."""
     sideways = [i for i, scene in enumerate(scenes) if scene.direction[0]]
@@ -160,16 +70,17 @@ def flip_pairs(scenes: Sequence[Scene], count: int) -> list[int]:
 # --- How a clip is measured ---
 
 
-def changes(clips: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean absolute frame difference of clips, and the same with the subject's motion removed: (B,) each.
+def changes(clips: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean absolute frame difference of clips, with the subject's motion removed, and outside its box: (B,) each.
 
     clips `(B, 3, T, H, W)`, tracked centres `(B, T, 2)`. The two frames of a pair are moved towards each
     other by half of the step, so that both become equally soft. Inside a box around the subject each pixel
     may stay or travel along, whichever changes it less, as the box shows what is behind the subject too.
+    Outside the box only what exceeds one step of 8 bits counts: a drawn background changes by a seventh of a step.
     """
     b, _, t, h, w = clips.shape
     steps = centres.diff(dim=1).transpose(1, 2)  # (B, 2, T - 1)
-    steps = F.avg_pool1d(steps, 17, 1, 8, count_include_pad=False)  # the mean over about a second
+    steps = F.avg_pool1d(steps, 17, 1, 8, count_include_pad=False)  # mean over 17 frames, a second at 16 fps
     steps = steps.transpose(1, 2).flatten(0, 1)  # (B * (T - 1), 2)
     before, after = (part.transpose(1, 2).flatten(0, 1) for part in (clips[:, :, :-1], clips[:, :, 1:]))
     staying = (after - before).abs().mean(dim=1)  # (B * (T - 1), H, W)
@@ -179,7 +90,9 @@ def changes(clips: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     near_x, near_y = (x - middle[:, :1]).abs() < REACH, (y - middle[:, 1:]).abs() < REACH
     box = near_y[:, :, None] & near_x[:, None, :]
     rest = torch.where(box, torch.minimum(staying, moving), staying)
-    return tuple(difference.reshape(b, -1).mean(dim=1) for difference in (staying, rest))
+    seen = (staying - VISIBLE).clamp(min=0) * ~box
+    outside = seen.reshape(b, -1).sum(dim=1) / (~box).reshape(b, -1).sum(dim=1)
+    return *(difference.reshape(b, -1).mean(dim=1) for difference in (staying, rest)), outside
 
 
 def moved(frames: Tensor, by: Tensor) -> Tensor:
@@ -255,12 +168,14 @@ def read_made(
     num_frames: int,
     progress: Progress | None,
     what: str,
+    captions: Sequence[str] | None = None,
 ) -> list[Record]:
-    """The captions made and read. Raises ValueError for clips of another length."""
+    """Clips made and read, by the scenes' captions or by others. Raises ValueError for clips of another length."""
+    captions = captions or [scene.caption for scene in scenes]
     records = []
     for i in range(0, len(scenes), BATCH):
         group, numbers = list(scenes[i : i + BATCH]), list(seeds[i : i + BATCH])
-        clips = make_clips([scene.caption for scene in group], numbers)
+        clips = make_clips(list(captions[i : i + BATCH]), numbers)
         if clips.ndim == 5 and clips.shape[2] != num_frames:
             raise ValueError(
                 f"clips have {clips.shape[2]} frames, but {num_frames} are to be judged. "
@@ -272,59 +187,15 @@ def read_made(
     return records
 
 
-# --- What is counted ---
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
-
-
-def names_right(records: Sequence[Record], scenes: Sequence[Scene], name: str) -> float:
-    """Share of clips in which the probe read the word of the caption."""
-    return mean([r.words[name] == getattr(scene, name) for r, scene in zip(records, scenes, strict=True)])
-
-
-def goes_right(records: Sequence[Record], scenes: Sequence[Scene], travels: bool) -> float:
-    """Share of clips that go the way of the caption, among captions that travel or among those that stay."""
-    pairs = zip(records, scenes, strict=True)
-    return mean([r.direction == s.direction for r, s in pairs if (s.direction != (0, 0)) == travels])
-
-
-def flips(records: Sequence[Record], mirrored: Sequence[Record]) -> float:
-    """Share of pairs where "left" goes left and, from the same noise, "right" goes right; luck: a quarter."""
-    return mean(
-        [
-            all(r.velocity[0] * r.scene.direction[0] > 0 for r in pair)
-            for pair in zip(records, mirrored, strict=True)
-        ]
-    )
-
-
-def figures_of(world: World, made: Sequence[Record], real: Sequence[Record]) -> Iterator[Figure]:
-    """Attributes over all clips, direction over those whose subject can travel."""
-    rng = random.Random(0)
-    scenes = [r.scene for r in made]
-    shuffled = rng.sample(scenes, len(scenes))
-    for name in ATTRIBUTES:
-        yield Figure(
-            name,
-            names_right(made, scenes, name),
-            names_right(real, scenes, name),
-            names_right(made, shuffled, name),
-            len(scenes),
+def check_probe(probe: Probe, world: str) -> Probe:
+    """The probe. Raises ValueError where it was trained on another world."""
+    wanted = ProbeSpec.of(WORLDS[world])
+    if any(probe.spec.words(name) != wanted.words(name) for name in ATTRIBUTES):
+        raise ValueError(
+            f"the probe knows other words than the {world} world. Train one for it with "
+            "train.probe.train_probe."
         )
-    able = [i for i, scene in enumerate(scenes) if can_travel(world, scene)]
-    made, real, scenes = ([group[i] for i in able] for group in (made, real, scenes))
-    shuffled = rng.sample(scenes, len(scenes))
-    for name, travels in (("direction", True), ("standing still", False)):
-        count = sum((scene.direction != (0, 0)) == travels for scene in scenes)
-        yield Figure(
-            name,
-            goes_right(made, scenes, travels),
-            goes_right(real, scenes, travels),
-            goes_right(made, shuffled, travels),
-            count,
-        )
+    return probe
 
 
 def evaluate(
@@ -344,18 +215,12 @@ def evaluate(
                 16 frames a second, 64x64 or larger (averaged down to 64)
     world       a row of scenes.WORLDS, the one that `probe` was trained on
     prompts     how many; by default all, 204 in the small world
-    probe       a judge, by default the bundled one
+    probe       by default the bundled one
     pairs       captions that are made again with left and right swapped, from the same seed
     progress    (done, total, what) after each batch
     Raises ValueError for a probe of another world, a wrong number of prompts and clips of another kind.
     """
-    probe = probe or load_probe()
-    wanted = ProbeSpec.of(WORLDS[world])
-    if any(probe.spec.words(name) != wanted.words(name) for name in ATTRIBUTES):
-        raise ValueError(
-            f"the probe knows other words than the {world} world. Train one for it with "
-            "train.probe.train_probe."
-        )
+    probe = check_probe(probe or load_probe(), world)
     scenes = held_out_scenes(world, prompts)
     seeds = [seed + i for i in range(len(scenes))]
     sideways = flip_pairs(scenes, pairs)
@@ -380,10 +245,18 @@ def evaluate(
         None,
         len(sideways),
     )
-    ratios = [
-        sum(getattr(r, name) for r in made) / max(1e-8, sum(getattr(r, name) for r in real))
-        for name in ("change", "boiling")
+    ratios = {
+        "dynamic degree": ratio(made, real, "change"),
+        "background": ratio(made, real, "background"),
+        "boiling": ratio(made, real, "boiling"),
+    }
+    verdict = verdict_on(ratios["dynamic degree"], ratios["background"])
+    alive = is_alive(ratios["dynamic degree"])
+    figures = [
+        *figures_of(WORLDS[world], made, real),
+        flip,
+        *(Figure(name, value, 1.0, None, len(made)) for name, value in ratios.items()),
     ]
-    report = Report((*figures_of(WORLDS[world], made, real), flip), error, *ratios, tuple(made))
+    report = Report(tuple(judged(f, verdict, alive, error) for f in figures), error, verdict, tuple(made))
     show(report.table())
     return report
