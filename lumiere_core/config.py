@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .rules import each, line, number, one_of, optional, record, whole
+from .rules import each, line, one_of, optional, real, record, whole
 
 WIDTH = whole(1, 8192)  # of a layer: four times the widest public U-Net
 DEPTHS = 2, 6  # of a U-Net, which has at least one change of size
@@ -127,12 +127,12 @@ class DiffusionSpec:
 DIFFUSION = record(
     DiffusionSpec,
     prediction=one_of("v", "eps", "x0"),
-    shift=number(0.01, 100),
-    noise_share=number(0, 0.999),
-    sigma_max=number(1, 1000),
+    shift=real(0.01, 100),
+    noise_share=real(0, 0.999),
+    sigma_max=real(1, 1000),
     steps=whole(1, 1000),
-    cfg_scale=number(0, 100),
-    rescale=number(0, 1),
+    cfg_scale=real(0, 100),
+    rescale=real(0, 1),
 )
 
 

@@ -31,7 +31,7 @@ def whole(low: int, high: int, step: int = 1) -> Rule:
     return rule
 
 
-def number(low: float, high: float) -> Rule:
+def real(low: float, high: float) -> Rule:
     """A number from low to high, as a float."""
 
     def rule(name: str, value: Any) -> float:

@@ -37,7 +37,7 @@ ONLY_BESIDE_ITS_COLOUR = {
     "rust",
     "snow",
 }  # "sky" alone is no colour
-NAMES = {
+NAMES_OF = {
     "balloon": "balloon, hot air balloon, air balloon",
     "boat": "boat, sailboat, sail boat, fishing boat, rowing boat, rowboat, ship, sailing ship, yacht, dinghy, vessel",
     "fish": "fish, tropical fish",
@@ -216,7 +216,7 @@ def rows() -> Iterator[Row]:
         yield row(words, joined(("", "a", "an", "the"), ("", *listed(colours)), [*listed(places), plain]))
 
     # Names and colours.
-    for words, names in NAMES.items():
+    for words, names in NAMES_OF.items():
         yield row(
             words, [name + s for name in listed(names) for s in ("", "es" if name.endswith("sh") else "s")]
         )
@@ -295,5 +295,5 @@ class Wording:
         length, found = self.at(words, j, beside) if j < len(words) else (0, [])
         if found and found[-1] in SHADES and j + length < len(words):  # "no red balloon"
             more, named = self.at(words, j + length, beside)
-            length += more if " ".join(named) in NAMES else 0
+            length += more if " ".join(named) in NAMES_OF else 0
         return j + length - i if found else 0

@@ -9,7 +9,9 @@ import numpy as np
 from ..media.pictures import opencv
 
 FLOW_SIDE = 960  # optical flow is measured on a picture whose long side is at most this
-BAND = 256  # rows that are looked up at a time: places to look at take two thirds of a picture's memory
+WARPED_ROWS = (
+    256  # rows that are looked up at a time: places to look at take two thirds of a picture's memory
+)
 
 
 def grey(frame: np.ndarray, scale: float = 1.0) -> np.ndarray:
@@ -78,6 +80,6 @@ def flow_midway(flow: np.ndarray, share: float) -> np.ndarray:
 def _places(height: int, width: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Rows of a picture, a band at a time, with the x of its columns, `(W,)`, and the y of those rows, `(rows, 1)`."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    for top in range(0, height, BAND):
-        rows = slice(top, min(height, top + BAND))
+    for top in range(0, height, WARPED_ROWS):
+        rows = slice(top, min(height, top + WARPED_ROWS))
         yield rows, x, y[rows]

@@ -11,14 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Shape = tuple[int, int, int]  # T, H, W
+ClipShape = tuple[int, int, int]  # T, H, W
 
 
-def nothing(rng: random.Random, shape: Shape) -> Tensor:
+def nothing(rng: random.Random, shape: ClipShape) -> Tensor:
     return torch.zeros(shape)
 
 
-def some_frames(rng: random.Random, shape: Shape) -> Tensor:
+def some_frames(rng: random.Random, shape: ClipShape) -> Tensor:
     """The first frame; the first and the last; or one to four anywhere."""
     last = shape[0] - 1
     anywhere = [rng.randint(0, last) for _ in range(rng.randint(1, 4))]
@@ -27,14 +27,14 @@ def some_frames(rng: random.Random, shape: Shape) -> Tensor:
     return known
 
 
-def one_end(rng: random.Random, shape: Shape) -> Tensor:
+def one_end(rng: random.Random, shape: ClipShape) -> Tensor:
     """Up to half of the clip, at its beginning (go on with it) or its end."""
     known = torch.zeros(shape)
     known[: rng.randint(1, max(1, shape[0] // 2))] = 1
     return known if rng.random() < 0.7 else known.flip(0)
 
 
-def box(rng: random.Random, shape: Shape) -> Tensor:
+def inside_box(rng: random.Random, shape: ClipShape) -> Tensor:
     """1 inside a box of a fifth to two thirds of the sides, which stays or travels."""
     frames, height, width = shape
     sides = rng.uniform(0.2, 0.66), rng.uniform(0.2, 0.66)
@@ -49,7 +49,7 @@ def box(rng: random.Random, shape: Shape) -> Tensor:
     return (inside[0][:, :, None] & inside[1][:, None, :]).float()
 
 
-def strokes(rng: random.Random, shape: Shape) -> Tensor:
+def on_strokes(rng: random.Random, shape: ClipShape) -> Tensor:
     """1 along one to three thick straight strokes, which stay or drift."""
     frames, height, width = shape
     y, x = torch.meshgrid(
@@ -67,12 +67,12 @@ def strokes(rng: random.Random, shape: Shape) -> Tensor:
     return painted
 
 
-def painted_out(rng: random.Random, shape: Shape) -> Tensor:
+def painted_out(rng: random.Random, shape: ClipShape) -> Tensor:
     """Inpainting: all but a box or strokes."""
-    return 1 - rng.choice([box, strokes])(rng, shape)
+    return 1 - rng.choice([inside_box, on_strokes])(rng, shape)
 
 
-def inner(rng: random.Random, shape: Shape) -> Tensor:
+def inner(rng: random.Random, shape: ClipShape) -> Tensor:
     """Outpainting: all but a border of up to a third of the side, on one side or on all."""
     known = torch.ones(shape)
     sides = [0, 1, 2, 3] if rng.random() < 0.5 else [rng.randrange(4)]
@@ -83,22 +83,22 @@ def inner(rng: random.Random, shape: Shape) -> Tensor:
     return known
 
 
-def cinemagraph(rng: random.Random, shape: Shape) -> Tensor:
+def still_outside(rng: random.Random, shape: ClipShape) -> Tensor:
     """All of frame 0, and later all but a region that stays where it is."""
     still = (1, *shape[1:])
-    known = (1 - rng.choice([box, strokes])(rng, still)).expand(shape).clone()
+    known = (1 - rng.choice([inside_box, on_strokes])(rng, still)).expand(shape).clone()
     known[0] = 1
     return known
 
 
 # (share of clips, what is known). Nothing at all for 40 %: text to video stays the main task.
-KINDS: tuple[tuple[float, Callable[[random.Random, Shape], Tensor]], ...] = (
+KINDS: tuple[tuple[float, Callable[[random.Random, ClipShape], Tensor]], ...] = (
     (0.40, nothing),
     (0.22, some_frames),
     (0.06, one_end),
     (0.14, painted_out),
     (0.08, inner),
-    (0.10, cinemagraph),
+    (0.10, still_outside),
 )
 
 

@@ -14,11 +14,11 @@ from ..model.checkpoint import write_whole
 from .gauge import LOG
 
 Line = list[tuple[float, float]]  # (minutes, value)
-WIDTH, HEIGHT = 720, 190  # pixels of the picture, and of one chart with its heading
+PLOT_WIDTH, CHART_HEIGHT = 720, 190  # pixels of the picture, and of one chart with its heading
 LEFT, RIGHT, TOP, BOTTOM = 52, 76, 30, 24  # margins of a chart
 INK = "#7d7d7d"  # 4.1 to 1 on white and 4.6 to 1 on #111
 # Warm where a clip begins, cold where it is all but done.
-COLOURS = ("#d1495b", "#d9722e", "#b8900b", "#5a9e3d", "#1f9e94", "#3b86d1", "#8a6fd1")
+LINE_COLOURS = ("#d1495b", "#d9722e", "#b8900b", "#5a9e3d", "#1f9e94", "#3b86d1", "#8a6fd1")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def charts(entries: Sequence[dict[str, Any]]) -> list[Chart]:
     return [chart for chart in found if chart.lines]
 
 
-def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+def tick_values(low: float, high: float, logarithmic: bool) -> list[float]:
     """Round numbers between two values, about five."""
     if logarithmic:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -131,37 +131,39 @@ def span(chart: Chart) -> tuple[float, float]:
 def draw(chart: Chart, top: float, minutes: float, changes: Sequence[tuple[float, int]]) -> list[str]:
     """One chart as SVG elements. changes: (minutes, frames) where the clips became longer or shorter."""
     low, high = span(chart)
-    x = scale(0, minutes, LEFT, WIDTH - RIGHT, False)
-    y = scale(low, high, top + HEIGHT - BOTTOM, top + TOP, chart.logarithmic)
+    x = scale(0, minutes, LEFT, PLOT_WIDTH - RIGHT, False)
+    y = scale(low, high, top + CHART_HEIGHT - BOTTOM, top + TOP, chart.logarithmic)
     parts = [f'<text x="{LEFT}" y="{top + 18}" class="title">{escape(chart.title)}</text>']
-    for value in ticks(low, high, chart.logarithmic):
+    for value in tick_values(low, high, chart.logarithmic):
         label = f"{100 * value:g} %" if chart.percent else f"{value:g}"
         parts += [
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="grid"/>',
+            f'<line x1="{LEFT}" x2="{PLOT_WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="grid"/>',
             f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{label}</text>',
         ]
-    for value in ticks(0, minutes, False):
+    for value in tick_values(0, minutes, False):
         label = f"{value:g} min" if value == 0 else f"{value:g}"
-        parts.append(f'<text x="{x(value):.1f}" y="{top + HEIGHT - 8}" text-anchor="middle">{label}</text>')
+        parts.append(
+            f'<text x="{x(value):.1f}" y="{top + CHART_HEIGHT - 8}" text-anchor="middle">{label}</text>'
+        )
     for minute, frames in changes:
         parts += [
-            f'<line x1="{x(minute):.1f}" x2="{x(minute):.1f}" y1="{top + TOP}" y2="{top + HEIGHT - BOTTOM}" '
+            f'<line x1="{x(minute):.1f}" x2="{x(minute):.1f}" y1="{top + TOP}" y2="{top + CHART_HEIGHT - BOTTOM}" '
             'class="change"/>',
             f'<text x="{x(minute) + 4:.1f}" y="{top + TOP + 10}">{frames} frames</text>',
         ]
     ends = [y(max(line[-1][1], 1e-6) if chart.logarithmic else line[-1][1]) for line in chart.lines.values()]
-    heights = apart(ends, 13, top + TOP, top + HEIGHT - BOTTOM)
+    heights = apart(ends, 13, top + TOP, top + CHART_HEIGHT - BOTTOM)
     for i, ((name, line), end, height) in enumerate(zip(chart.lines.items(), ends, heights, strict=True)):
-        colour = COLOURS[i % len(COLOURS)] if len(chart.lines) > 1 else COLOURS[5]
+        colour = LINE_COLOURS[i % len(LINE_COLOURS)] if len(chart.lines) > 1 else LINE_COLOURS[5]
         points = [(x(m), y(max(v, 1e-6) if chart.logarithmic else v)) for m, v in line]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
         label = name if name == "loss" else f"σ {name}"
         parts += [
             f'<polyline points="{path}" stroke="{colour}"/>',
             *(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="1.8" fill="{colour}"/>' for px, py in points),
-            f'<line x1="{points[-1][0] + 3:.1f}" y1="{end:.1f}" x2="{WIDTH - RIGHT + 14}" y2="{height:.1f}" '
+            f'<line x1="{points[-1][0] + 3:.1f}" y1="{end:.1f}" x2="{PLOT_WIDTH - RIGHT + 14}" y2="{height:.1f}" '
             f'stroke="{colour}" class="lead"/>',
-            f'<text x="{WIDTH - RIGHT + 17}" y="{height + 4:.1f}" style="fill:{colour}">{label}</text>',
+            f'<text x="{PLOT_WIDTH - RIGHT + 17}" y="{height + 4:.1f}" style="fill:{colour}">{label}</text>',
         ]
     return parts
 
@@ -172,12 +174,16 @@ def to_svg(entries: Sequence[dict[str, Any]], name: str) -> str:
     frames = [(entry["minutes"], entry.get("frames", 0)) for entry in entries]
     changes = [now for before, now in zip(frames, frames[1:], strict=False) if now[1] != before[1]]
     found = charts(entries)
-    height = 24 + HEIGHT * len(found)
+    height = 24 + CHART_HEIGHT * len(found)
     last = entries[-1]
     heading = f"{name}: step {last.get('step', '?')} after {last['minutes']:g} minutes"
     body = [
         f'<text x="{LEFT}" y="20" class="title">{escape(heading)}</text>',
-        *(part for i, chart in enumerate(found) for part in draw(chart, 24 + HEIGHT * i, minutes, changes)),
+        *(
+            part
+            for i, chart in enumerate(found)
+            for part in draw(chart, 24 + CHART_HEIGHT * i, minutes, changes)
+        ),
     ]
     style = (
         f"text{{font:11px sans-serif;fill:{INK}}}.title{{font-weight:bold;font-size:12px}}"
@@ -185,7 +191,7 @@ def to_svg(entries: Sequence[dict[str, Any]], name: str) -> str:
         ".lead{stroke-width:.7;stroke-opacity:.6}polyline{fill:none;stroke-width:1.6}"
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PLOT_WIDTH} {height}" width="{PLOT_WIDTH}" '
         f'height="{height}" role="img">\n<title>{escape(heading)}</title>\n<style>{style}</style>\n'
         + "\n".join(body)
         + "\n</svg>\n"

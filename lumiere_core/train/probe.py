@@ -51,13 +51,13 @@ class ProbeSpec:
         return getattr(self, attribute)
 
 
-NAMES = each(line(1, 64), 1, 256)
+WORD_LIST = each(line(1, 64), 1, 256)
 PROBE = record(
     ProbeSpec,
-    subject=NAMES,
-    colour=NAMES,
-    place=NAMES,
-    time=NAMES,
+    subject=WORD_LIST,
+    colour=WORD_LIST,
+    place=WORD_LIST,
+    time=WORD_LIST,
     channels=each(whole(8, 1024, step=8), 3, 3),  # normalised in eight groups
 )
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..config import ModelSpec, from_dict
 from ..model.checkpoint import write_whole
-from ..rules import number, whole
+from ..rules import real, whole
 
 SHARD_BYTES = 15 * 2**20
 LAST, BEFORE, LOCK = "resume.json", "resume.before.json", "lock"
@@ -65,7 +65,7 @@ def read_index(path: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         whole(0, 10**12)("step", facts["step"])
-        number(0, 1e12)("seconds", facts.get("seconds", 0))
+        real(0, 1e12)("seconds", facts.get("seconds", 0))
         if not all(SHARD.fullmatch(name) for name in facts["shards"]):
             raise ValueError("files of others are no shards")
     except FileNotFoundError:

@@ -68,6 +68,6 @@ def test_outpainting_knows_the_middle_and_lacks_a_border():
 
 
 def test_a_cinemagraph_knows_frame_0_and_all_outside_a_region_that_stays():
-    for known in drawn(masks.cinemagraph):
+    for known in drawn(masks.still_outside):
         assert known[0].all() and torch.equal(known[1], known[-1])
-    assert sum(bool((known[1] == 0).any()) for known in drawn(masks.cinemagraph)) > 50
+    assert sum(bool((known[1] == 0).any()) for known in drawn(masks.still_outside)) > 50
