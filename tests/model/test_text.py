@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lumiere_core.config import TextSpec
-from lumiere_core.model.synonyms import HOURS, NAMES, PLACE_NAMES, SHADES
+from lumiere_core.model.synonyms import HOURS, NAMES_OF, PLACE_NAMES, SHADES
 from lumiere_core.model.text import PAD, UNKNOWN, TextEncoder, Tokenizer
 from lumiere_core.train.world.scenes import WORLDS, Scene, vocabulary
 
@@ -199,6 +199,6 @@ def test_a_model_that_knows_a_word_keeps_it():
 def test_every_row_of_names_speaks_of_a_word_of_the_world():
     known = set(vocabulary(WORLDS["full"]))
     targets = {
-        word for part in (SHADES, HOURS, NAMES, PLACE_NAMES) for words in part for word in words.split()
+        word for part in (SHADES, HOURS, NAMES_OF, PLACE_NAMES) for words in part for word in words.split()
     }
     assert targets <= known
