@@ -16,13 +16,13 @@ from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
 TASKS = {
-    "cinemagraph": "one picture, only the painted region moves",
-    "first frame": "one picture comes alive",
-    "first and last frame": "from one picture to another; one picture for both ends is a loop",
-    "chosen frames": "pictures at the places you name",
-    "inpaint": "the painted region of a clip is made anew",
-    "outpaint": "new room around a clip",
-    "extend": "go on with a clip",
+    "cinemagraph": "one picture, of which only the painted region moves",
+    "first frame": "the clip begins with the picture",
+    "first and last frame": "the clip goes from one picture to another; one picture for both ends gives a loop",
+    "chosen frames": "pictures at frame numbers of your choice",
+    "inpaint": "the painted region of a clip is made new",
+    "outpaint": "room around a clip is filled",
+    "extend": "a clip is continued",
 }
 
 
@@ -39,13 +39,13 @@ def task_inputs() -> list:
             default=81,
             min=2,
             max=4096,
-            tooltip="Of the clip to make. Wan takes 4k+1, LTX 8k+1: 81 is both.",
+            tooltip="Number of frames to make. Wan takes 4k+1, LTX 8k+1; 81 fits both.",
         ),
         io.String.Input(
             "places",
             default="0, 40, 80",
-            tooltip="For chosen frames: a frame number for each picture. For extend: how many frames to "
-            "keep.",
+            tooltip="For chosen frames: one frame number for each picture. For extend: how many "
+            "frames to keep.",
         ),
         io.Int.Input(
             "room",
@@ -53,7 +53,7 @@ def task_inputs() -> list:
             min=0,
             max=4096,
             step=8,
-            tooltip="For outpaint: pixels of new room on every side.",
+            tooltip="For outpaint: pixels added on every side.",
         ),
     ]
 
@@ -62,7 +62,8 @@ def region_input() -> Any:
     return io.Mask.Input(
         "mask",
         optional=True,
-        tooltip="For cinemagraph and inpaint: white is what moves. One frame, or one for each.",
+        tooltip="For cinemagraph and inpaint: white is the part to make. One frame, or one for "
+        "each frame of the clip.",
     )
 
 
@@ -109,8 +110,8 @@ class VideoMask(io.ComfyNode):
             node_id="Lumiere_VideoMask",
             display_name="Animate with any Model: Control and Mask",
             category="Lumiere/condition",
-            description="Lumiere's mask for models that take a control clip and a mask, such as Wan VACE: "
-            "what is known is shown, the rest is grey.",
+            description="Tells a model with a control video, such as Wan VACE, which pixels are "
+            "known. Known pixels are shown, all others are grey.",
             search_aliases=[
                 "i2v",
                 "image to video",
@@ -128,20 +129,21 @@ class VideoMask(io.ComfyNode):
                     min=1.0,
                     max=240.0,
                     step=0.01,
-                    tooltip="Passed on, for the save node.",
+                    tooltip="Frames per second, passed on to the save node.",
                 ),
                 region_input(),
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="control", tooltip="The known pixels; grey where something is to be made."
+                    display_name="control",
+                    tooltip="The known pixels, with grey where something is to be made.",
                 ),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="A mask for every frame, white where something is to be made.",
+                    tooltip="One mask for each frame. White is to be made.",
                 ),
                 io.Image.Output(
-                    display_name="source", tooltip="Without the grey, for Keep Untouched Pixels."
+                    display_name="source", tooltip="The clip without the grey, for Keep Untouched Pixels."
                 ),
                 io.Float.Output(display_name="fps"),
             ],
@@ -169,8 +171,8 @@ class MaskedLatent(io.ComfyNode):
             node_id="Lumiere_MaskedLatent",
             display_name="Animate with any Model: Masked Latent",
             category="Lumiere/condition",
-            description="The clip as a LATENT whose mask lies on the VAE's own grid in space and time, so "
-            "that known frames stay known in Wan, LTX and image models. KSampler keeps what is known.",
+            description="Gives the clip as a LATENT with a mask on the VAE's own grid in space "
+            "and time, so that known frames stay known in Wan, LTX and image models.",
             search_aliases=[
                 "noise mask",
                 "i2v",
@@ -189,8 +191,9 @@ class MaskedLatent(io.ComfyNode):
                         min=0.0,
                         max=1.0,
                         step=0.05,
-                        tooltip="Below 1 the region changes less. Put the core node Differential Diffusion "
-                        "on the MODEL, or the sampler mixes the still and the new, which shows double.",
+                        tooltip="Below 1 the region changes less. Put the core node Differential "
+                        "Diffusion on the MODEL; without it the sampler mixes the still "
+                        "and the new picture, which looks double.",
                     )
                 ),
                 region_input(),

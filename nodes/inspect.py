@@ -20,8 +20,8 @@ class XTSlice(io.ComfyNode):
             node_id="Lumiere_XTSlice",
             display_name="Motion Trace (X-T Slice)",
             category="Lumiere/inspect",
-            description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged "
-            "ones flicker, straight ones a still picture.",
+            description="Shows one row of pixels over time. Smooth traces are consistent motion, "
+            "jagged ones flicker, straight ones a still picture.",
             search_aliases=["xt slice", "temporal consistency", "flicker", "motion"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
@@ -35,7 +35,7 @@ class XTSlice(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="IMAGE", tooltip="Width of the clip, one line for each frame.")
+                io.Image.Output(display_name="IMAGE", tooltip="As wide as the clip, one line for each frame.")
             ],
             is_output_node=True,
         )
@@ -63,21 +63,25 @@ class SeamScore(io.ComfyNode):
             node_id="Lumiere_SeamScore",
             display_name="Seam Score (Windows and Loop)",
             category="Lumiere/inspect",
-            description="How much more the picture changes at window borders, and from the last frame to "
-            "the first, than elsewhere. 1 is ideal, above 1.25 a seam shows.",
+            description="Measures how much more the picture changes at window borders, and from "
+            "the last frame to the first, than elsewhere. 1 is ideal; above 1.25 a "
+            "seam is visible.",
             search_aliases=["seam", "loop check", "context window seam", "flicker", "frame difference"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip, three frames or more."),
                 io.Int.Input(
                     "window", default=16, min=1, max=4096, tooltip="The window the clip was made with."
                 ),
-                io.Int.Input("overlap", default=2, min=0, max=4095, tooltip="Its overlap."),
+                io.Int.Input(
+                    "overlap", default=2, min=0, max=4095, tooltip="The overlap the clip was made with."
+                ),
             ],
             outputs=[
-                io.Float.Output(display_name="window_score", tooltip="1 where the clip is a single window."),
-                io.Float.Output(display_name="loop_score", tooltip="About 1 in a closed loop."),
+                io.Float.Output(display_name="window_score", tooltip="1 if the clip fits into one window."),
+                io.Float.Output(display_name="loop_score", tooltip="About 1 for a clip that loops."),
                 io.Image.Output(
-                    display_name="chart", tooltip="A bar for each step; orange: borders, blue: the loop."
+                    display_name="chart",
+                    tooltip="One bar for each step. Orange: window borders. Blue: last frame to first.",
                 ),
             ],
             is_output_node=True,

@@ -48,9 +48,9 @@ class LoadModel(io.ComfyNode):
             node_id="Lumiere_LoadModel",
             display_name="Load Lumiere Model",
             category="Lumiere/start",
-            description="Loads a Lumiere model. The bundled mini models are small and were trained only on a "
-            "drawn world: "
-            "balloons, boats, fish, windmills and campfires.",
+            description="Loads a Lumiere model. The bundled mini models are small and were "
+            "trained only on drawn pictures of balloons, boats, fish, windmills and "
+            "campfires.",
             search_aliases=["lumiere", "text to video", "t2v", "video model", "checkpoint"],
             inputs=[
                 io.Combo.Input(
@@ -61,9 +61,10 @@ class LoadModel(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="For any sampler."),
-                io.Clip.Output(display_name="CLIP", tooltip="Reads the model's own few words."),
+                io.Clip.Output(display_name="CLIP", tooltip="Reads the words the model knows."),
                 io.Vae.Output(
-                    display_name="VAE", tooltip="For VAEDecode; the model works on pixels, nothing is lost."
+                    display_name="VAE",
+                    tooltip="For VAE Decode. The model works on pixels, so nothing is lost.",
                 ),
             ],
         )

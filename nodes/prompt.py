@@ -21,8 +21,8 @@ class TextEncode(io.ComfyNode):
             node_id="Lumiere_TextEncode",
             display_name="Prompt for a Clip",
             category="Lumiere/start",
-            description="Encodes what should be seen and what should not. Words the model does not know are "
-            "shown on the node.",
+            description="Encodes a prompt and a negative prompt. The node shows words that the "
+            "model does not know.",
             search_aliases=["text encode", "prompt", "positive negative", "lumiere prompt"],
             inputs=[
                 io.Clip.Input("clip", tooltip="From Load Lumiere Model."),
@@ -30,13 +30,14 @@ class TextEncode(io.ComfyNode):
                     "positive",
                     multiline=True,
                     default="a red balloon rising over the sea at sunset",
-                    tooltip="What moves where and when, in the model's words. May be empty.",
+                    tooltip="What to show: what moves where and when, in the words the model "
+                    "knows. May be empty.",
                 ),
                 io.String.Input(
                     "negative",
                     multiline=True,
                     default="",
-                    tooltip="What it should not be. Usually empty for the bundled models.",
+                    tooltip="What not to show. Usually empty for the bundled models.",
                 ),
             ],
             outputs=[
@@ -59,28 +60,28 @@ class PromptSchedule(io.ComfyNode):
             node_id="Lumiere_PromptSchedule",
             display_name="Prompts over Time",
             category="Lumiere/condition",
-            description="A prompt for each range of frames, changing from one to the next: a scene change "
-            "within a clip. Works in any sampler; with Long Clips (MultiDiffusion) on the MODEL each window "
-            "runs only the prompts that are for its frames.",
+            description="One prompt for each range of frames, for a scene change within a clip. "
+            "Works with any sampler. With Long Clips (MultiDiffusion) on the MODEL, "
+            "each window runs only the prompts for its frames.",
             search_aliases=["prompt schedule", "prompt travel", "scene change", "batch prompt", "keyframes"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder of the MODEL."),
                 io.Latent.Input(
-                    "latent", tooltip="The clip that will be sampled: its length and size are read."
+                    "latent", tooltip="The clip that will be sampled. The node reads its length and size."
                 ),
                 io.String.Input(
                     "schedule",
                     multiline=True,
                     default="0: a red balloon over the sea by day / 40: a red balloon over the sea at night",
-                    tooltip="First frame, colon, prompt; entries parted by / or by lines. Or both ends, "
-                    "0-39: ...",
+                    tooltip="First frame, colon, prompt. Separate entries by / or by lines. Or "
+                    "give both ends: 0-39: ...",
                 ),
                 io.Int.Input(
                     "blend",
                     default=8,
                     min=0,
                     max=4096,
-                    tooltip="Frames a change takes. 0 changes at once; 16 is one second at 16 fps.",
+                    tooltip="Frames that a change takes. 0 changes at once; 16 is one second at 16 fps.",
                 ),
                 advanced(
                     io.Int.Input(
@@ -88,12 +89,14 @@ class PromptSchedule(io.ComfyNode):
                         default=1,
                         min=1,
                         max=64,
-                        tooltip="Frames that one latent step stands for: 1 for Lumiere and image models, 4 "
-                        "for Wan, 8 for LTX.",
+                        tooltip="Frames in one latent step: 1 for Lumiere and image models, 4 for "
+                        "Wan, 8 for LTX.",
                     )
                 ),
             ],
-            outputs=[io.Conditioning.Output(display_name="CONDITIONING", tooltip="As positive or negative.")],
+            outputs=[
+                io.Conditioning.Output(display_name="CONDITIONING", tooltip="Use it as positive or negative.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 

@@ -12,6 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "weights/MODEL_CARD.md", "benchmarks/README.md"]
 MADE_BY_RUNNING = ("output/", "runs/", "models/", "ComfyUI/", "main.py", "resume.json")
+FOLDERS = (
+    "",
+    "lumiere_core",
+    "lumiere_core/model",
+    "lumiere_core/train",
+    "nodes",
+    "weights",
+)  # paths start in one
 SOURCES = [path for room in ("lumiere_core", "nodes") for path in sorted((ROOT / room).rglob("*.py"))]
 SECTION = "## Where does it go?"
 
@@ -41,11 +49,12 @@ def defined_names() -> set[str]:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_names_files_that_exist(name: str) -> None:
     text = text_of(name)
-    paths = [c for c in code_in(text) if re.fullmatch(r"[\w./-]+(/|\.(py|md|json|toml|svg|txt|safetensors))", c)]
+    paths = [
+        c for c in code_in(text) if re.fullmatch(r"[\w./-]+(/|\.(py|md|json|toml|svg|txt|safetensors))", c)
+    ]
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     paths = [path for path in paths if not path.startswith(MADE_BY_RUNNING)]
-    folders = (ROOT, ROOT / "lumiere_core", ROOT / "lumiere_core/model", ROOT / "lumiere_core/train", ROOT / "nodes", ROOT / "weights", ROOT / "docs")
-    gone = [path for path in paths if not any((folder / path).exists() for folder in folders)]
+    gone = [path for path in paths if not any((ROOT / folder / path).exists() for folder in FOLDERS)]
     gone += [link for link in links if not (ROOT / name).parent.joinpath(link).exists()]
     assert not gone
     assert paths or links  # there was something to look for
