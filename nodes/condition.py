@@ -1,4 +1,4 @@
-"""Nodes that say which pixels of a clip are known, for any video model: Lumiere's mask as IMAGE, MASK and LATENT."""
+"""Nodes that tell any video model which pixels of a clip are known: Lumiere's mask as IMAGE, MASK and LATENT."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def region_input() -> Any:
 def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
-    """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
+    """The clip and its known pixels, for a task of `TASKS`. Raises ValueError."""
     check_num_frames(frames)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
@@ -240,7 +240,7 @@ def time_stride(vae: Any, frames: int) -> int:
 
 
 def check_grid(vae: Any, source: Tensor) -> None:
-    """Raises ValueError for a size the host would crop to the VAE's grid, past which masks would lie askew."""
+    """Raises ValueError for a size that ComfyUI would crop to the VAE's grid: masks would no longer fit the picture."""
     multiple = getattr(vae, "spacial_compression_encode", lambda: None)() or 1
     for name, size in (("width", source.shape[2]), ("height", source.shape[1])):
         if size % multiple:

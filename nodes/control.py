@@ -1,4 +1,4 @@
-"""Nodes that tell a MODEL how to work, whatever sampler runs it: MODEL in, MODEL out."""
+"""Nodes that change how a MODEL is sampled, by any sampler: MODEL in, MODEL out."""
 
 from __future__ import annotations
 

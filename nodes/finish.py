@@ -1,4 +1,4 @@
-"""Nodes for finished clips: cinemagraphs, loops, steady colours. No model is needed."""
+"""Nodes for finished clips: cinemagraphs, loops, colour drift. They need no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes that show what a clip does."""
+"""Nodes that measure a clip and show the result."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class XTSlice(io.ComfyNode):
 
 
 def first_frame_jpeg(image: Tensor) -> str:
-    """For `js/xt_row.js`, which draws the row on it: IMAGE `(T, H, W, C)` -> a small JPEG in base64."""
+    """The first frame as a small JPEG in base64, on which `js/xt_row.js` draws the row. IMAGE is `(T, H, W, C)`."""
     small = shrunk(clip_of(image[:1])[:, :, 0], 256)  # (1, 3, h, w)
     return jpeg(small[0].movedim(0, -1))
 
@@ -102,7 +102,7 @@ class SeamScore(io.ComfyNode):
 
 
 def borders_of(num_frames: int, window: int, overlap: int) -> list[int]:
-    """The frames at which a window begins or one has just ended. Raises ValueError for windows that cannot be."""
+    """The frames at which a window begins, or just after one has ended. Raises ValueError for impossible windows."""
     parts = Windows(window, overlap).parts(num_frames)
     edges = {int(frame) for frames, _ in parts for frame in (frames[0], frames[-1] + 1)}
     return sorted(edges - {0, num_frames})

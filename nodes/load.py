@@ -1,4 +1,4 @@
-"""Nodes that bring a model onto the graph."""
+"""The node that loads a model."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ALIASES = {  # stable names: files may be replaced under them
 
 
 def register_folder() -> None:
-    """`models/lumiere`, where artists put files of their own."""
+    """Register `models/lumiere`, the folder for users' own files."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     paths, _ = folder_paths.folder_names_and_paths[FOLDER]
     folder_paths.folder_names_and_paths[FOLDER] = (paths, {".safetensors"})
 
 
 def file_of(choice: str) -> Path:
-    """The file behind a choice. Raises ValueError saying where it should be."""
+    """The file of a choice in the list. Raises ValueError saying where it should be."""
     if choice in ALIASES:
         return bundled(ALIASES[choice])
     found = folder_paths.get_full_path(FOLDER, choice)

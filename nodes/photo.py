@@ -1,4 +1,4 @@
-"""Nodes for an artist's own big picture: cut a region out, move it, stitch it back. No model is needed."""
+"""Nodes for large photos: move a part, cut a region out, stitch it back. They need no model."""
 
 from __future__ import annotations
 

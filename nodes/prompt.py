@@ -1,4 +1,4 @@
-"""Nodes that turn words into conditioning."""
+"""Nodes that encode prompts."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def encode(clip: Any, text: str) -> list:
 
 
 def show_remarks(node_id: Any, clip: Any, texts: dict[str, str]) -> None:
-    """Show on the node what our text encoder could not read; nothing for any other CLIP."""
+    """Show on the node which words our text encoder could not read. Shows nothing for another CLIP."""
     remarks = {name: remark_on(clip, text) for name, text in texts.items()}
     if None not in remarks.values():
         lines = [f"{name}: {remark}" for name, remark in remarks.items() if remark]
@@ -129,9 +129,9 @@ def show_remarks(node_id: Any, clip: Any, texts: dict[str, str]) -> None:
 def scheduled(
     schedule: str, samples: Tensor, blend: int, stride: int
 ) -> tuple[list[PromptSpan], list[dict[str, Any]]]:
-    """The spans of a schedule, and for each what CONDITIONING needs: the host's own mask over a clip's frames.
+    """The spans of a schedule, and for each the mask over the clip's frames that goes into CONDITIONING.
 
-    samples  `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`; latent step k stands for frame k * stride
+    samples  `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`; latent step k holds frame k * stride
     """
     if samples.ndim not in (4, 5):
         raise ValueError(

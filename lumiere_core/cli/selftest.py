@@ -1,4 +1,4 @@
-"""One block to paste into a bug report: what this machine is, and one short clip made on it."""
+"""A report to paste into a bug report: this machine, its packages, and a short clip made on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opencv_version() -> str:
 
 
 def self_test() -> Iterator[str]:
-    """Lines of the report, each as soon as it is known. Takes seconds: 16 frames, 4 steps, and their enlargement.
+    """Yield the lines of the report, each as soon as it is known. Makes 16 frames in 4 steps and enlarges them in 1.
 
     The hash is of the clip's 8-bit pixels: two machines with the same device, dtype and versions should agree on it.
     """

@@ -1,4 +1,4 @@
-"""Scores a text-to-video model on captions whose subject, colour and motion its training never saw together.
+"""Scores a text-to-video model on captions whose combination of subject, colour and motion is left out of training.
 
 It knows no model, only a function from captions and seeds to clips. The instruments are measured first, on
 renders of the same scenes: a figure counts only where its instrument is right on at least 97 % of them.

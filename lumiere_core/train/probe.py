@@ -1,4 +1,4 @@
-"""The judge of generated clips: a small network that reads a frame, and a tracker over what it finds.
+"""The probe, which judges generated clips: a small network that classifies a frame, and a tracker of the subject.
 
 It is trained on renders alone and knows every combination, the held-out ones too. Many of its training
 pictures put a subject where it does not live, so that a fish is known by its shape and not by its water.

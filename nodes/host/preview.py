@@ -31,7 +31,7 @@ def shrunk(frames: Tensor, side: int) -> Tensor:
 
 
 def in_colour(x0: Tensor, latent_format: Any, side: int = SIDE, most: int = MOST) -> Tensor | None:
-    """x0 as small frames `(n, 3, h, w)` in [-1, 1], n at most `most`; None where that is not a simple matter.
+    """x0 as small frames `(n, 3, h, w)` in [-1, 1], n at most `most`; None if the latent format has no linear colours.
 
     x0 is `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`. The colours are the host's own linear ones.
     """
@@ -80,9 +80,9 @@ def watched() -> Any | None:
 
 
 class ClipPreview:
-    """Sends the clip so far to whoever watches it being sampled, some times a second.
+    """Sends the clip so far to the browser while it is sampled, a few times per second.
 
-    It never stops the sampling it shows: what goes wrong is logged once, and the rest of the run goes without.
+    It never stops the sampling: an error is logged once, and the rest of the run has no preview.
     """
 
     def __init__(self, model: Any) -> None:
