@@ -64,5 +64,6 @@ def self_test() -> Iterator[str]:
             f"{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}, mean {float(pixels.mean()):.1f}, "
             f"motion {127.5 * float(frame_differences(result[0]).mean()):.1f}"
         )
+    # Noise or a picture has a deviation far above 0.1 in [-1, 1]; a clip of one colour has 0.
     sound = bool(clip.isfinite().all() and large.isfinite().all()) and float(clip.std()) > 0.1
     yield "result  " + ("sound: it makes pictures" if sound else "NOT SOUND: the clip is empty or not finite")

@@ -16,7 +16,7 @@ def rescaled(guided: Tensor, reference: Tensor, amount: float) -> Tensor:
     amount 0 changes nothing, 1 matches the contrast. The deviation is taken over the whole clip: frame by frame,
     brightness would flicker.
     """
-    axes = tuple(range(1, guided.ndim))
+    axes = tuple(range(1, guided.ndim))  # a clip of one colour has no contrast to divide by, hence the 1e-6
     factor = reference.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True).clamp(min=1e-6)
     return guided * (amount * factor + 1 - amount)
 

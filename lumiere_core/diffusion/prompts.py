@@ -86,7 +86,7 @@ def span_weights(spans: list[PromptSpan], num_frames: int, blend: int = 0) -> Te
     """
     if blend < 0:
         raise ValueError(f"blend is {blend} frames, but it has to be at least 0. Try 8.")
-    middle = torch.arange(num_frames) + 0.5
+    middle = torch.arange(num_frames) + 0.5  # a frame is shown for [i, i + 1]; 1e-6 makes a blend of 0 a step
     rows = []
     for i, span in enumerate(spans):
         rise = (middle - span.first) / max(blend, 1e-6) + 0.5

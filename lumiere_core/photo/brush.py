@@ -26,12 +26,16 @@ from .warp import resized, warped
 
 CutoutAt = Callable[[float], np.ndarray]  # phase -> the box's pixels (h, w, 3)
 
-FIELD_SIDE = 400  # motion is smooth: it is computed on a grid whose long side is at most this
-TRAVEL = 0.06  # of the photo's width: how far texture is carried before it starts anew
-SHORTEST = 1.5  # seconds; carried texture does not start anew more often than this
-PATCH = 0.12  # of the photo's width: places so far apart go over at times of their own
-STEPS = 32  # in which texture is carried from one start to the next
-PATH_POINTS = 64  # to which a painted path is evened out
+# The figures in brackets: doubled, the number changes 99.9 % of the example lake's values by at most so many levels of
+# 255. Values without a figure are a matter of taste.
+FIELD_SIDE = 400  # the long side of the grid on which motion is computed, at most (2.6, ripple)
+STEPS = 32  # of Euler's method, from one restart of carried texture to the next (2.1, along a path)
+PATH_POINTS = 64  # to which a painted path is resampled (0.6)
+SHORTEST = 1.5  # seconds between two restarts of carried texture, at least
+TRAVEL = (
+    0.06  # photo widths of travel between two restarts: at flow's own speed, 0.04 a second, SHORTEST seconds
+)
+PATCH = 0.12  # photo widths: parts of a sky this far apart restart at different times
 
 
 @dataclass(frozen=True)
@@ -231,7 +235,8 @@ def waves(cutout: Cutout, stroke: Stroke, row: Preset, seconds: float) -> Callab
     return displacement
 
 
-# How much faster, denser and more slanted each train of waves is, and its share of the height.
+# How much faster, denser and more slanted each train of waves is, and its share of the height (they add up to 1).
+# Ratios that are not whole numbers, so that crests of different trains meet at other places in each wave.
 TRAINS = ((1.0, 1.0, 0.0, 0.55), (1.6, 1.7, 0.6, 0.3), (2.3, 2.3, -0.9, 0.15))
 
 
@@ -283,6 +288,7 @@ class Preset:
     dissolve: float = 1.0  # of the time between two starts a place takes to go over from old texture to new
 
 
+# Speeds and heights are a matter of taste.
 BRUSH_PRESETS = {
     "drift": Preset(carrying, direction=0, speed=0.015, dissolve=0.5),
     "flow": Preset(carrying, direction=0, speed=0.04),

@@ -1,4 +1,4 @@
-"""A pool of drawn clips in memory: trained from while part of it is drawn anew."""
+"""A pool of drawn clips in memory. Training takes clips from it while others are replaced by new ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_windows(num_frames: int, size: int, device: str = "cpu", crop: float = 
     """Windows of `num_frames` at a random time, whole pictures or random square crops of that share of the side."""
 
     def draw(scenes: list[Scene], rng: random.Random) -> Tensor:
-        latest = max(0.0, 5.0 - num_frames / 16)
+        latest = max(0.0, 5.0 - num_frames / 16)  # a scene has 5 s at 16 fps; starts lie on whole frames
         start = torch.tensor([round(rng.uniform(0, latest) * 16) / 16 for _ in scenes])
         corner = torch.tensor([[rng.uniform(0, 1 - crop), rng.uniform(0, 1 - crop)] for _ in scenes])
         boxes = torch.cat([corner, corner + crop], dim=1)

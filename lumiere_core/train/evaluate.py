@@ -34,11 +34,14 @@ from .world.scenes import WORLDS, Scene, World, clash, held_out_list, render, su
 
 MakeClips = Callable[[list[str], list[int]], Tensor]  # captions, seeds -> (B, 3, T, H, W) in [-1, 1]
 
-TRUSTED = 0.97  # share of renders that an instrument has to get right
-CENTRE_ERROR = 0.03  # of the frame: the tracker may be off by so much where boiling is measured
-ALIVE = (0.5, 2.0)  # dynamic degree between which smoothness counts
-BATCH = 8
-REACH = 0.25  # half the side of the box around a subject
+# Limits chosen for this evaluation; they are no measurements.
+TRUSTED = 0.97  # share of renders that an instrument has to get right before its figure counts
+CENTRE_ERROR = (
+    0.03  # frame widths, 2 of 64 pixels: by so much the tracker may be off where boiling is measured
+)
+ALIVE = (0.5, 2.0)  # dynamic degree between which boiling counts: a frozen clip is smooth but dead
+BATCH = 8  # clips of 80 frames at a time, for memory
+REACH = 0.25  # frame widths from a subject's centre to the side of its box
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def changes(clips: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """
     b, _, t, h, w = clips.shape
     steps = centres.diff(dim=1).transpose(1, 2)  # (B, 2, T - 1)
-    steps = F.avg_pool1d(steps, 17, 1, 8, count_include_pad=False)  # the mean over about a second
+    steps = F.avg_pool1d(steps, 17, 1, 8, count_include_pad=False)  # mean over 17 frames, a second at 16 fps
     steps = steps.transpose(1, 2).flatten(0, 1)  # (B * (T - 1), 2)
     before, after = (part.transpose(1, 2).flatten(0, 1) for part in (clips[:, :, :-1], clips[:, :, 1:]))
     staying = (after - before).abs().mean(dim=1)  # (B * (T - 1), H, W)

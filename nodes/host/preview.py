@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 EVENT = "lumiere.clip"
-SIDE = 64  # pixels of a frame's longer side, at most
-MOST = 160  # frames of a longer clip are left out evenly
+SIDE = 64  # pixels of a frame's longer side, at most: the size of the bundled model's clips
+MOST = 160  # frames, ten seconds at 16 fps; of a longer clip some are left out, evenly
 PAUSE = 1 / 3  # seconds between two clips, at least
 PREVIEW_FPS = 16.0  # Lumiere's rate; a sampler is not told another
 
