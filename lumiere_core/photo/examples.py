@@ -122,7 +122,7 @@ def candle(width: int, height: int) -> tuple[Tensor, Tensor]:
 
 
 def shaky_lake(width: int, height: int, frames: int) -> tuple[Tensor, Tensor]:
-    """The lake as a hand-held camera sees it: rippling water, a shaking frame, light that fades to blue."""
+    """The lake from a hand-held camera: rippling water, a shaking frame, light that fades to blue."""
     cv2 = opencv()
     room = 16
     picture, moves = lake(width + 2 * room, height + 2 * room, seed=7)

@@ -87,7 +87,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """What speaks against the boiling figure, if anything."""
+        """Why the boiling figure does not count; empty if it does."""
         if self.dynamic_degree < ALIVE[0]:
             return f"boiling does not count: dynamic degree below {ALIVE[0]:g}, the clips are dead"
         if self.dynamic_degree > ALIVE[1]:
@@ -112,7 +112,7 @@ class Report:
         )
 
     def write(self, path: Path) -> None:
-        """All of it as JSON, with a row for each clip."""
+        """Write the report as JSON, with a row for each clip."""
         facts = {
             "figures": [{**asdict(f), "trusted": f.trusted} for f in self.figures],
             "dynamic_degree": self.dynamic_degree,
@@ -347,7 +347,7 @@ def evaluate(
                 16 frames a second, 64x64 or larger (averaged down to 64)
     world       a row of scenes.WORLDS, the one that `probe` was trained on
     prompts     how many; by default all, 204 in the small world
-    probe       a judge, by default the bundled one
+    probe       by default the bundled one
     pairs       captions that are made again with left and right swapped, from the same seed
     progress    (done, total, what) after each batch
     Raises ValueError for a probe of another world, a wrong number of prompts and clips of another kind.
