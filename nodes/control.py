@@ -33,7 +33,7 @@ class Guidance(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Reduces contrast to that of the prompt alone. 0 is off, 0.5 to 0.7 is usual.",
+                    tooltip="Reduces contrast to that of the prompt alone. 0 is off, 0.7 is usual.",
                 ),
                 io.Float.Input(
                     "start_percent",
@@ -61,7 +61,7 @@ class Guidance(io.ComfyNode):
                         max=1.0,
                         step=0.005,
                         tooltip="Dynamic thresholding, for Lumiere's pixel models. 0 is off; use "
-                        "0.995 with a cfg above 6.",
+                        "0.995 with a high cfg.",
                     )
                 ),
             ],

@@ -64,8 +64,8 @@ class SeamScore(io.ComfyNode):
             display_name="Seam Score (Windows and Loop)",
             category="Lumiere/inspect",
             description="Measures how much more the picture changes at window borders, and from "
-            "the last frame to the first, than elsewhere. 1 is ideal; above 1.25 a "
-            "seam is visible.",
+            "the last frame to the first, than elsewhere. 1 is ideal; a higher score "
+            "means a seam.",
             search_aliases=["seam", "loop check", "context window seam", "flicker", "frame difference"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip, three frames or more."),
