@@ -22,6 +22,13 @@ class UNetSpec:
     patch: int = 4  # space-to-depth: the network works on a grid of patch x patch pixels
     embed_width: int = 192  # of the time and text embedding; 0: four times the finest level, as ADM has it
     context_dim: int = 128  # width of a text row
+    word_dim: int = (
+        0  # width of the raw word embedding that follows each text row; 0: the text encoder gives none
+    )
+    timed_width: int = (
+        0  # of the vector "this prompt at this second" (layers.TimedText); 0: frames have no second
+    )
+    field_rank: int = 0  # of the field over pixel coordinates (layers.CoordinateField); 0: none
     head_dim: int = 32
     groups: int = 8  # of every GroupNorm
     residual: bool = False  # adds the enlarged low-resolution clip: the network makes what that lacks
@@ -30,6 +37,11 @@ class UNetSpec:
     @property
     def embed_dim(self) -> int:
         return self.embed_width or 4 * self.channels[0]
+
+    @property
+    def row_width(self) -> int:
+        """Width of the rows that the text encoder has to give."""
+        return self.context_dim + self.word_dim
 
     @property
     def size_multiple(self) -> int:
@@ -61,6 +73,9 @@ class DiffusionSpec:
 
     prediction: str = "v"  # a row of process.PREDICTIONS
     shift: float = 1.0  # spaces steps and training draws: sigma = shift * tan(pi u / 2)
+    noise_share: float = (
+        0.0  # correlation of the noise of any two frames, 0 to below 1 (Ge et al. 2305.10474)
+    )
     sigma_max: float = 955.0  # numerically zero terminal signal; larger costs accuracy in fp32
     steps: int = 20
     cfg_scale: float = 3.0
@@ -76,6 +91,7 @@ class TextSpec:
     width: int = 128
     depth: int = 2
     heads: int = 4
+    raw_words: bool = False  # each row is followed by the word's own embedding, zero for padding
 
 
 @dataclass(frozen=True)
@@ -131,15 +147,25 @@ _SSR_UNET = UNetSpec(
     blocks=(1, 1, 1),
     attention=(False, False, False),
     low_res_channels=3,
+    word_dim=128,
     noise_level=True,
     residual=True,
 )
-_GPU_UNET = UNetSpec(channels=(64, 96, 160), patch=2)
+# 384 random products of words and seconds are enough for a place to be read off them; with 192 it took four times
+# the steps (docs/recipe.md).
+_TIMED = {"word_dim": 128, "timed_width": 384, "field_rank": 128}
+_GPU_UNET = UNetSpec(channels=(64, 96, 160), patch=2, **_TIMED)
 
 PRESETS: dict[str, ModelSpec] = {
     # What two CPU cores can train: the finest grid is 16x16.
     "mini-cpu": ModelSpec(
-        "lumiere-mini-base", "base", UNetSpec(), TemporalSpec(), DiffusionSpec(shift=4.0), label=MINI_LABEL
+        "lumiere-mini-base",
+        "base",
+        UNetSpec(**_TIMED),
+        TemporalSpec(),
+        DiffusionSpec(shift=4.0, noise_share=0.9),
+        TextSpec(raw_words=True),
+        label=MINI_LABEL,
     ),
     # What half an hour of a large GPU can train: a 32x32 grid.
     "mini-gpu": ModelSpec(
@@ -147,7 +173,8 @@ PRESETS: dict[str, ModelSpec] = {
         "base",
         _GPU_UNET,
         TemporalSpec(),
-        DiffusionSpec(shift=4.0),
+        DiffusionSpec(shift=4.0, noise_share=0.9),
+        TextSpec(raw_words=True),
         label=MINI_LABEL,
     ),
     "mini-ssr": ModelSpec(
@@ -156,6 +183,7 @@ PRESETS: dict[str, ModelSpec] = {
         _SSR_UNET,
         TemporalSpec(condition_channels=0),
         _SSR_DIFFUSION,
+        TextSpec(raw_words=True),
         num_frames=80,
         size=256,
         scale=4,
@@ -166,10 +194,20 @@ PRESETS: dict[str, ModelSpec] = {
     "tiny": ModelSpec(
         "tiny",
         "base",
-        UNetSpec(channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16, embed_width=32, patch=2),
+        UNetSpec(
+            channels=(16, 24, 32),
+            groups=4,
+            head_dim=8,
+            context_dim=16,
+            word_dim=16,
+            timed_width=24,
+            field_rank=8,
+            embed_width=32,
+            patch=2,
+        ),
         TemporalSpec(head_dim=8),
-        DiffusionSpec(shift=4.0),
-        TextSpec(width=16, heads=2),
+        DiffusionSpec(shift=4.0, noise_share=0.9),
+        TextSpec(width=16, heads=2, raw_words=True),
         label="tiny",
     ),
 }

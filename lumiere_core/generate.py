@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .config import ModelSpec
 from .diffusion.guidance import guided
-from .diffusion.process import Denoiser, augmented, check_noise_level, initial_noise, uniform
+from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
-from .diffusion.windows import Windows, check_num_frames, free_noise, windowed
+from .diffusion.windows import Windows, check_num_frames, moments, shared_free_noise, windowed
 from .model.checkpoint import Lumiere
 from .model.unet import check_size
 from .progress import Progress
@@ -63,7 +63,7 @@ def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.0
     check_noise_level(noise_level)
     s = resolved(settings, spec)
     choose_sampler(s.sampler)
-    uniform(s.steps, spec.diffusion)
+    Process(spec.diffusion).sigmas(s.steps)
     s.windows().parts(1)
 
 
@@ -88,7 +88,8 @@ def text_to_video(
     check_num_frames(s.num_frames)
     check_size("width", s.width, spec.unet.size_multiple)
     check_size("height", s.height, spec.unet.size_multiple)
-    sample, sigmas = choose_sampler(s.sampler), uniform(s.steps, spec.diffusion)
+    process, sample = Process(spec.diffusion), choose_sampler(s.sampler)
+    sigmas = process.sigmas(s.steps)
     device, dtype = model.network.out[2].weight.device, model.network.dtype
     s.windows().parts(s.num_frames)
 
@@ -98,11 +99,16 @@ def text_to_video(
 
     denoise = Denoiser(model.network, spec.diffusion, dtype)
     denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
-    positive, empty = ({"context": model.text.encode([text])} for text in (prompt, negative))
+    when = {}
+    if spec.unet.timed_width:
+        when = {"when": moments(s.num_frames, spec.num_frames, s.loop).to(device)}
+    positive, empty = ({"context": model.text.encode([text]), **when} for text in (prompt, negative))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
     x = initial_noise((1, 3, s.num_frames, s.height, s.width), s.seed)
     if s.window and s.free_noise:
-        x = free_noise(x, s.window, s.overlap)
+        x = shared_free_noise(process, x, s.window, s.overlap)
+    else:
+        x = process.shared(x)
     x = x.to(device) * sigmas[0]
     return sample(denoise, x, sigmas.to(device), report).cpu()
 
@@ -128,7 +134,8 @@ def upscale(
     _, _, frames, height, width = clip.shape
     check_size("width", width, multiple)
     check_size("height", height, multiple)
-    sample, sigmas = choose_sampler(s.sampler), uniform(s.steps, spec.diffusion)
+    process, sample = Process(spec.diffusion), choose_sampler(s.sampler)
+    sigmas = process.sigmas(s.steps)
     device, dtype = model.network.out[2].weight.device, model.network.dtype
     calls = 0
 
@@ -138,7 +145,7 @@ def upscale(
         if progress:
             progress(calls, windows * (len(sigmas) - 1), "super-resolution")
 
-    x = initial_noise((1, 3, frames, scale * height, scale * width), s.seed) * sigmas[0]
+    x = process.shared(initial_noise((1, 3, frames, scale * height, scale * width), s.seed)) * sigmas[0]
     condition = {
         "low_res": augmented(clip.float().cpu(), noise_level, s.seed),
         "noise_level": torch.full((1,), noise_level),

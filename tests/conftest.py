@@ -48,7 +48,8 @@ def ssr_spec(tiny_spec):
     from lumiere_core.config import PRESETS, TemporalSpec, replace
 
     spec = PRESETS["mini-ssr"]
-    unet = replace(spec.unet, channels=(16, 24, 32), groups=4, head_dim=8, context_dim=16, embed_width=32)
+    small = {"channels": (16, 24, 32), "groups": 4, "head_dim": 8, "embed_width": 32}
+    unet = replace(spec.unet, **small, context_dim=16, word_dim=16)
     temporal = TemporalSpec(head_dim=8, condition_channels=0)
     return replace(
         spec,

@@ -120,6 +120,9 @@ def test_frames_that_do_not_see_each_other_do_not_notice_windows(tiny, tiny_ssr,
         cut = Settings(num_frames=13, width=8, height=8, window=window, overlap=overlap, **options)
         torch.testing.assert_close(text_to_video(base, "a boat", settings=cut), whole, atol=1e-4, rtol=1e-4)
 
+    # Where frames share noise, the windows' noise is the first window's: compared where they share none.
+    base.spec = replace(base.spec, diffusion=replace(base.spec.diffusion, noise_share=0.0))
+    whole = text_to_video(base, "a boat", settings=Settings(num_frames=13, width=8, height=8, **options))
     shared = Settings(num_frames=13, width=8, height=8, window=4, overlap=2, **options | {"free_noise": True})
     made = text_to_video(base, "a boat", settings=shared)
     torch.testing.assert_close(made[:, :, :4], whole[:, :, :4], atol=1e-4, rtol=1e-4)  # its noise stays

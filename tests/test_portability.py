@@ -117,6 +117,7 @@ POSIX_MODULES = {
     "termios",
     "tty",
 }
+WINDOWS_MODULES = {"msvcrt", "winreg"}  # imported behind a condition on os.name; see state.take
 POSIX_NAMES = {
     "os": "chown chroot fork forkpty getegid geteuid getgid getgroups getloadavg getpgid getuid kill killpg lchown "
     "mkfifo mknod nice posix_fallocate register_at_fork sched_getaffinity setpgid setsid setuid statvfs sync sysconf "
@@ -133,11 +134,13 @@ PROGRAMS = {"run", "Popen", "call", "check_call", "check_output"}
 
 
 def only_posix(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, what) that Windows lacks. What is decorated with a condition on os.name or sys.platform is left out."""
+    """(line, what) that Windows lacks. What a condition on os.name or sys.platform decorates or asks is left out."""
     for node in ast.iter_child_nodes(tree):
-        if any(
-            re.search(r"os\.name|sys\.platform", ast.unparse(d)) for d in getattr(node, "decorator_list", [])
-        ):
+        conditions = [
+            *getattr(node, "decorator_list", []),
+            *([node.test] if isinstance(node, ast.If) else []),
+        ]
+        if any(re.search(r"os\.name|sys\.platform", ast.unparse(c)) for c in conditions):
             continue
         modules = []
         if isinstance(node, ast.Import):
@@ -231,7 +234,8 @@ def stdlib_names(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Name) and hasattr(builtins, node.id):
             names.add(f"builtins.{node.id}")
     names |= set(modules.values())
-    return {name for name in names if name.split(".")[0] in sys.stdlib_module_names and name[0] != "_"}
+    here = sys.stdlib_module_names - WINDOWS_MODULES
+    return {name for name in names if name.split(".")[0] in here and name[0] != "_"}
 
 
 ALL_STDLIB = set().union(*(stdlib_names(ast.parse(source)) for source in SOURCES.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ def train_from_args(args: argparse.Namespace) -> None:
     elif args.stage == "probe":
         print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
     else:
-        run_stage(args.stage, Path(args.runs), args.preset, args.world, args.minutes, args.device, args.seed)
+        run_stage(args)
 
 
 def write_sheet(runs: Path, stage: str) -> None:
@@ -32,7 +33,7 @@ def write_sheet(runs: Path, stage: str) -> None:
     from ..model.checkpoint import Lumiere
     from ..model.device import pick_device
     from ..train.sheet import sheet_of
-    from ..train.trainer import averaged
+    from ..train.state import averaged
 
     device, dtype = pick_device()
     spec, weights = averaged(runs / stage)
@@ -42,21 +43,33 @@ def write_sheet(runs: Path, stage: str) -> None:
     write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0])
 
 
-def run_stage(
-    stage: str, runs: Path, preset: str, world: str, minutes: float | None, device: str | None, seed: int
-) -> None:
+def run_stage(args: argparse.Namespace) -> None:
     """Train one stage to its end, or until a signal; a second call goes on where the first one stopped."""
     from ..config import PRESETS
-    from ..model.device import pick_device
-    from ..train.stages import stage_for
-    from ..train.trainer import Trainer
+    from ..model.device import check_device, pick_device
+    from ..train.state import locked, step_back
     from ..train.world.scenes import WORLDS
 
-    check_choice("preset", preset, PRESETS)
-    check_choice("world", world, WORLDS)
-    if minutes is not None and minutes <= 0:
-        raise ValueError(f"minutes is {minutes:g}, but it has to be above 0. Try 40.")
-    device = device or pick_device()[0].type
+    check_choice("preset", args.preset, [name for name, spec in PRESETS.items() if spec.kind == "base"])
+    check_choice("world", args.world, WORLDS)
+    if args.minutes is not None and not 0 < args.minutes < math.inf:
+        raise ValueError(f"minutes is {args.minutes:g}, but it has to be above 0. Try 40.")
+    device = args.device or pick_device()[0].type
+    check_device(device)
+    folder = Path(args.runs) / args.stage
+    with locked(folder):
+        if args.before:
+            print(f"{folder} goes back to step {step_back(folder)}", file=sys.stderr)
+        train_stage(args.stage, Path(args.runs), args.preset, args.world, args.minutes, device, args.seed)
+
+
+def train_stage(
+    stage: str, runs: Path, preset: str, world: str, minutes: float | None, device: str, seed: int
+) -> None:
+    """The stage itself, with its progress on the terminal and a sheet of samples now and then."""
+    from ..train.stages import stage_for
+    from ..train.trainer import Trainer
+
     trainer = Trainer(stage_for(stage, device), runs, preset, world, minutes, device, seed)
     print(
         f"{stage}: {sum(p.numel() for p in trainer.trained) / 1e6:.2f} M parameters to train for {trainer.minutes:g} "
@@ -97,7 +110,7 @@ def make_probe(world: str, out: Path, seed: int) -> Path:
 def export(runs: Path, out: Path) -> list[Path]:
     """The averaged weights of the temporal and ssr stages as weights files (fp16)."""
     from ..model.checkpoint import BUNDLED, save
-    from ..train.trainer import averaged
+    from ..train.state import averaged
 
     written = []
     for kind, stage in (("base", "temporal"), ("ssr", "ssr")):
@@ -117,6 +130,7 @@ def register(commands: Any) -> None:
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
     t.add_argument("--world", default="small", help="small or full")
     t.add_argument("--minutes", type=float, help="length of the stage over all resumptions")
+    t.add_argument("--before", action="store_true", help="go on from the state before the last one")
     t.add_argument("--device", default=None, help="cuda or cpu; the best by default")
     t.add_argument("--seed", type=int, default=0)
     t.add_argument("--out", default="weights", help="where export and probe write")

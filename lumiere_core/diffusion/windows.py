@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .process import Denoise
+from .process import Denoise, Process
 
 Each = Callable[[int, int], None]  # (window done, windows in all); raise in it to stop
 Part = tuple[Tensor, Tensor]  # a window: its frames `(w,)` int64, and its share `(w,)` of each of them
@@ -135,6 +135,18 @@ class Windows:
         return parts
 
 
+def moments(num_frames: int, clip_frames: int, loop: bool = False) -> Tensor:
+    """Where each frame lies in the clip that a model knows, from 0 to 1. `(1, 1, T, 1, 1)`, so windows cut it too.
+
+    A clip longer than `clip_frames` is told slower; a loop goes there and back over the middle half, at the usual pace.
+    """
+    frame = torch.arange(num_frames, dtype=torch.float32)
+    when = frame / max(num_frames, clip_frames)
+    if loop:
+        when = 0.5 - 0.25 * torch.cos(2 * math.pi * frame / num_frames)
+    return when.view(1, 1, -1, 1, 1)
+
+
 def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tensor:
     """Initial noise whose later frames are the earlier ones in another order, so that windows agree on the scene.
 
@@ -149,6 +161,13 @@ def free_noise(noise: Tensor, window: int, overlap: int, seed: int = 0) -> Tenso
         order = torch.randperm(count, generator=generator) + start - window
         out[:, :, start : start + count] = out[:, :, order.to(out.device)]
     return out
+
+
+def shared_free_noise(process: Process, noise: Tensor, window: int, overlap: int) -> Tensor:
+    """`free_noise` whose frames share noise too: the first window's do, and the later ones are the same in another
+    order, so any two different frames correlate alike. `(B, C, T, H, W)`, returned as a copy."""
+    first = process.shared(noise[:, :, :window])
+    return free_noise(torch.cat([first, noise[:, :, window:]], dim=2), window, overlap)
 
 
 def cut(value: Any, frames: Tensor, num_frames: int) -> Any:

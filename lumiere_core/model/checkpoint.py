@@ -61,11 +61,14 @@ def bundled(kind: str) -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one piece: a full disk or Ctrl-C leaves what was there before. Raises ValueError, saying why."""
+    """Write a file in one piece: a full disk, Ctrl-C or a power cut leaves what was there before. Raises ValueError."""
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes are on the disk before the name is
         os.replace(part, path)
     except OSError as error:
         raise ValueError(

@@ -16,3 +16,16 @@ def pick_device() -> tuple[torch.device, torch.dtype]:
         for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     )
     return torch.device("cpu"), torch.bfloat16 if any(has) else torch.float32
+
+
+def check_device(name: str) -> None:
+    """Raises ValueError for a device that this machine, or this PyTorch, does not have."""
+    try:
+        if torch.device(name).type not in ("cpu", "cuda", "mps"):
+            raise ValueError("of another kind")
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, ValueError) as error:  # PyTorch without CUDA asserts
+        raise ValueError(
+            f"device is {name!r}, which PyTorch does not find here. Leave it out for the best there is: "
+            f"{pick_device()[0].type}."
+        ) from error

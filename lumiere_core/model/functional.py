@@ -23,6 +23,23 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tens
     return torch.cat([angles.cos(), angles.sin()], dim=-1)  # (B, dim)
 
 
+def half_waves(x: Tensor, count: int) -> Tensor:
+    """A number in [0, 1] as a line and `count` half waves of each phase. `(...) -> (..., 2 * count + 1)`, float32."""
+    angles = math.pi * x.float()[..., None] * torch.arange(1, count + 1, device=x.device)
+    return torch.cat([2 * x.float()[..., None] - 1, angles.cos(), angles.sin()], dim=-1)
+
+
+def rms_normalised(x: Tensor) -> Tensor:
+    """Each row of `(..., C)` at a root mean square of 1; a row of zeros stays zero."""
+    return x * (x.float().square().mean(dim=-1, keepdim=True) + 1e-6).rsqrt().to(x.dtype)
+
+
+def thinned(x: Tensor, clips: int, frames: int) -> Tensor:
+    """Rows for a level that holds `frames` of each clip's T: `(B*T, E) -> (B*frames, E)`; one row a clip stays."""
+    x = x.unflatten(0, (clips, -1))  # (B, T, E)
+    return (x if x.shape[1] == 1 else x[:, :: x.shape[1] // frames]).flatten(0, 1)
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, head_dim: int) -> Tensor:
     """Softmax attention. q `(N, Lq, C)`, k and v `(N, Lk, C)` -> `(N, Lq, C)`."""
 

@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .functional import attention, normalise, per_frame
+from .functional import attention, half_waves, normalise, per_frame, rms_normalised
 
 
 class Operations:
@@ -150,6 +150,71 @@ class TextPool(nn.Module):
         weights = self.score(context).softmax(dim=1)  # (B, L, heads)
         value = self.value(context).unflatten(-1, (weights.shape[-1], -1))  # (B, L, heads, E / heads)
         return self.out(F.silu((weights[..., None] * value).sum(1).flatten(1)))  # (B, E)
+
+
+class TimedText(nn.Module):
+    """One vector for "this prompt at this second" (an addition to the paper). `(B, L, D), (B, T) -> (B*T, W)`
+
+    words  raw word embeddings, zero for padding
+    when   where in its 5 s clip each frame lies, in [0, 1]; negative or None: not told
+
+    "Rising" says nothing of where a balloon is, and second 4 says nothing either: only both together do. Added, they
+    face an exclusive-or, for which there is no gradient to begin with; so their product enters, each factor at unit
+    size. Words are summed, not averaged with the padding, in which a single one of 32 would drown.
+    """
+
+    WAVES = 8  # the finest wave has a period of 5 s / 4
+
+    def __init__(self, word_dim: int, width: int, ops: Operations) -> None:
+        super().__init__()
+        self.words = ops.Linear(word_dim, width, bias=False)
+        self.second = nn.Sequential(
+            ops.Linear(2 * self.WAVES + 1, width), nn.SiLU(), ops.Linear(width, width)
+        )
+        self.product = ops.Linear(width, width)
+
+    def forward(self, words: Tensor, when: Tensor | None = None) -> Tensor:
+        text = rms_normalised(self.words(words).sum(dim=1))  # (B, W)
+        if when is None:
+            return text
+        second = rms_normalised(self.second(half_waves(when, self.WAVES).to(text.dtype)))  # (B, T, W)
+        both = self.product(text[:, None] * second) * (when >= 0)[..., None]
+        return (text[:, None] + both).flatten(0, 1)  # (B*T, W)
+
+
+class CoordinateField(nn.Module):
+    """A picture drawn from coordinates: features at each grid point from (x, y) and a vector, which modulates a small
+    network over waves of x and y (CPPN, Stanley 2007; CoordConv, Liu et al. 1807.03247). `(N, W) -> (N, C, H, W)`
+
+    Convolutions know a place by the padding's edge only, and FiLM is the same at every pixel: without this a network
+    that is given pure noise cannot put "at the right" anywhere.
+    """
+
+    WAVES = 8  # the finest wave has a period of a quarter of the picture
+
+    def __init__(self, channels: int, width: int, rank: int, ops: Operations) -> None:
+        super().__init__()
+        self.places = ops.Linear(2 * (2 * self.WAVES + 1), rank)
+        self.middle = ops.Linear(rank, rank)
+        self.first, self.second = ops.Linear(width, 2 * rank), ops.Linear(width, 2 * rank)
+        self.proj_out = ops.Linear(rank, channels)
+
+    def start(self) -> None:
+        nn.init.normal_(
+            self.proj_out.weight, std=0.02
+        )  # not zero: the layers before it would have no gradient
+
+    def forward(self, vector: Tensor, height: int, width: int) -> Tensor:
+        y, x = (
+            half_waves((torch.arange(n, device=vector.device) + 0.5) / n, self.WAVES) for n in (height, width)
+        )
+        grid = torch.cat([y[:, None].expand(-1, width, -1), x[None].expand(height, -1, -1)], dim=-1)
+        h = self.places(grid.to(vector.dtype)).flatten(0, 1)  # (H*W, rank)
+        vector = F.silu(vector)
+        for film_of, then in ((self.first, self.middle), (self.second, self.proj_out)):
+            scale, shift = film_of(vector)[:, None].chunk(2, dim=-1)
+            h = then(F.silu(h * (1 + scale) + shift))  # (N, H*W, rank), then (N, H*W, C)
+        return h.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # (N, C, H, W), channels last
 
 
 class UNetBlock(nn.Sequential):

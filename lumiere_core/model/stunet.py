@@ -9,8 +9,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from ..config import TemporalSpec, UNetSpec
-from .functional import frames_as_batch, frames_as_time, pad_frames, space_to_depth
-from .layers import Operations, TextPool, initialise, zero
+from .functional import frames_as_batch, frames_as_time, pad_frames, space_to_depth, thinned
+from .layers import Operations, TextPool, TimedText, initialise, zero
 from .temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 from .unet import UNet
 
@@ -20,7 +20,8 @@ class SpaceTimeUNet(UNet):
 
     x          `(B, C, T, H, W)`; any T runs: it is padded to a multiple of N and cropped at the end
     t          `(B,)` in [0, 1], the true time
-    context    `(B, L, D)` text rows
+    context    `(B, L, D)` text rows, with raw word embeddings where the spec says so
+    when       `(B, T)` or `(B, 1, T, 1, 1)`: where in its 5 s each frame lies, in [0, 1]; negative or None: not told
     condition  `(B, 4, T, H, W)` or None: <C, M>, the clip with unknown pixels blanked and the mask of known ones
     low_res    `(B, 3, T, H/patch, W/patch)` for super-resolution, with `noise_level (B,)`
     Returns `(B, C, T, H, W)`.
@@ -65,7 +66,6 @@ class SpaceTimeUNet(UNet):
 
         self.temporal = nn.ModuleDict(
             {
-                "text": TextPool(spec.context_dim, spec.embed_dim, 4, ops),
                 "input_blocks": nn.ModuleList(
                     step(b, lv, True) if i else nn.ModuleDict()  # the first convolution stays alone
                     for i, (b, lv) in enumerate(zip(self.input_blocks, self.input_levels, strict=True))
@@ -76,6 +76,12 @@ class SpaceTimeUNet(UNet):
                 ),
             }
         )
+        # The temporal blocks read the words by a head of their own: frozen spatial layers, and a text encoder that
+        # learnt from still frames, need not tell "rising" from "sinking".
+        if spec.timed_width:
+            self.temporal["timed_text"] = TimedText(spec.word_dim, spec.embed_dim, ops)
+        else:
+            self.temporal["text"] = TextPool(spec.context_dim, spec.embed_dim, 4, ops)
         if temporal.condition_channels:
             # <C, M> by its own convolution: the arithmetic of widening 3 to 7 channels, while 2D weights keep fitting.
             self.temporal["condition"] = ops.Conv2d(
@@ -88,6 +94,12 @@ class SpaceTimeUNet(UNet):
         if hasattr(self, "temporal") and "condition" in self.temporal:
             zero(self.temporal["condition"])
 
+    def temporal_embed(self, emb: Tensor, context: Tensor, words: Tensor, when: Tensor | None) -> Tensor:
+        """What the temporal blocks are told: what the spatial ones are, and the words. `(B, E)` or `(B*T, E)`"""
+        if not self.spec.timed_width:
+            return emb + self.temporal["text"](context)
+        return emb + self.temporal["timed_text"](words, when)
+
     def forward(
         self,
         x: Tensor,
@@ -96,20 +108,23 @@ class SpaceTimeUNet(UNet):
         condition: Tensor | None = None,
         low_res: Tensor | None = None,
         noise_level: Tensor | None = None,
+        when: Tensor | None = None,
     ) -> Tensor:
-        length = x.shape[2]
+        clips, _, length = x.shape[:3]
         n = self.temporal_spec.time_factor
         x, condition, low_res = (v if v is None else pad_frames(v, n) for v in (x, condition, low_res))
+        when = None if when is None else pad_frames(when.reshape(clips, 1, length, 1, 1), n).flatten(1)
         frames = x.shape[2]
-        emb = self.embed(t, context, noise_level)
-        tau = emb + self.temporal["text"](context)  # what the temporal blocks see
+        context, words = context.tensor_split([self.spec.context_dim], dim=-1)
+        whole_emb, vector = self.embed(t, context, words, when, noise_level)
+        whole_tau = self.temporal_embed(whole_emb, context, words, when)
+        emb, tau = whole_emb, whole_tau
 
         low_res = None if low_res is None else frames_as_batch(low_res)
-        h = self.to_grid(frames_as_batch(x), low_res)
-        h, skips = self.input_blocks[0].body(h, emb, context), []
+        h = self.first(frames_as_batch(x), low_res, vector)
         if condition is not None:
             h = h + self.temporal["condition"](space_to_depth(frames_as_batch(condition), self.spec.patch))
-        skips.append(h)
+        skips = [h]
 
         for block, extra in zip(self.input_blocks[1:], self.temporal["input_blocks"][1:], strict=True):
             h = block.body(h, emb, context)
@@ -118,6 +133,7 @@ class SpaceTimeUNet(UNet):
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)  # space, then time
                 frames //= extra["resize"].stride
+                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
             skips.append(h)
 
         res, *attention, last = self.middle_block
@@ -133,6 +149,7 @@ class SpaceTimeUNet(UNet):
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)
                 frames *= extra["resize"].stride
+                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
 
         return frames_as_time(self.to_pixels(h, low_res), frames)[:, :, :length]  # (B, C, T, H, W)
 

@@ -80,7 +80,12 @@ class TextBlock(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Word ids `(B, rows)` -> text rows `(B, rows, width)`. Padding is a learned word; there is no mask."""
+    """Word ids `(B, rows)` -> text rows `(B, rows, width)`. Padding is a learned word; there is no mask.
+
+    With `raw_words` the rows are twice as wide: the encoded row, then the word's own embedding, zero for padding. The
+    encoded rows of "left" and "right" differ little where the encoder learnt from still frames; the words themselves
+    are well apart.
+    """
 
     def __init__(
         self, spec: TextSpec, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
@@ -99,7 +104,10 @@ class TextEncoder(nn.Module):
         x = self.words(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))  # (B, rows, width)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        x = self.norm(x)
+        if self.spec.raw_words:
+            x = torch.cat([x, self.words(ids) * (ids != PAD)[..., None]], dim=-1)  # (B, rows, 2 * width)
+        return x
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Prompts to rows: `(B, rows, width)`."""

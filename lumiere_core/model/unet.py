@@ -10,14 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import UNetSpec
-from .functional import depth_to_space, normalise, space_to_depth, timestep_embedding
+from .functional import depth_to_space, normalise, per_frame, space_to_depth, timestep_embedding
 from .layers import (
     ATTENTION,
     DOWNSAMPLE,
     UPSAMPLE,
+    CoordinateField,
     Operations,
     ResBlock,
     TextPool,
+    TimedText,
     UNetBlock,
     initialise,
     zero,
@@ -38,7 +40,8 @@ class UNet(nn.Module):
     x        `(B*T, C, H, W)`: B prompts with T pictures each (T = 1 in plain image use), H and W multiples of
              `spec.size_multiple`
     t        `(B,)` in [0, 1]: the true time, 1 is pure noise
-    context  `(B, L, D)` text rows
+    context  `(B, L, D)` text rows, and after them the raw word embeddings where `spec.word_dim` says so
+    when     `(B, T)`, where in its 5 s clip each picture lies, in [0, 1]; negative or None: not told
     low_res  `(B*T, 3, H/patch, W/patch)` for super-resolution, with `noise_level (B,)` in [0, 1]
     """
 
@@ -63,6 +66,12 @@ class UNet(nn.Module):
 
         self.time_embed = nn.Sequential(ops.Linear(widths[0], e), nn.SiLU(), ops.Linear(e, e))
         self.text_pool = TextPool(spec.context_dim, e, 4, ops)
+        if spec.timed_width:
+            self.timed_text = TimedText(spec.word_dim, spec.timed_width, ops)
+            self.timed_embed = ops.Linear(spec.timed_width, e)
+        if spec.field_rank:
+            self.field_time = ops.Linear(e, spec.timed_width)
+            self.field = CoordinateField(widths[0], spec.timed_width, spec.field_rank, ops)
         if spec.noise_level:
             self.noise_embed = nn.Sequential(ops.Linear(widths[0], e), nn.SiLU(), ops.Linear(e, e))
 
@@ -99,18 +108,37 @@ class UNet(nn.Module):
 
     def start(self) -> None:
         zero(self.out[2])
+        if self.spec.field_rank:
+            zero(self.field_time)
 
     @property
     def dtype(self) -> torch.dtype:
         return self.out[2].weight.dtype
 
-    def embed(self, t: Tensor, context: Tensor, noise_level: Tensor | None = None) -> Tensor:
-        """Time, text and noise level as one vector a clip. `-> (B, E)`"""
+    def embed(
+        self, t: Tensor, context: Tensor, words: Tensor, when: Tensor | None, noise_level: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What all blocks are told, one row a clip or, with seconds, one a picture: time, text, noise level.
+
+        Returns `emb (B, E)` or `(B*T, E)`, and the vector that draws the coordinate field, where there is one.
+        """
         width = self.spec.channels[0]
-        emb = self.time_embed(timestep_embedding(t, width).to(context.dtype)) + self.text_pool(context)
+        time = self.time_embed(timestep_embedding(t, width).to(context.dtype))
+        emb = time + self.text_pool(context)
         if noise_level is not None:
             emb = emb + self.noise_embed(timestep_embedding(noise_level, width).to(context.dtype))
-        return emb
+        if not self.spec.timed_width:
+            return emb, None
+        timed = self.timed_text(words, when)
+        emb = per_frame(emb, timed) + self.timed_embed(timed)
+        if not self.spec.field_rank:
+            return emb, None
+        return emb, timed + per_frame(self.field_time(F.silu(time)), timed)
+
+    def first(self, x: Tensor, low_res: Tensor | None, vector: Tensor | None) -> Tensor:
+        """The first convolution, and what the coordinates add. `-> (B*T, C, H/patch, W/patch)`"""
+        h = self.input_blocks[0][0](self.to_grid(x, low_res))
+        return h if vector is None else h + per_frame(self.field(vector, *h.shape[-2:]), h)
 
     def to_grid(self, x: Tensor, low_res: Tensor | None = None) -> Tensor:
         """Pixels to what the first convolution reads. `-> (B*T, C*patch^2 [+ 3], H/patch, W/patch)`"""
@@ -134,11 +162,14 @@ class UNet(nn.Module):
         context: Tensor,
         low_res: Tensor | None = None,
         noise_level: Tensor | None = None,
+        when: Tensor | None = None,
     ) -> Tensor:
-        emb = self.embed(t, context, noise_level)
-        h, skips = self.to_grid(x, low_res), []
+        context, words = context.tensor_split([self.spec.context_dim], dim=-1)
+        emb, vector = self.embed(t, context, words, when, noise_level)
+        h = self.first(x, low_res, vector)
+        skips = [h]
 
-        for block in self.input_blocks:
+        for block in self.input_blocks[1:]:
             h = block.body(h, emb, context)
             h = block.resize(h) if block.resize else h
             skips.append(h)

@@ -11,21 +11,25 @@ from torch import Tensor
 from ..model.text import Tokenizer
 from .world.scenes import Scene, World, render
 
+SECONDS = 5.0  # a whole clip
+
 DrawClips = Callable[
-    [list[Scene], random.Random], Tensor
-]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1]
+    [list[Scene], random.Random], tuple[Tensor, Tensor]
+]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1], and the second of each clip's first frame (n,)
 
 
-def draw_windows(num_frames: int, size: int, device: str = "cpu", crop: float = 1.0) -> DrawClips:
+def draw_windows(
+    num_frames: int, size: int, device: str = "cpu", crop: float = 1.0, fps: float = 16.0
+) -> DrawClips:
     """Windows of `num_frames` at a random time, whole pictures or random square crops of that share of the side."""
 
-    def draw(scenes: list[Scene], rng: random.Random) -> Tensor:
-        latest = max(0.0, 5.0 - num_frames / 16)  # a scene has 5 s at 16 fps; starts lie on whole frames
+    def draw(scenes: list[Scene], rng: random.Random) -> tuple[Tensor, Tensor]:
+        latest = max(0.0, SECONDS - num_frames / fps)
         start = torch.tensor([round(rng.uniform(0, latest) * 16) / 16 for _ in scenes])
         corner = torch.tensor([[rng.uniform(0, 1 - crop), rng.uniform(0, 1 - crop)] for _ in scenes])
         boxes = torch.cat([corner, corner + crop], dim=1)
         pixels = round(size * crop)
-        return render(scenes, num_frames, pixels, pixels, start=start, crop=boxes, device=device)
+        return render(scenes, num_frames, pixels, pixels, fps, start, boxes, device), start
 
     return draw
 
@@ -35,6 +39,7 @@ class Pool:
 
     capacity  clips held
     group     clips drawn in one call; they share subject and place
+    fps       of the clips that `draw` makes
     """
 
     def __init__(
@@ -47,14 +52,16 @@ class Pool:
         exclude: Sequence[tuple[str, str, str]] = (),
         seed: int = 0,
         device: str = "cpu",
+        fps: float = 16.0,
     ) -> None:
         self.world, self.draw, self.tokenizer = world, draw, tokenizer
         self.capacity, self.group, self.exclude = capacity, group, frozenset(exclude)
         self.rng, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
-        self.device = device
+        self.device, self.fps = device, fps
         self.clips: Tensor | None = None
         self.ids = torch.zeros(capacity, tokenizer.rows, dtype=torch.long)
         self.mirrored = torch.zeros_like(self.ids)
+        self.start = torch.zeros(capacity)
         self.may_mirror = torch.zeros(capacity, dtype=torch.bool)
         self.filled = self.next = 0
 
@@ -65,11 +72,13 @@ class Pool:
             self.world.scene(self.rng, self.exclude, first.subject, first.place)
             for _ in range(self.group - 1)
         ]
-        clips = (self.draw(scenes, self.rng) * 255).round_().to(torch.uint8)
+        clips, start = self.draw(scenes, self.rng)
+        clips = (clips * 255).round_().to(torch.uint8)
         if self.clips is None:
             self.clips = torch.empty(self.capacity, *clips.shape[1:], dtype=torch.uint8, device=self.device)
         where = torch.arange(self.next, self.next + self.group) % self.capacity
         self.clips[where.to(self.clips.device)] = clips
+        self.start[where] = start
         self.ids[where] = self.tokenizer.batch([scene.caption for scene in scenes])
         self.mirrored[where] = self.tokenizer.batch([scene.flipped().caption for scene in scenes])
         # A mirrored picture must not bring an excluded combination in by the back door.
@@ -86,11 +95,13 @@ class Pool:
             if progress:
                 progress(self.filled, self.capacity)
 
-    def sample(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Clips `(batch, 3, T, H, W)` in [-1, 1] and word ids `(batch, rows)`; about half mirrored, words too."""
+    def sample(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips `(batch, 3, T, H, W)` in [-1, 1], word ids `(batch, rows)`, and where in the 5 s each frame lies
+        `(batch, T)` in [0, 1]; about half are mirrored, words too."""
         which = torch.randint(self.filled, (batch,), generator=self.generator)
         mirror = (torch.rand(batch, generator=self.generator) < 0.5) & self.may_mirror[which]
         clips = self.clips[which.to(self.clips.device)].float() / 127.5 - 1
         clips = torch.where(mirror.to(clips.device)[:, None, None, None, None], clips.flip(-1), clips)
         ids = torch.where(mirror[:, None], self.mirrored[which], self.ids[which])
-        return clips, ids.to(clips.device)
+        when = (self.start[which, None] + torch.arange(clips.shape[2]) / self.fps) / SECONDS
+        return clips, ids.to(clips.device), when.to(clips.device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.guidance import guided
-from ..diffusion.process import Denoiser, initial_noise, uniform
+from ..diffusion.process import Denoiser, Process, initial_noise
 from ..diffusion.samplers import dpmpp_2m
 from ..generate import Settings, text_to_video, upscale
 from ..model.checkpoint import Lumiere
@@ -32,7 +32,7 @@ def sample_pictures(
 ) -> Tensor:
     """Pictures of an image model, `(B, 3, H, W)` in about [-1, 1]."""
     size, device = model.spec.size, model.network.out[2].weight.device
-    sigmas = uniform(steps, model.spec.diffusion).to(device)
+    sigmas = Process(model.spec.diffusion).sigmas(steps).to(device)
     denoise = guided(
         Denoiser(model.network, model.spec.diffusion, model.network.dtype),
         {"context": model.text.encode(prompts)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import PRESETS, ModelSpec, replace
-from ..diffusion.process import noised, sigma_of, time_of, v_target
+from ..diffusion.process import Process, noised, time_of
 from ..model.checkpoint import Lumiere
 from .data import DrawClips, draw_windows
 
@@ -25,8 +26,98 @@ class Phase:
     pool: int  # clips held
     group: int  # clips drawn in one call
     every: int  # steps between two such calls
+    fps: float = 16.0  # of the clips drawn: 20 frames at 4 fps show all 5 s for a quarter of the work
+    shift: float | None = None  # of the noise levels drawn; None: the model's own
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
+
+    clips  `(B, 3, T, H, W)` in [-1, 1]
+    ids    `(B, rows)` word ids
+    when   `(B, T)`, where in its 5 s each frame lies, in [0, 1]
+    """
+
+    clips: Tensor
+    ids: Tensor
+    when: Tensor
+
+
+Loss = Callable[["Stage", Phase, Lumiere, Batch, torch.Generator], Tensor]
+
+
+# ---------------------------------------------------------------------------------------------------------- losses
+def drawn_sigmas(phase: Phase, spec: ModelSpec, count: int, generator: torch.Generator) -> Tensor:
+    """Noise levels of a step, uniform in spaced time between 0 and where sampling starts. `(B,)`"""
+    diffusion = spec.diffusion if phase.shift is None else replace(spec.diffusion, shift=phase.shift)
+    process = Process(diffusion)
+    u = torch.rand(count, generator=generator, device=generator.device)
+    return process.sigma_of(u * process.u_max)
+
+
+def dropped(stage: Stage, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Word ids and seconds, some of them left out: guidance needs clips without a caption, and the image model stays
+    one that makes pictures without a second."""
+    ids, when = batch.ids, batch.when
+    chance = torch.rand(2, len(ids), 1, generator=generator, device=generator.device)
+    ids = torch.where(chance[0] < stage.empty_caption, torch.zeros_like(ids), ids)
+    return ids, torch.where(chance[1] < stage.no_second, torch.full_like(when, -1.0), when)
+
+
+def picture_loss(
+    stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generator: torch.Generator
+) -> Tensor:
+    """Mean squared error of v over single pictures, each told its second."""
+    process, (ids, when) = Process(model.spec.diffusion), dropped(stage, batch, generator)
+    sigma = drawn_sigmas(phase, model.spec, len(ids), generator)
+    x0, wide = batch.clips[:, :, 0], sigma.view(-1, 1, 1, 1)
+    noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+    noisy = process.scaled(x0 + wide * noise, wide)
+    made = model.network(noisy, time_of(sigma), model.text(ids), when=when).float()
+    return F.mse_loss(made, process.target(x0, noise, wide))
+
+
+def clip_loss(stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Mean squared error of v over clips whose frames share noise, and of its change from frame to frame.
+
+    The second part weighs up what boils: the best prediction for one is the best for the other, but an error that
+    flickers costs `1 + 4 flicker` times what a standing one costs.
+    """
+    process, (ids, when) = Process(model.spec.diffusion), dropped(stage, batch, generator)
+    sigma = drawn_sigmas(phase, model.spec, len(ids), generator)
+    x0, wide = batch.clips, sigma.view(-1, 1, 1, 1, 1)
+    noise = process.shared(torch.randn(x0.shape, generator=generator, device=x0.device))
+    noisy = process.scaled(x0 + wide * noise, wide)
+    made = model.network(noisy, time_of(sigma), model.text(ids), when=when).float()
+    error = made - process.target(x0, noise, wide)
+    return error.square().mean() + stage.flicker * error.diff(dim=2).square().mean()
+
+
+def enlarging_loss(
+    stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generator: torch.Generator
+) -> Tensor:
+    """Mean squared error of x0 given the small clip with a little noise in it."""
+    spec, process, (ids, _) = model.spec, Process(model.spec.diffusion), dropped(stage, batch, generator)
+    sigma = drawn_sigmas(phase, spec, len(ids), generator)
+    x0, wide = batch.clips, sigma.view(-1, 1, 1, 1, 1)
+    noise = process.shared(torch.randn(x0.shape, generator=generator, device=x0.device))
+    small = F.avg_pool3d(x0, (1, spec.scale, spec.scale))
+    level = (
+        torch.rand(len(x0), generator=generator, device=x0.device) ** 2 * 0.4
+    )  # mostly little, as it is used
+    extra = torch.randn(small.shape, generator=generator, device=x0.device)
+    made = model.network(
+        process.scaled(x0 + wide * noise, wide),
+        time_of(sigma),
+        model.text(ids),
+        low_res=noised(small, extra, level.view(-1, 1, 1, 1, 1)),
+        noise_level=level,
+    ).float()
+    return F.mse_loss(made, process.target(x0, noise, wide))
+
+
+# ---------------------------------------------------------------------------------------------------------- stages
 @dataclass(frozen=True)
 class Stage:
     """One command of the recipe."""
@@ -35,27 +126,68 @@ class Stage:
     minutes: float
     lr: float
     phases: tuple[Phase, ...]
+    loss: Loss
+    trains: str  # parameters whose name begins so; all others stay
     needs: str = ""  # the stage whose result it starts from
+    takes: tuple[str, ...] = ()  # parts of that stage's weights it takes over
     ema: float = 0.999
     empty_caption: float = 0.1  # share of clips trained without their caption
+    no_second: float = 0.1  # share of clips trained without their second
+    flicker: float = 0.0  # weight of the error's change from frame to frame
     crop: float = 1.0
 
 
-STAGES: dict[str, Stage] = {
-    "t2i": Stage("t2i", 40, 1e-3, (Phase(1.0, 1, 32, 24576, 64, 4),)),
-    "temporal": Stage(
-        "temporal", 40, 1e-3, (Phase(0.4, 16, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8)), "t2i"
-    ),
-    "ssr": Stage("ssr", 25, 1e-3, (Phase(1.0, 16, 4, 2048, 16, 8),), "t2i", empty_caption=0.3, crop=0.25),
-}
+def stages(
+    t2i: tuple[float, tuple[Phase, ...]],
+    temporal: tuple[float, tuple[Phase, ...]],
+    ssr: tuple[float, tuple[Phase, ...]],
+    crop: float,
+) -> dict[str, Stage]:
+    """The recipe for one kind of machine: minutes and phases of each stage."""
+    both = ("text.", "network.")
+    return {
+        "t2i": Stage("t2i", t2i[0], 2e-3, t2i[1], picture_loss, ""),
+        "temporal": Stage(
+            "temporal",
+            temporal[0],
+            1e-3,
+            temporal[1],
+            clip_loss,
+            "network.temporal.",
+            "t2i",
+            both,
+            flicker=2.0,
+        ),
+        "ssr": Stage(
+            "ssr",
+            ssr[0],
+            1e-3,
+            ssr[1],
+            enlarging_loss,
+            "network.",
+            "t2i",
+            both[:1],
+            empty_caption=0.3,
+            crop=crop,
+        ),
+    }
+
+
+# The clips' shift is 4: most of their steps lie where only the place of things is decided, and the frozen image model
+# has to be at home there, so its training ends at that shift.
+STAGES = stages(
+    t2i=(150, (Phase(0.5, 1, 32, 24576, 64, 4, shift=2.0), Phase(0.5, 1, 32, 24576, 64, 4, shift=4.0))),
+    temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8, fps=4.0), Phase(0.6, 80, 2, 640, 4, 8))),
+    ssr=(60, (Phase(1.0, 16, 4, 2048, 16, 8),)),
+    crop=0.25,
+)
 # The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
-GPU_STAGES: dict[str, Stage] = {
-    "t2i": Stage("t2i", 8, 1e-3, (Phase(1.0, 1, 512, 131072, 512, 1),)),
-    "temporal": Stage(
-        "temporal", 12, 1e-3, (Phase(0.3, 16, 128, 16384, 64, 2), Phase(0.7, 80, 32, 16384, 32, 2)), "t2i"
-    ),
-    "ssr": Stage("ssr", 5, 1e-3, (Phase(1.0, 16, 64, 8192, 32, 2),), "t2i", empty_caption=0.3, crop=0.5),
-}
+GPU_STAGES = stages(
+    t2i=(8, (Phase(0.5, 1, 512, 131072, 512, 1, shift=2.0), Phase(0.5, 1, 512, 131072, 512, 1, shift=4.0))),
+    temporal=(12, (Phase(0.4, 20, 128, 16384, 64, 2, fps=4.0), Phase(0.6, 80, 32, 16384, 32, 2))),
+    ssr=(5, (Phase(1.0, 16, 64, 8192, 32, 2),)),
+    crop=0.5,
+)
 
 
 def stage_for(name: str, device: str) -> Stage:
@@ -68,53 +200,16 @@ def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
     spec = PRESETS["mini-ssr"] if stage.name == "ssr" else PRESETS[preset]
     spec = replace(spec, text=replace(spec.text, vocabulary=tuple(vocabulary)))
     if stage.name == "t2i":
-        return replace(
-            spec, kind="image", temporal=None, num_frames=1, diffusion=replace(spec.diffusion, shift=1.0)
-        )
+        return replace(spec, kind="image", temporal=None, num_frames=1)
     return spec
 
 
 def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
-    """Leave only what the stage trains: the image stage everything, the temporal one `temporal.*` alone."""
+    """Leave only what the stage trains."""
     for name, p in model.named_parameters():
-        p.requires_grad_(
-            {
-                "t2i": True,
-                "temporal": name.startswith("network.temporal."),
-                "ssr": name.startswith("network."),
-            }[stage.name]
-        )
+        p.requires_grad_(name.startswith(stage.trains))
     return [p for p in model.parameters() if p.requires_grad]
 
 
 def draw_for(stage: Stage, phase: Phase, spec: ModelSpec, device: str) -> DrawClips:
-    return draw_windows(phase.num_frames, spec.size, device, stage.crop)
-
-
-def stage_loss(
-    stage: Stage, model: Lumiere, clips: Tensor, ids: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Mean squared error of v. clips `(B, 3, T, H, W)` in [-1, 1], ids `(B, rows)`."""
-    b, spec = clips.shape[0], model.spec
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, device=clips.device)
-
-    def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator, device=clips.device)
-
-    ids = torch.where(uniform(b, 1) < stage.empty_caption, torch.zeros_like(ids), ids)
-    context = model.text(ids)
-    t = time_of(sigma_of(uniform(b) * 0.9995, spec.diffusion.shift))
-    wide, noise = t.view(-1, 1, 1, 1, 1), normal(clips)
-    noisy, v = noised(clips, noise, wide), v_target(clips, noise, wide)
-    if stage.name == "t2i":
-        return F.mse_loss(model.network(noisy[:, :, 0], t, context).float(), v[:, :, 0])
-    if stage.name == "temporal":
-        return F.mse_loss(model.network(noisy, t, context).float(), v)
-    low_res = F.avg_pool3d(clips, (1, spec.scale, spec.scale))
-    level = uniform(b) ** 2 * 0.4  # mostly little: that is how it is used
-    low_res = noised(low_res, normal(low_res), level.view(-1, 1, 1, 1, 1))
-    # x0, not v: an enlargement is nearly known, and a short training cannot learn to hand noise through.
-    made = model.network(noisy, t, context, low_res=low_res, noise_level=level).float()
-    return F.mse_loss(made, {"x0": clips, "v": v}[spec.diffusion.prediction])
+    return draw_windows(phase.num_frames, spec.size, device, stage.crop, phase.fps)

@@ -1,73 +1,27 @@
-"""One training loop for all stages: timed, resumable, stopped cleanly by a signal.
-
-A run keeps its state in a folder: `resume.json` names the shards (safetensors, at most 15 MiB each) that belong
-together and is replaced last, so that an interrupted save leaves the state before it.
-"""
+"""One training loop for all stages: timed, resumable (see `state`), stopped cleanly by a signal."""
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..config import ModelSpec, from_dict, to_dict
-from ..model.checkpoint import Lumiere, write_whole
+from ..model.checkpoint import Lumiere
 from .data import Pool
-from .stages import Phase, Stage, draw_for, freeze, spec_for, stage_loss
+from .gauge import Gauge, append, travelling
+from .stages import Batch, Phase, Stage, draw_for, freeze, spec_for
+from .state import averaged, load_state, save_state
 from .world.scenes import WORLDS, held_out_list, vocabulary
 
-SHARD_BYTES = 15 * 2**20
 SAVE_EVERY = 120.0  # seconds
-
-
-def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors as shards, then the index that names them, then remove shards of older states."""
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in tensors.items():
-        if size + tensor.nbytes > SHARD_BYTES and shards[-1]:
-            shards.append({})
-            size = 0
-        shards[-1][name] = tensor.detach().cpu().contiguous()
-        size += tensor.nbytes
-    names = [f"state-{facts['step']:07d}-{i}.safetensors" for i in range(len(shards))]
-    for name, shard in zip(names, shards, strict=True):
-        write_whole(folder / name, to_bytes(shard))
-    write_whole(folder / "resume.json", json.dumps({"shards": names, **facts}, indent=1).encode("utf-8"))
-    for old in folder.glob("state-*.safetensors"):
-        if old.name not in names:
-            old.unlink()
-
-
-def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The last whole state of a run, or None."""
-    index = folder / "resume.json"
-    if not index.exists():
-        return None
-    facts = json.loads(index.read_text(encoding="utf-8"))
-    tensors: dict[str, Tensor] = {}
-    for name in facts["shards"]:
-        tensors.update(load_file(folder / name))
-    return tensors, facts
-
-
-def averaged(folder: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """The averaged weights of a run. Raises ValueError where there is none."""
-    state = load_state(folder)
-    if state is None:
-        raise ValueError(f"no training state in {folder}. Run that stage first.")
-    tensors, facts = state
-    weights = {k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")}
-    return from_dict(facts["spec"]), weights
+GAUGE_EVERY = 300.0  # seconds
+GAUGED = 48  # pictures, or the frames of so many: a look costs about as much as ten steps
 
 
 class Trainer:
@@ -111,9 +65,9 @@ class Trainer:
     def start_from(self, folder: Path) -> None:
         """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
         spec, weights = averaged(folder)
-        self.check_same(folder, spec, ("text",) if self.stage.name == "ssr" else ("text", "unet"))
-        if self.stage.name == "ssr":
-            weights = {k: v for k, v in weights.items() if k.startswith("text.")}
+        whole = "network." in self.stage.takes
+        self.check_same(folder, spec, ("text", "unet") if whole else ("text",))
+        weights = {k: v for k, v in weights.items() if k.startswith(self.stage.takes)}
         missing, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
@@ -204,17 +158,20 @@ class Trainer:
                 self.exclude,
                 self.seed + self.step,
                 self.device,
+                phase.fps,
             )
+            scenes = travelling(self.world, self.exclude, max(4, GAUGED // phase.num_frames))
+            self.gauge = Gauge(scenes, phase.num_frames, phase.fps, self.spec.size, self.device)
             # A quarter to begin with: the rest comes in while training runs.
             while self.pool.filled < phase.pool / 4:
                 self.pool.refresh()
 
     def train_step(self) -> float:
-        clips, ids = self.pool.sample(self.phase.batch)
+        batch = Batch(*self.pool.sample(self.phase.batch))
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            loss = stage_loss(self.stage, self.model, clips, ids, self.generator)
+            loss = self.stage.loss(self.stage, self.phase, self.model, batch, self.generator)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -224,12 +181,23 @@ class Trainer:
         self.step += 1
         return loss.item()
 
+    def log(self) -> None:
+        """Add what the model is worth now to the run's log. The time it takes is not counted as training."""
+        recent = self.losses[-200:]
+        facts = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60, 2),
+            "loss": round(sum(recent) / len(recent), 5),
+            "frames": self.phase.num_frames,
+        }
+        append(self.folder, {**facts, **self.gauge.measure(self.model)})
+
     def run(self) -> Iterator[tuple[float, int, float]]:
         """Train to the end; yields (progress, step, loss). SIGTERM and Ctrl-C save first."""
         stop = []
         before = {s: signal.signal(s, lambda *_: stop.append(True)) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            saved = last = time.monotonic()
+            saved = last = gauged = time.monotonic()
             while self.progress < 1 and not stop:
                 self.enter_phase()
                 self.losses.append(self.train_step())
@@ -241,6 +209,9 @@ class Trainer:
                 if now - saved > SAVE_EVERY:
                     self.save()
                     saved = now
+                if now - gauged > GAUGE_EVERY and self.spec.kind != "ssr":
+                    self.log()
+                    gauged = last = time.monotonic()
                 yield self.progress, self.step, self.losses[-1]
             self.save()
         finally:

@@ -14,12 +14,16 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...lumiere_core.config import replace
+from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
 from ...lumiere_core.diffusion.guidance import rescaled, thresholded
-from ...lumiere_core.diffusion.windows import Each, Windows, cut, free_noise, fuse
+from ...lumiere_core.diffusion.process import Process
+from ...lumiere_core.diffusion.windows import Each, Windows, cut, fuse, moments, shared_free_noise
 from .notify import check_interrupt
 
 KEY = "lumiere"
+TICKS = (
+    10**6
+)  # to the whole clip: the host keeps whole numbers whole, where it would round a time to half precision
 LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by the host's id of it
 
 
@@ -33,6 +37,11 @@ class Control:
     quantile: float = 0.0  # dynamic thresholding; 0 is off
     free_noise: bool = False  # windows share their noise
     each: Each | None = None  # called after each window
+
+
+def ticks(num_frames: int, spec: ModelSpec, loop: bool = False) -> Tensor:
+    """Where each frame lies in the clip that the MODEL knows, in ticks. `(1, 1, T, 1, 1)` int64"""
+    return (moments(num_frames, spec.num_frames, loop) * TICKS).round().long()
 
 
 def control_of(model_options: dict) -> Control:
@@ -143,6 +152,8 @@ def apply(
     live = [options.get(LIVE, {}).get(uuid) for uuid in uuids]
     axis = TimeAxis(x, len(prompts))
     spec = getattr(executor.class_obj, "lumiere", None)
+    if setting.windows.roll is not None and "when" in conds:
+        conds["when"] = ticks(axis.frames, spec, loop=True).to(conds["when"]).expand_as(conds["when"])
 
     def one(part: Tensor, frames: Tensor) -> Tensor:
         check_interrupt()
@@ -211,7 +222,10 @@ def start(
     window, overlap = control.windows.window, control.windows.overlap
     if control.free_noise and window and noise.ndim in (4, 5):
         axis = TimeAxis(noise, 1)
-        noise = axis.batch(free_noise(axis.clip(noise, 1), window, overlap))
+        spec = getattr(getattr(wrapped, "inner_model", None), "lumiere", None)
+        process = Process(spec.diffusion if spec else DiffusionSpec())
+        # A Lumiere MODEL shares noise over the whole clip when the sampler begins; windows share the first one's.
+        noise = axis.batch(process.unshared(shared_free_noise(process, axis.clip(noise, 1), window, overlap)))
     return executor(wrapped, sigmas, extra, callback, noise, *rest)
 
 

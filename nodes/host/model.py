@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
-from ...lumiere_core.diffusion import process
+from ...lumiere_core.diffusion.process import TABLE, Process, time_of
 from ...lumiere_core.model.checkpoint import Weights
 from ...lumiere_core.model.stunet import SpaceTimeUNet
 from ...lumiere_core.model.unet import check_size
+from .controls import TICKS, ticks
 from .notify import show_here
 
 
@@ -67,6 +68,7 @@ class HostNetwork(SpaceTimeUNet):
         transformer_options: dict | None = None,
         low_res: Tensor | None = None,
         noise_level: float | None = None,
+        when: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
         if x.ndim != 5 or x.shape[1] != self.spec.in_channels:
@@ -82,14 +84,16 @@ class HostNetwork(SpaceTimeUNet):
                 "this is a super-resolution MODEL: it needs a clip to enlarge. Use the node "
                 "Enlarge a Clip (SSR), or choose the base model in Load Lumiere Model."
             )
-        if context is None or context.shape[-1] != self.spec.context_dim:
+        if context is None or context.shape[-1] != self.spec.row_width:
             width = 0 if context is None else context.shape[-1]
             raise ValueError(
-                f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.context_dim}. "
+                f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.row_width}. "
                 "Encode it with the CLIP that comes out of Load Lumiere Model."
             )
         level = None if noise_level is None else torch.full((x.shape[0],), noise_level, device=x.device)
-        return super().forward(x, timesteps, context, low_res=low_res, noise_level=level)
+        if when is not None:
+            when = when.float() / TICKS
+        return super().forward(x, timesteps, context, low_res=low_res, noise_level=level, when=when)
 
 
 class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.V_PREDICTION):
@@ -97,30 +101,34 @@ class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_samp
 
     def __init__(self, diffusion: DiffusionSpec) -> None:
         super().__init__()
-        self.shift, self.to_x0 = diffusion.shift, process.PREDICTIONS[diffusion.prediction]
-        u_max = process.time_of(torch.tensor(diffusion.sigma_max, dtype=torch.float64), self.shift)
-        u = u_max * torch.arange(1, process.TABLE + 1, dtype=torch.float64) / process.TABLE
-        sigmas = process.sigma_of(u, self.shift).float()
-        self.u_max = float(u_max)
+        self.process = Process(diffusion)
+        u = self.process.u_max * torch.arange(1, TABLE + 1, dtype=torch.float64) / TABLE
+        sigmas = self.process.sigma_of(u).float()
         self.register_buffer("sigmas", sigmas)
         self.register_buffer("log_sigmas", sigmas.log())
 
     def timestep(self, sigma: Tensor) -> Tensor:
-        return process.time_of(sigma, self.shift)
+        return self.process.spaced(sigma)
 
     def sigma(self, timestep: Tensor) -> Tensor:
-        return process.sigma_of(torch.as_tensor(timestep), self.shift)
+        return self.process.sigma_of(torch.as_tensor(timestep))
 
     def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
         sigma = sigma.reshape(-1, *[1] * (model_input.ndim - 1))
-        return self.to_x0(model_output, model_input, sigma)
+        return self.process.x0(model_output, model_input, sigma)
+
+    def noise_scaling(
+        self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False
+    ) -> Tensor:
+        """The host's own draw, shared between frames as the weights were trained: every sampler starts from it."""
+        return super().noise_scaling(sigma, self.process.shared(noise), latent_image, max_denoise)
 
     def percent_to_sigma(self, percent: float) -> float:
         if percent <= 0.0:
             return 999999999.9
         if percent >= 1.0:
             return 0.0
-        return float(self.sigma(torch.tensor((1.0 - percent) * self.u_max)))
+        return float(self.sigma(torch.tensor((1.0 - percent) * self.process.u_max)))
 
 
 class ModelConfig(comfy.supported_models_base.BASE):
@@ -158,7 +166,7 @@ class LumiereModel(comfy.model_base.BaseModel):
             raise ValueError(
                 "a ModelSampling node has replaced this model's noise levels. Remove it: Lumiere has its own."
             )
-        return process.time_of(process.sigma_of(timestep, self.model_sampling.shift))
+        return time_of(self.model_sampling.process.sigma_of(timestep))
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Text rows go in as they are: repeated to a common length they would change a joint softmax."""
@@ -169,6 +177,9 @@ class LumiereModel(comfy.model_base.BaseModel):
                 conds[name] = comfy.conds.CONDRegular(kwargs[source])
         if kwargs.get("noise_level") is not None:  # a plain number: half precision would shift it
             conds["noise_level"] = comfy.conds.CONDConstant(kwargs["noise_level"])
+        noise = kwargs.get("noise")
+        if self.lumiere.unet.timed_width and noise is not None and noise.ndim == 5:
+            conds["when"] = comfy.conds.CONDRegular(ticks(noise.shape[2], self.lumiere).to(noise.device))
         return conds
 
     def remark_on_size(self, noise: Tensor | None) -> None:

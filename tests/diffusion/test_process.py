@@ -12,15 +12,23 @@ from lumiere_core.diffusion.process import (
     PREDICTIONS,
     TABLE,
     Denoiser,
+    Process,
     from_v,
     noised,
-    sigma_of,
     time_of,
-    uniform,
-    v_target,
+    v_of,
 )
 
 SHIFTS = (1.0, 2.0, 4.0)
+PLAIN = Process(DiffusionSpec(shift=1.0))
+
+
+def shifted(shift):
+    return Process(DiffusionSpec(shift=shift))
+
+
+def shifted_prediction(name):
+    return Process(DiffusionSpec(prediction=name, shift=4.0))
 
 
 def clip_and_noise(dtype=torch.float64):
@@ -32,8 +40,8 @@ def clip_and_noise(dtype=torch.float64):
 def test_v_holds_the_clip_at_every_time(t):
     x0, eps = clip_and_noise()
     t = torch.tensor(t, dtype=torch.float64)
-    noisy, v = noised(x0, eps, t), v_target(x0, eps, t)
-    sigma = sigma_of(t)
+    sigma = PLAIN.sigma_of(t)
+    noisy, v = noised(x0, eps, t), PLAIN.target(x0, eps, sigma)
     x = noisy * (1 + sigma**2).sqrt()  # outside the network a clip is x0 + sigma noise
     torch.testing.assert_close(x, x0 + sigma * eps)
     torch.testing.assert_close(from_v(v, x, sigma), x0)
@@ -41,13 +49,13 @@ def test_v_holds_the_clip_at_every_time(t):
 
 def test_v_turns_from_the_noise_to_minus_the_clip():
     x0, eps = clip_and_noise()
-    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
-    for t, noisy, v in ((zero, x0, eps), (one, eps, -x0)):
+    zero, one, endless = (torch.tensor(n, dtype=torch.float64) for n in (0, 1, 1e9))
+    for t, sigma, noisy, v in ((zero, zero, x0, eps), (one, endless, eps, -x0)):
         torch.testing.assert_close(noised(x0, eps, t), noisy)
-        torch.testing.assert_close(v_target(x0, eps, t), v)
+        torch.testing.assert_close(PLAIN.target(x0, eps, sigma), v)
 
 
-@pytest.mark.parametrize("pair", [noised, v_target])
+@pytest.mark.parametrize("pair", [noised, v_of])
 def test_a_time_is_broadcast_over_its_clip(pair):
     x0, eps = torch.randn(2, 1, 3, 4, 4), torch.randn(2, 1, 3, 4, 4)
     t = torch.tensor([0.1, 0.9])
@@ -73,7 +81,8 @@ def test_eps_v_and_x0_say_the_same(sigma):
     alpha = 1 / (1 + s**2).sqrt()
     said = {"x0": x0, "eps": eps, "v": alpha * eps - s * alpha * x0}
     for name, value in said.items():
-        torch.testing.assert_close(PREDICTIONS[name](value, x, s), x0)
+        torch.testing.assert_close(shifted_prediction(name).x0(value, x, s), x0)
+        torch.testing.assert_close(shifted_prediction(name).target(x0, eps, s), value)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -127,26 +136,26 @@ def test_a_prediction_nobody_knows_is_refused():
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_time_and_noise_level_are_each_others_inverse(shift):
     u = torch.linspace(0.001, 0.999, 99, dtype=torch.float64)
-    torch.testing.assert_close(time_of(sigma_of(u, shift), shift), u)
+    torch.testing.assert_close(shifted(shift).spaced(shifted(shift).sigma_of(u)), u)
 
 
 def test_half_way_there_is_as_much_noise_as_picture():
-    assert sigma_of(torch.tensor(0.5)).item() == pytest.approx(1)
+    assert PLAIN.sigma_of(torch.tensor(0.5)).item() == pytest.approx(1)
     assert time_of(torch.tensor(1.0)).item() == pytest.approx(0.5)
 
 
 def test_sigma_is_the_ratio_of_the_cosine_process():
     t = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
-    torch.testing.assert_close(sigma_of(t), torch.sin(math.pi * t / 2) / torch.cos(math.pi * t / 2))
+    torch.testing.assert_close(PLAIN.sigma_of(t), torch.sin(math.pi * t / 2) / torch.cos(math.pi * t / 2))
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_a_shift_only_spaces_the_steps(shift):
     """The level at a spaced time is a level of the same process: the network is told its true time."""
     u = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
-    sigma = sigma_of(u, shift)
-    torch.testing.assert_close(sigma_of(time_of(sigma)), sigma)
-    torch.testing.assert_close(sigma, shift * sigma_of(u))
+    sigma = shifted(shift).sigma_of(u)
+    torch.testing.assert_close(PLAIN.sigma_of(time_of(sigma)), sigma)
+    torch.testing.assert_close(sigma, shift * PLAIN.sigma_of(u))
     assert (time_of(sigma) >= u - 1e-12).all()  # a clip spends more of its steps in noise than a picture
 
 
@@ -154,7 +163,7 @@ def test_a_shift_only_spaces_the_steps(shift):
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_steps_fall_from_the_largest_level_to_zero(steps, shift):
     spec = DiffusionSpec(shift=shift)
-    sigmas = uniform(steps, spec)
+    sigmas = Process(spec).sigmas(steps)
     assert len(sigmas) == steps + 1 and sigmas.dtype == torch.float32
     assert sigmas[0].item() == pytest.approx(spec.sigma_max, rel=1e-5)
     assert sigmas[-1] == 0
@@ -163,7 +172,7 @@ def test_steps_fall_from_the_largest_level_to_zero(steps, shift):
 
 def test_steps_are_equal_in_spaced_time():
     spec = DiffusionSpec(shift=2.0)
-    u = time_of(uniform(10, spec)[:-1].double(), 2.0)
+    u = Process(spec).spaced(Process(spec).sigmas(10)[:-1].double())
     gaps = u[:-1] - u[1:]
     torch.testing.assert_close(gaps, gaps[:1].expand_as(gaps), atol=1e-6, rtol=1e-4)
     # As the host has it: from the largest level to the smallest, which is one part of a thousand, left out.
@@ -172,19 +181,71 @@ def test_steps_are_equal_in_spaced_time():
 
 def test_editing_starts_down_the_same_levels():
     spec = DiffusionSpec(shift=2.0)
-    whole = uniform(10, spec)
-    assert torch.equal(uniform(10, spec, strength=1.0), whole)
-    assert torch.equal(uniform(10, spec, strength=0.6), whole[4:])
-    assert torch.equal(uniform(10, spec, strength=0.01), whole[-2:])  # one step at least
+    whole = Process(spec).sigmas(10)
+    assert torch.equal(Process(spec).sigmas(10, strength=1.0), whole)
+    assert torch.equal(Process(spec).sigmas(10, strength=0.6), whole[4:])
+    assert torch.equal(Process(spec).sigmas(10, strength=0.01), whole[-2:])  # one step at least
 
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_no_steps_are_refused(steps):
     with pytest.raises(ValueError, match=rf"steps is {steps}, but sampling takes at least 1\. Try 20\."):
-        uniform(steps, DiffusionSpec(steps=20))
+        Process(DiffusionSpec(steps=20)).sigmas(steps)
 
 
 @pytest.mark.parametrize("strength", [0, -0.5, 1.2])
 def test_a_strength_that_is_none_is_refused(strength):
     with pytest.raises(ValueError, match=rf"strength is {strength:g}, but .*Try 0\.6"):
-        uniform(10, DiffusionSpec(), strength)
+        Process(DiffusionSpec()).sigmas(10, strength)
+
+
+# ------------------------------------------------------------------------------------------------- shared noise
+def sharing(share):
+    return Process(DiffusionSpec(noise_share=share))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+@pytest.mark.parametrize("frames", [2, 5, 16])
+def test_any_two_frames_share_that_much_noise_at_the_same_variance(share, frames):
+    noise = torch.randn(40000, 1, frames, 1, 1, generator=torch.Generator().manual_seed(0))
+    covariance = sharing(share).shared(noise).flatten(1).T.cov()
+    wanted = torch.full((frames, frames), share).fill_diagonal_(1.0)
+    torch.testing.assert_close(covariance, wanted, atol=0.03, rtol=0)
+
+
+def test_the_map_by_hand():
+    """Two frames 1 and -1 at share 0.5: their mean is 0, so each keeps sqrt(0.5) of itself. Two ones: sqrt(1.5)."""
+    noise = torch.tensor([1.0, -1.0]).view(1, 1, 2, 1, 1)
+    torch.testing.assert_close(sharing(0.5).shared(noise), noise * 0.5**0.5)
+    torch.testing.assert_close(sharing(0.5).shared(noise.abs()), noise.abs() * 1.5**0.5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_one_frame_keeps_its_noise(share):
+    noise = torch.randn(1, 3, 1, 4, 4)
+    torch.testing.assert_close(sharing(share).shared(noise), noise)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_shared_noise_can_be_undone(share):
+    noise = torch.randn(2, 3, 7, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(sharing(share).unshared(sharing(share).shared(noise)), noise)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=rf"noise share is {share:g}, but .*Try 0\.9"):
+        sharing(share)
+
+
+def test_the_second_of_a_frame_is_not_rounded_with_the_clip():
+    seen = {}
+
+    def network(noisy, t, context, when):
+        seen["when"] = when
+        return noisy
+
+    when = torch.linspace(0, 1, 80).view(1, 1, 80, 1, 1)
+    denoise = Denoiser(network, DiffusionSpec(), torch.bfloat16)
+    denoise(torch.ones(1, 3, 80, 1, 1), 1.0, context=torch.ones(1, 2, 3), when=when)
+    assert torch.equal(seen["when"], when)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lumiere_core.config import DiffusionSpec
-from lumiere_core.diffusion.process import uniform
+from lumiere_core.diffusion.process import Process
 from lumiere_core.diffusion.samplers import SAMPLERS, ddim, dpmpp_2m, euler
 
 SHAPE = (1, 3, 2, 4, 4)
@@ -60,7 +60,7 @@ def test_dpmpp_2m_weighs_the_step_before_by_how_long_it_was():
 @pytest.mark.parametrize("steps", [1, 2, 9])
 def test_a_clip_known_from_the_start_comes_out_exactly(name, steps):
     clip = torch.randn(SHAPE)
-    sigmas = uniform(steps, DiffusionSpec())
+    sigmas = Process(DiffusionSpec()).sigmas(steps)
     x = SAMPLERS[name](lambda x, s: clip, start(sigmas), sigmas)
     torch.testing.assert_close(x, clip, atol=5e-4, rtol=1e-4)  # noise of 955 is exact to 2.4e-4 in float32
 
@@ -70,7 +70,7 @@ def test_more_steps_come_closer_to_the_exact_clip(name):
     """The exact path of a Gaussian: x(sigma) grows with sqrt(1 + sigma^2)."""
 
     def error(steps):
-        sigmas = uniform(steps, DiffusionSpec(sigma_max=20.0)).double()
+        sigmas = Process(DiffusionSpec(sigma_max=20.0)).sigmas(steps).double()
         x = start(sigmas).double()
         exact = x / (1 + sigmas[0] ** 2) ** 0.5
         return (SAMPLERS[name](of_gaussian, x, sigmas) - exact).abs().mean().item()
@@ -83,7 +83,7 @@ def test_more_steps_come_closer_to_the_exact_clip(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_callback_hears_of_every_step_and_can_stop_it(name):
-    sigmas, heard = uniform(6, DiffusionSpec()), []
+    sigmas, heard = Process(DiffusionSpec()).sigmas(6), []
     SAMPLERS[name](smooth, start(sigmas), sigmas, lambda i, x0: heard.append((i, x0.shape)))
     assert heard == [(i, SHAPE) for i in range(6)]
 
@@ -103,7 +103,7 @@ def test_the_callback_hears_of_every_step_and_can_stop_it(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_each_step_asks_once_at_its_own_level_and_the_noise_is_left_alone(name):
-    sigmas, asked = uniform(5, DiffusionSpec()), []
+    sigmas, asked = Process(DiffusionSpec()).sigmas(5), []
     x = start(sigmas)
     before = x.clone()
     SAMPLERS[name](lambda x, s: asked.append(s.item()) or smooth(x, s), x, sigmas)
@@ -112,7 +112,7 @@ def test_each_step_asks_once_at_its_own_level_and_the_noise_is_left_alone(name):
 
 
 def test_ddim_without_noise_is_euler():
-    sigmas = uniform(8, DiffusionSpec())
+    sigmas = Process(DiffusionSpec()).sigmas(8)
     torch.testing.assert_close(
         ddim(smooth, start(sigmas), sigmas), euler(smooth, start(sigmas), sigmas), atol=1e-4, rtol=1e-4
     )
@@ -131,7 +131,7 @@ def test_fresh_noise_replaces_as_much_as_was_taken(eta):
 
 
 def test_fresh_noise_is_the_seeds_and_the_last_step_adds_none():
-    sigmas = uniform(4, DiffusionSpec())
+    sigmas = Process(DiffusionSpec()).sigmas(4)
     a, b, c = (
         ddim(smooth, start(sigmas), sigmas, eta=1.0, generator=torch.Generator().manual_seed(seed))
         for seed in (1, 1, 2)
@@ -165,7 +165,7 @@ SPECS = [DiffusionSpec(), DiffusionSpec(shift=3.0, sigma_max=80.0)]
 @pytest.mark.parametrize("steps", [4, 20])
 def test_euler_and_ddim_equal_diffusers_ddim(spec, steps):
     diffusers = pytest.importorskip("diffusers")
-    sigmas = uniform(steps, spec)
+    sigmas = Process(spec).sigmas(steps)
     scheduler = diffusers.DDIMScheduler(
         num_train_timesteps=steps, trained_betas=betas_of(sigmas), clip_sample=False, prediction_type="sample"
     )
@@ -177,7 +177,7 @@ def test_euler_and_ddim_equal_diffusers_ddim(spec, steps):
 @pytest.mark.parametrize("spec", SPECS)
 def test_ddim_with_fresh_noise_equals_diffusers(spec):
     diffusers = pytest.importorskip("diffusers")
-    sigmas = uniform(12, spec)
+    sigmas = Process(spec).sigmas(12)
     scheduler = diffusers.DDIMScheduler(
         num_train_timesteps=12, trained_betas=betas_of(sigmas), clip_sample=False, prediction_type="sample"
     )
@@ -190,7 +190,7 @@ def test_ddim_with_fresh_noise_equals_diffusers(spec):
 @pytest.mark.parametrize("steps", [4, 20])
 def test_dpmpp_2m_equals_diffusers_multistep_solver(spec, steps):
     diffusers = pytest.importorskip("diffusers")
-    sigmas = uniform(steps, spec)
+    sigmas = Process(spec).sigmas(steps)
     scheduler = diffusers.DPMSolverMultistepScheduler(
         num_train_timesteps=steps,
         trained_betas=betas_of(sigmas),
@@ -208,7 +208,7 @@ def test_dpmpp_2m_equals_diffusers_multistep_solver(spec, steps):
 @pytest.mark.parametrize("spec", SPECS)
 def test_euler_equals_diffusers_euler(spec):
     diffusers = pytest.importorskip("diffusers")
-    sigmas = uniform(10, spec)
+    sigmas = Process(spec).sigmas(10)
     scheduler = diffusers.EulerDiscreteScheduler(prediction_type="sample")
     scheduler.set_timesteps(sigmas=sigmas.tolist())
     torch.testing.assert_close(scheduler.sigmas, sigmas)

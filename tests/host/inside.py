@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import importlib.util
 import json
@@ -129,7 +130,8 @@ def sampling(pack: Pack) -> dict:
     report["engine"] = apart(pack.alone("dpmpp_2m", PROMPTS["long"]), theirs)
 
     levels = pack.model.get_model_object("model_sampling")
-    uniform = pack.module("lumiere_core.diffusion.process").uniform(10, pack.model.model.lumiere.diffusion)
+    process = pack.module("lumiere_core.diffusion.process").Process(pack.model.model.lumiere.diffusion)
+    uniform = process.sigmas(10)
     spread = comfy.samplers.calculate_sigmas(levels, "sgm_uniform", 10)
     report["sigmas"] = float(((uniform - spread) / uniform.clamp(min=1e-6)).abs().max())
     for scheduler in ("normal", "simple", "beta", "ddim_uniform", "karras"):
@@ -226,6 +228,49 @@ def controls(pack: Pack) -> dict:
     made = [pack.theirs("euler", PROMPTS["long"], model) for model in (a, b)]
     report["order"] = apart(*made)
     report["untouched"] = apart(pack.theirs("dpmpp_2m", PROMPTS["long"]), plain)
+    return report
+
+
+def sharing(pack: Pack) -> dict:
+    """A model whose frames share noise and know their second, random: our sampler, the core's and the engine alone
+    make one clip, also round a loop and in windows that share their noise."""
+    config, checkpoint, generate = map(
+        pack.module, ("lumiere_core.config", "lumiere_core.model.checkpoint", "lumiere_core.generate")
+    )
+    words = tuple(sorted({word for prompts in PROMPTS.values() for text in prompts for word in text.split()}))
+    spec = config.PRESETS["tiny"]
+    spec = config.replace(spec, num_frames=16, text=config.replace(spec.text, vocabulary=words))
+    torch.manual_seed(0)
+    engine = checkpoint.Lumiere(spec).eval()
+    for p in engine.parameters():
+        p.data.normal_(std=0.15)
+    weights = checkpoint.Weights(spec, engine.state_dict(), Path("random.safetensors"), "")
+    tiny = copy.copy(pack)
+    tiny.model = pack.module("nodes.host.model").make_model(weights)
+    tiny.clip = pack.module("nodes.host.clip").make_clip(weights)
+    cases = {
+        "plain": (None, (), {}),
+        "loop": ("Loop", (5,), {"loop": True}),
+        "windows": ("MultiDiffusion", (8, 2, "triangle", False, True), {"window": 8, "overlap": 2}),
+    }
+    report = {}
+    for name, (node, values, settings) in cases.items():
+        (model,) = tiny.run(node, tiny.model, *values) if node else (tiny.model,)
+        theirs = tiny.theirs("dpmpp_2m", PROMPTS["long"], model)
+        chosen = generate.Settings(
+            num_frames=16, width=64, height=64, steps=STEPS, cfg_scale=3.0, seed=5, **settings
+        )
+        alone = generate.text_to_video(engine, *PROMPTS["long"], chosen)
+        report[f"sharing {name}"] = apart(tiny.ours("dpmpp_2m", PROMPTS["long"], model), theirs)
+        report[f"sharing {name} engine"] = apart(alone, theirs)
+        report[f"sharing {name} spread"] = float(theirs.std())
+    levels, noise = tiny.model.get_model_object("model_sampling"), torch.randn(1, 3, 16, 64, 64)
+    first, other = levels.noise_scaling(torch.ones(1, 1, 1, 1, 1), noise, torch.zeros_like(noise))[
+        0, :, :2
+    ].unbind(1)
+    report["sharing correlation"] = float(
+        torch.corrcoef(torch.stack([first.flatten(), other.flatten()]))[0, 1]
+    )
     return report
 
 
@@ -494,7 +539,18 @@ def main() -> dict:
         pack = Pack()
         report |= memory(pack)
         report["remark"] = pack.module("nodes.host.clip").remark_on(pack.clip, "a red dragon")
-        for part in (sampling, decoding, upscaling, patching, controls, foreign, refusing, tools, schemas):
+        for part in (
+            sampling,
+            decoding,
+            upscaling,
+            patching,
+            controls,
+            sharing,
+            foreign,
+            refusing,
+            tools,
+            schemas,
+        ):
             report |= part(pack)
     return report
 

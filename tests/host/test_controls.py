@@ -85,3 +85,11 @@ def test_each_frame_is_made_by_its_own_prompt_and_windows_run_no_other(report: d
 def test_bad_input_is_one_sentence_with_the_number(report: dict, what: str, words: tuple[str, ...]) -> None:
     assert report["refusals"][what], f"{what} was not refused"
     assert all(word in report["refusals"][what] for word in words)
+
+
+@pytest.mark.parametrize("how", ["plain", "loop", "windows"])
+def test_frames_share_noise_and_know_their_second_in_every_sampler(report: dict, how: str) -> None:
+    assert report[f"sharing {how} spread"] > 0.05  # there is something to compare
+    assert report[f"sharing {how}"] < 2
+    assert report[f"sharing {how} engine"] < 2
+    assert report["sharing correlation"] == pytest.approx(0.9, abs=0.03)

@@ -38,7 +38,7 @@ def trained(tiny) -> SpaceTimeUNet:
 
 def inputs(frames: int, batch: int = 2, size: int = 8):
     torch.manual_seed(frames)
-    return torch.randn(batch, 3, frames, size, size), torch.rand(batch), torch.randn(batch, 32, 16)
+    return torch.randn(batch, 3, frames, size, size), torch.rand(batch), torch.randn(batch, 32, 32)
 
 
 def picture_by_picture(unet: UNet, x, t, context):
@@ -211,6 +211,19 @@ def test_the_model_comes_in_the_dtype_it_was_asked_for(tiny_spec):
 def test_a_model_without_condition_has_no_weights_for_it(tiny_spec):
     spec = replace(tiny_spec.temporal, condition_channels=0)
     assert "condition" not in SpaceTimeUNet(tiny_spec.unet, spec).temporal
+
+
+def test_told_their_seconds_every_nth_frame_is_still_the_image_models(tiny_spec, randomise):
+    unet = randomise(UNet(tiny_spec.unet))
+    video = inflate(unet, tiny_spec.temporal).eval()
+    n = video.temporal_spec.time_factor
+    x, t, context = inputs(2 * n + 1, batch=2)
+    when = torch.rand(2, 2 * n + 1)
+    made = video(x, t, context, when=when)
+    for frame in range(0, 2 * n + 1, n):
+        known = unet(x[:, :, frame], t, context, when=when[:, frame : frame + 1])
+        torch.testing.assert_close(made[:, :, frame], known, **CLOSE)
+    torch.testing.assert_close(video(x, t, context, when=when.view(2, 1, -1, 1, 1)), made)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])

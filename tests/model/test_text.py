@@ -22,7 +22,11 @@ def encoder(tiny_spec, randomise) -> TextEncoder:
 @pytest.mark.parametrize("prompt", ["", "red", "a red balloon", "word " * 100])
 def test_every_prompt_is_32_rows(tokenizer, encoder, prompt):
     assert len(tokenizer(prompt).ids) == 32
-    assert encoder.encode([prompt]).shape == (1, 32, 16)
+    rows = encoder.encode([prompt])
+    assert rows.shape == (1, 32, 32)  # the encoded row, then the word's own embedding
+    known = torch.tensor(tokenizer(prompt).ids) != PAD
+    assert not rows[0, ~known, 16:].any()
+    assert rows[0, known, 16:].abs().amin(dim=1).gt(0).all() if known.any() else True
 
 
 def test_an_empty_prompt_is_padding_and_nothing_to_remark(tokenizer):

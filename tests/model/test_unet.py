@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lumiere_core.config import replace
+from lumiere_core.model.layers import CoordinateField, Operations, TimedText
 from lumiere_core.model.unet import UNet
 
 
@@ -16,7 +17,7 @@ def unet(tiny_spec, randomise) -> UNet:
 
 def inputs(batch: int = 2, frames: int = 1, size: int = 16):
     torch.manual_seed(0)
-    return torch.randn(batch * frames, 3, size, size), torch.rand(batch), torch.randn(batch, 32, 16)
+    return torch.randn(batch * frames, 3, size, size), torch.rand(batch), torch.randn(batch, 32, 32)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 8), (24, 40)])
@@ -42,7 +43,8 @@ def test_every_picture_of_a_batch_is_made_alone(unet):
 
 def test_the_names_are_those_of_the_published_checkpoints(unet):
     names = {name.split(".")[0] for name in unet.state_dict()}
-    assert names == {"time_embed", "text_pool", "input_blocks", "middle_block", "output_blocks", "out"}
+    ours = {"text_pool", "timed_text", "timed_embed", "field", "field_time"}
+    assert names - ours == {"time_embed", "input_blocks", "middle_block", "output_blocks", "out"}
     for name in (
         "time_embed.0.weight",
         "input_blocks.0.0.weight",
@@ -56,6 +58,42 @@ def test_the_names_are_those_of_the_published_checkpoints(unet):
         "out.2.weight",
     ):
         assert name in unet.state_dict(), name
+
+
+def test_a_word_and_a_second_are_told_by_their_product(tiny_spec, randomise):
+    """Neither the word nor the second alone moves what the other does by the same amount: it is no sum."""
+    text = randomise(TimedText(16, 24, Operations()))
+    left, right, early, late = torch.randn(1, 1, 16), torch.randn(1, 1, 16), 0.1, 0.9
+    told = {
+        (i, j): text(words, torch.tensor([[when]]))
+        for i, words in enumerate((left, right))
+        for j, when in enumerate((early, late))
+    }
+    crossed = told[0, 0] - told[0, 1] - told[1, 0] + told[1, 1]  # zero for any sum of the two
+    assert crossed.abs().mean() > 0.1
+
+
+def test_padding_does_not_drown_a_word(randomise):
+    text = randomise(TimedText(16, 24, Operations()))
+    words = torch.randn(1, 4, 16)
+    padded = torch.cat([words, torch.zeros(1, 28, 16)], dim=1)
+    torch.testing.assert_close(text(words), text(padded))
+
+
+def test_a_second_that_is_not_told_changes_nothing(unet):
+    x, t, context = inputs(batch=2)
+    plain = unet(x, t, context)
+    torch.testing.assert_close(unet(x, t, context, when=torch.full((2, 1), -1.0)), plain)
+    assert not torch.allclose(unet(x, t, context, when=torch.full((2, 1), 0.3)), plain, atol=1e-3)
+
+
+def test_the_field_knows_where_a_pixel_is(randomise):
+    """The same vector gives another value at every place, and the same picture at twice the size."""
+    field = randomise(CoordinateField(5, 8, 16, Operations()))
+    small, large = (field(torch.ones(1, 8), n, n) for n in (8, 32))
+    assert small[0].flatten(1).T.unique(dim=0).shape[0] == 64
+    shrunk = torch.nn.functional.avg_pool2d(large, 4)
+    assert (small - shrunk).square().mean() < 0.1 * small.var()
 
 
 def test_a_fresh_model_predicts_nothing(tiny_spec):

@@ -16,8 +16,9 @@ from lumiere_core.model.checkpoint import Lumiere, read
 from lumiere_core.model.text import Tokenizer
 from lumiere_core.train import trainer as trainer_room
 from lumiere_core.train.data import Pool, draw_windows
-from lumiere_core.train.stages import GPU_STAGES, STAGES, Phase, freeze, stage_for, stage_loss
-from lumiere_core.train.trainer import Trainer, load_state, save_state
+from lumiere_core.train.stages import GPU_STAGES, STAGES, Batch, Phase, dropped, freeze, stage_for
+from lumiere_core.train.state import load_state
+from lumiere_core.train.trainer import Trainer
 from lumiere_core.train.world.scenes import (
     WORLDS,
     Scene,
@@ -64,7 +65,7 @@ def test_no_held_out_combination_is_ever_drawn_nor_mirrored_into_being():
 
     def draw(scenes, rng):
         asked.extend(scenes)
-        return torch.zeros(len(scenes), 3, 1, 4, 4)
+        return torch.zeros(len(scenes), 3, 1, 4, 4), torch.zeros(len(scenes))
 
     pool = Pool(SMALL, draw, Tokenizer(vocabulary(SMALL)), 400, 8, exclude)
     pool.fill()
@@ -136,26 +137,6 @@ def test_a_stopped_run_goes_on_where_it_was(runs):
     assert load_state(runs / "t2i")[1]["step"] > facts["step"]
 
 
-def test_states_are_written_in_pieces_that_travel_and_the_index_comes_last(tmp_path, monkeypatch):
-    big = {str(i): torch.full((2**20,), float(i)) for i in range(9)}  # 36 MiB
-    save_state(tmp_path, big, {"step": 1})
-    assert len(list(tmp_path.glob("*.safetensors"))) == 3
-    assert max(p.stat().st_size for p in tmp_path.iterdir()) <= 16 * 2**20
-
-    real = trainer_room.write_whole
-
-    def dies_before_the_index(path, data):
-        if path.name == "resume.json":
-            raise KeyboardInterrupt
-        real(path, data)
-
-    monkeypatch.setattr(trainer_room, "write_whole", dies_before_the_index)
-    with pytest.raises(KeyboardInterrupt):
-        save_state(tmp_path, {k: v + 1 for k, v in big.items()}, {"step": 2})
-    tensors, facts = load_state(tmp_path)
-    assert facts["step"] == 1 and torch.equal(tensors["3"], big["3"])
-
-
 def test_another_preset_does_not_go_on_in_the_same_folder(runs):
     with pytest.raises(ValueError, match="another preset or world"):
         Trainer(tiny_stage("temporal"), runs, "mini-cpu", "small", 5)
@@ -174,8 +155,8 @@ def test_export_writes_a_file_that_loads(runs, tmp_path):
 
 
 def test_windows_of_training_are_crops_of_the_right_size():
-    clips = draw_windows(4, 64, crop=0.25)([BALLOON, replace(BALLOON, seed=2)], random.Random(0))
-    assert clips.shape == (2, 3, 4, 16, 16)
+    clips, start = draw_windows(4, 64, crop=0.25)([BALLOON, replace(BALLOON, seed=2)], random.Random(0))
+    assert clips.shape == (2, 3, 4, 16, 16) and start.shape == (2,)
     assert clips.min() >= 0 and clips.max() <= 1
 
 
@@ -195,7 +176,7 @@ def test_a_mirrored_clip_has_mirrored_words():
             if scene.direction[0]:
                 clip[..., : 2 if scene.direction[0] < 0 else -2] = 1
                 clip.copy_(clip if scene.direction[0] < 0 else 1 - clip)
-        return clips
+        return clips, torch.zeros(len(scenes))
 
     exclude = held_out_list("small")
     pool = Pool(SMALL, draw, Tokenizer(words), 400, 8, exclude)
@@ -205,7 +186,7 @@ def test_a_mirrored_clip_has_mirrored_words():
         for combination in SMALL.combinations()
         for context in SMALL.contexts(combination[0])
     }
-    clips, ids = pool.sample(2000)
+    clips, ids, _ = pool.sample(2000)
     sides = {"left": 0, "right": 0}
     for clip, row in zip(clips, ids.tolist(), strict=True):
         caption = " ".join(words[i - 2] for i in row if i)
@@ -216,11 +197,30 @@ def test_a_mirrored_clip_has_mirrored_words():
     assert min(sides.values()) > 100
 
 
+def test_each_frame_knows_its_second():
+    draw = draw_windows(20, 8, fps=4.0)
+    pool = Pool(SMALL, draw, Tokenizer(["a"]), 4, 4, fps=4.0)
+    pool.fill()
+    _, _, when = pool.sample(3)
+    torch.testing.assert_close(when, (torch.arange(20) / 20).expand(3, -1))  # all 5 s, so all begin at 0
+
+
+def test_captions_and_seconds_are_left_out_as_often_as_the_row_says():
+    row = replace(STAGES["t2i"], empty_caption=0.25, no_second=0.5)
+    batch = Batch(torch.zeros(4000, 3, 1, 1, 1), torch.ones(4000, 32, dtype=torch.long), torch.rand(4000, 2))
+    ids, when = dropped(row, batch, torch.Generator().manual_seed(0))
+    assert (ids == 0).all(dim=1).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (when < 0).all(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert torch.equal(when[when >= 0], batch.when[when >= 0])
+
+
 def test_old_clips_make_room_for_new_ones():
     count = iter(range(100))
-    pool = Pool(
-        SMALL, lambda scenes, rng: torch.full((4, 3, 1, 2, 2), next(count) / 255), Tokenizer(["a"]), 8, 4
-    )
+
+    def draw(scenes, rng):
+        return torch.full((4, 3, 1, 2, 2), next(count) / 255), torch.zeros(4)
+
+    pool = Pool(SMALL, draw, Tokenizer(["a"]), 8, 4)
     pool.fill()
     pool.refresh()
     assert pool.filled == 8 and pool.clips[:, 0, 0, 0, 0].tolist() == [2] * 4 + [1] * 4
@@ -261,9 +261,8 @@ def one_loss(stage: str, model) -> float:
         p.grad = None
     frames = 1 if stage == "t2i" else 4
     clips = torch.rand(2, 3, frames, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    loss = stage_loss(
-        row, model, clips, torch.ones(2, 32, dtype=torch.long), torch.Generator().manual_seed(0)
-    )
+    batch = Batch(clips, torch.full((2, 32), 2), torch.rand(2, frames))
+    loss = row.loss(row, row.phases[0], model, batch, torch.Generator().manual_seed(0))
     loss.backward()
     return loss.item()
 
@@ -287,11 +286,10 @@ def test_one_step_reaches_just_what_its_stage_trains(stage, tiny_spec, ssr_spec,
 def test_a_model_that_knows_nothing_loses_what_there_is_to_know(tiny_spec):
     """A fresh network says zero; v has the variance of clip and noise, whatever the time."""
     fresh = Lumiere(replace(tiny_spec, temporal=None, kind="image"))
-    row, ids = replace(STAGES["t2i"], empty_caption=0.0), torch.zeros(64, 32, dtype=torch.long)
-    clips = torch.randn(64, 3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    assert stage_loss(row, fresh, clips, ids, torch.Generator().manual_seed(2)).item() == pytest.approx(
-        1, abs=0.02
-    )
+    row, generator = STAGES["t2i"], torch.Generator().manual_seed(1)
+    clips = torch.randn(64, 3, 1, 16, 16, generator=generator)
+    batch = Batch(clips, torch.zeros(64, 32, dtype=torch.long), torch.zeros(64, 1))
+    assert row.loss(row, row.phases[0], fresh, batch, generator).item() == pytest.approx(1, abs=0.02)
 
 
 def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):
@@ -299,17 +297,21 @@ def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):
     told = []
 
     class Network(torch.nn.Module):
-        def forward(self, noisy, t, context):
+        def forward(self, noisy, t, context, when):
             told.append(t)
             return noisy
 
     spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, shift=4.0))
     model = Lumiere(spec)
     model.network = Network()
-    clips, ids = torch.zeros(4000, 3, 1, 1, 1), torch.zeros(4000, 32, dtype=torch.long)
-    stage_loss(STAGES["temporal"], model, clips, ids, torch.Generator().manual_seed(0))
+    row = STAGES["temporal"]
+    batch = Batch(
+        torch.zeros(4000, 3, 2, 1, 1), torch.zeros(4000, 32, dtype=torch.long), torch.zeros(4000, 2)
+    )
+    row.loss(row, row.phases[0], model, batch, torch.Generator().manual_seed(0))
     sigma = torch.tan(torch.pi / 2 * told[0])
     assert sigma.median().item() == pytest.approx(4, rel=0.1)
+    assert sigma.max() < 955.5  # sampling starts there
 
 
 def test_a_run_that_is_told_to_end_saves_first(runs):
@@ -322,15 +324,6 @@ def test_a_run_that_is_told_to_end_saves_first(runs):
         assert step <= 4
     assert load_state(runs / "t2i")[1]["step"] == 4
     assert signal.getsignal(signal.SIGTERM) is handler
-
-
-def test_a_save_that_dies_while_rewriting_its_own_step_keeps_the_one_before(tmp_path, full_disk):
-    tensors = {"a": torch.arange(4096.0)}
-    save_state(tmp_path, tensors, {"step": 7})
-    with full_disk(), pytest.raises(ValueError, match="cannot be written"):
-        save_state(tmp_path, tensors, {"step": 7})
-    assert torch.equal(load_state(tmp_path)[0]["a"], tensors["a"])
-    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_stage_goes_from_short_clips_to_long_ones(runs):
