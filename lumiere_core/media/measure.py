@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NO_CHANGE = 1e-8  # what a still clip's differences count as, so that a ratio to them is a number
-
 
 def xt_slice(clip: Tensor, row: float = 0.5) -> Tensor:
     """One row of pixels over time: `(3, T, H, W) -> (3, T, W)`, first frame first. row in [0, 1], 0 is the top.
@@ -40,14 +38,12 @@ def seam_score(clip: Tensor, borders: Sequence[int]) -> float:
     at[torch.tensor(sorted(set(borders))) - 1] = True
     if at.all():
         raise ValueError("every frame is a border, so there is nothing to compare with. Use longer windows.")
-    return float(differences[at].mean() / differences[~at].mean().clamp(min=NO_CHANGE))
+    return float(differences[at].mean() / differences[~at].mean().clamp(min=1e-8))
 
 
 def loop_seam_score(clip: Tensor) -> float:
     """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a loop."""
-    return float(
-        (clip[:, -1] - clip[:, 0]).abs().mean() / frame_differences(clip).mean().clamp(min=NO_CHANGE)
-    )
+    return float((clip[:, -1] - clip[:, 0]).abs().mean() / frame_differences(clip).mean().clamp(min=1e-8))
 
 
 def difference_chart(clip: Tensor, borders: Sequence[int] = (), height: int = 128, bar: int = 6) -> Tensor:
@@ -58,7 +54,7 @@ def difference_chart(clip: Tensor, borders: Sequence[int] = (), height: int = 12
     colours = torch.full((len(steps), 3), 0.65)
     colours[[border - 1 for border in borders]] = torch.tensor([1.0, 0.55, 0.1])
     colours[-1] = torch.tensor([0.2, 0.55, 1.0])
-    tall = (steps / steps.max().clamp(min=NO_CHANGE) * (height - 1)).round() + 1  # every bar is seen
+    tall = (steps / steps.max().clamp(min=1e-8) * (height - 1)).round() + 1  # every bar is seen
     filled = torch.arange(height, 0, -1)[:, None] <= tall  # (height, T)
     picture = torch.where(filled, colours.T[:, :, None].movedim(2, 1), torch.tensor(0.08))  # (3, height, T)
     picture = picture.repeat_interleave(bar, dim=2)
