@@ -63,7 +63,5 @@ def difference_chart(clip: Tensor, borders: Sequence[int] = (), height: int = 12
 
 
 def psnr(a: Tensor, b: Tensor, span: float = 2.0) -> float:
-    """Peak signal-to-noise ratio in dB of clips whose values span `span` (2 for [-1, 1])."""
-    return float(
-        10 * torch.log10(span**2 / (a - b).square().mean().clamp(min=1e-12))
-    )  # equal clips: 126 dB for span 2
+    """Peak signal-to-noise ratio in dB of clips whose values span `span` (2 for [-1, 1]). 126 dB for equal clips."""
+    return float(10 * torch.log10(span**2 / (a - b).square().mean().clamp(min=1e-12)))

@@ -63,7 +63,7 @@ class Trainer:
         self.resume()
 
     def start_from(self, folder: Path) -> None:
-        """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
+        """Copy the weights of an earlier stage: the whole image model, or only its text encoder."""
         spec, weights = averaged(folder)
         whole = "network." in self.stage.takes
         self.check_same(folder, spec, ("text", "unet") if whole else ("text",))
@@ -140,7 +140,7 @@ class Trainer:
         )
 
     def enter_phase(self) -> None:
-        """Fill the pool for the phase that the time has come for."""
+        """Fill the pool of clips for the phase that begins."""
         done = 0.0
         for phase in self.stage.phases:
             done += phase.share
