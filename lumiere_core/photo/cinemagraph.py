@@ -1,4 +1,4 @@
-"""A cinemagraph from any clip, without a model: one part moves in a loop, the rest is a photo.
+"""A cinemagraph from any clip, no model needed: one part moves for ever, the rest is a photo.
 
 A clip is float32 `(T, H, W, 3)` in [0, 1]; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 moves, greys move
 less far. Inputs are never written to.
@@ -83,7 +83,7 @@ def _softened(share: Tensor, feather: float) -> Tensor:
 def calmed(clip: Tensor, still: Tensor, share: Tensor, progress: Progress | None = None) -> Tensor:
     """The clip with everything moved only a share of its way from where the still has it. `(T, H, W, 3)`
 
-    Each frame is warped back along its optical flow from the still, never mixed with it. What
+    Each frame is warped back along its optical flow from the still, never mixed with it, so nothing shows twice. What
     changes its look without moving, such as foam, keeps doing so. share `(H, W)` in [0, 1]; 1 is the clip as it is.
     """
     out, back = torch.empty_like(clip), (1 - share)[..., None].numpy()

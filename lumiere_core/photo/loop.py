@@ -1,6 +1,6 @@
 """Clips made to loop: the frame after the last is the first. A clip is float32 `(T, H, W, 3)` in [0, 1].
 
-Three ways with one signature, `way(clip) -> clip`, and padding for tools that look at neighbouring frames.
+Three ways with one call, `way(clip) -> clip`, and the padding that keeps a loop closed through other tools.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def cut_loop(clip: Tensor, min_frames: int = 8, max_frames: int = 0) -> Tensor:
 def dissolve_loop(clip: Tensor, overlap: int = 8) -> Tensor:
     """The clip with its last `overlap` frames turned into its first ones along the optical flow: T - overlap frames.
 
-    Both sides are warped along the motion between them before they are mixed.
+    Both sides are warped to where the motion between them stands, so things move over instead of showing twice.
     """
     frames = len(clip)
     if frames < 2:
@@ -155,8 +155,8 @@ def dissolve_loop(clip: Tensor, overlap: int = 8) -> Tensor:
 def morph(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
     """A picture between two, `(H, W, 3)`; 0 is `a`, 1 is `b`.
 
-    Both are warped to where the motion between them stands, and mixed. Where they still differ, the nearer one
-    gets more than its share, because two mixed edges would look like a ghost.
+    Both are warped to where the motion between them stands, and mixed. Where they still differ there, the nearer one
+    shows more than its share, for two mixed edges would be a ghost.
     """
     cv2 = opencv()
     from_a = warped(a, -between * flow_midway(flow_between(a, b), between))

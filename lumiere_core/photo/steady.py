@@ -1,7 +1,7 @@
-"""Removes camera motion and slow changes of exposure from a clip.
+"""A shaky, drifting clip made steady: camera motion and slow changes of exposure are taken out.
 
 A clip is float32 `(T, H, W, 3)` in [0, 1]; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 is what moves on
-purpose and is therefore not measured. Inputs are never written to.
+purpose, which is therefore not looked at. Inputs are never written to.
 """
 
 from __future__ import annotations
