@@ -1,4 +1,4 @@
-"""Schema helpers. All schemas pass through `schema`, which drops fields that an older ComfyUI does not know."""
+"""Schema helpers: one filter through which newer schema fields pass to older hosts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def seed_input(tooltip: str = "The random seed. The same seed and settings give 
 
 
 def advanced(widget: Any) -> Any:
-    """Mark an input as advanced. Newer frontends fold it away; older ones ignore the mark."""
+    """The same input, folded away by frontends that can; older hosts take no such argument, but pass this on."""
     widget.extra_dict = {**(getattr(widget, "extra_dict", None) or {}), "advanced": True}
     return widget

@@ -1,4 +1,4 @@
-"""The `evaluate` command: scores a base model on prompts left out of its training."""
+"""The `evaluate` command: a base model's scores on prompts that its training never saw."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score a model on held-out prompts of the drawn world."""
+    """Score held-out prompts in the drawn world."""
     import torch
 
     from ..generate import Settings, text_to_video
@@ -42,6 +42,6 @@ def register(commands: Any) -> None:
     e = add_command(commands, "evaluate", score)
     e.add_argument("--weights", help="another base model's file")
     e.add_argument("--world", default="small", help="small or full")
-    e.add_argument("--prompts", type=int, help="number of held-out prompts to use; all by default")
-    e.add_argument("--steps", type=int, help="denoising steps; the model's own number by default")
-    e.add_argument("--json", help="also write the figures to this JSON file")
+    e.add_argument("--prompts", type=int, help="only so many of the held-out prompts")
+    e.add_argument("--steps", type=int, help="denoising steps")
+    e.add_argument("--json", help="write the figures here as well")

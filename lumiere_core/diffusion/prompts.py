@@ -1,6 +1,6 @@
-"""Prompts over time: `0: a calm sea / 40: a storm` as texts with a weight for each frame.
+"""Prompts over time: `0: a calm sea / 40: a storm` as texts with a weight for every frame.
 
-Lumiere makes one scene in a clip. With a schedule, a long clip made in windows changes from one scene to the next.
+Lumiere makes one scene a clip; a schedule is how a long clip, made in windows, changes from one scene to the next.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class PromptSpan:
 def parse(schedule: str, num_frames: int) -> list[PromptSpan]:
     """`0: a calm sea / 40: a storm`, or with both ends `0-39: a calm sea / 40-79: a storm`.
 
-    Entries are separated by `/` or by lines. Raises ValueError with the number of the entry if one cannot be
-    read, overlaps another, leaves a gap or lies beyond the clip, or if the first one begins after frame 0.
+    Entries are parted by `/` or by lines. Raises ValueError, naming the entry, for what does not parse, begins after
+    frame 0, overlaps, leaves a gap or lies beyond the clip.
     """
     entries = [entry for entry in re.split(r"[/\n]", schedule) if entry.strip()]
     if not entries:
@@ -79,14 +79,14 @@ def parse(schedule: str, num_frames: int) -> list[PromptSpan]:
 
 
 def span_weights(spans: list[PromptSpan], num_frames: int, blend: int = 0) -> Tensor:
-    """The weight of each span in each frame, `(spans, T)`. The weights of a frame add up to 1.
+    """How much of each span a frame is, `(spans, T)`; columns add up to 1.
 
-    A change takes about `blend` frames, half before the border and half after; 0 changes at once. Neighbours share the
-    frames of a span that is shorter than that. Raises ValueError for a blend below 0.
+    A change is spread over about `blend` frames, half before the border and half after; 0 changes at once. Where a
+    span is shorter than that, its neighbours share its frames. Raises ValueError for a blend below 0.
     """
     if blend < 0:
         raise ValueError(f"blend is {blend} frames, but it has to be at least 0. Try 8.")
-    middle = torch.arange(num_frames) + 0.5  # a frame is shown for [i, i + 1]; 1e-6 makes a blend of 0 a step
+    middle = torch.arange(num_frames) + 0.5
     rows = []
     for i, span in enumerate(spans):
         rise = (middle - span.first) / max(blend, 1e-6) + 0.5

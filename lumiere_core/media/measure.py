@@ -1,4 +1,4 @@
-"""Measures of a clip that need no model. Clips are `(3, T, H, W)` in any range."""
+"""What can be measured on a clip without any download. Clips are `(3, T, H, W)` in any range."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def xt_slice(clip: Tensor, row: float = 0.5) -> Tensor:
-    """One row of pixels over time: `(3, T, H, W) -> (3, T, W)`, first frame first. row in [0, 1], 0 is the top.
+    """One image row over time: `(3, T, H, W) -> (3, T, W)`, time downwards. row in [0, 1], 0 is the top.
 
-    Smooth traces mean consistent motion, jagged ones flicker, straight ones a still picture. Raises ValueError.
+    Smooth traces mean consistent motion, jagged ones flicker, straight ones a still picture.
     """
     if not 0 <= row <= 1:
         raise ValueError(f"row is {row:g}, but it has to be between 0 (top) and 1 (bottom). Try 0.5.")
@@ -24,7 +24,7 @@ def frame_differences(clip: Tensor) -> Tensor:
 
 
 def seam_score(clip: Tensor, borders: Sequence[int]) -> float:
-    """Mean frame difference at window borders over that elsewhere; 1 is ideal.
+    """Mean frame difference at window borders over that elsewhere; 1 is ideal, above 1 the seams show.
 
     borders: first frames of the windows after the first one, each from 1 to T - 1. Raises ValueError otherwise.
     """
@@ -42,13 +42,13 @@ def seam_score(clip: Tensor, borders: Sequence[int]) -> float:
 
 
 def loop_seam_score(clip: Tensor) -> float:
-    """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a loop."""
+    """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a closed loop."""
     return float((clip[:, -1] - clip[:, 0]).abs().mean() / frame_differences(clip).mean().clamp(min=1e-8))
 
 
 def difference_chart(clip: Tensor, borders: Sequence[int] = (), height: int = 128, bar: int = 6) -> Tensor:
     """Frame differences as bars, `(3, height, bar * T)` in [0, 1]: grey, orange at `borders`, and blue for the step
-    from the last frame back to the first. Bars of equal height are even motion; a tall orange or blue one is a seam.
+    from the last frame back to the first. Even bars are even motion; a tall orange or blue one is a seam that shows.
     """
     steps = torch.cat([frame_differences(clip), (clip[:, -1] - clip[:, 0]).abs().mean().view(1)])  # (T,)
     colours = torch.full((len(steps), 3), 0.65)
@@ -63,5 +63,5 @@ def difference_chart(clip: Tensor, borders: Sequence[int] = (), height: int = 12
 
 
 def psnr(a: Tensor, b: Tensor, span: float = 2.0) -> float:
-    """Peak signal-to-noise ratio in dB of clips whose values span `span` (2 for [-1, 1]). 126 dB for equal clips."""
+    """Peak signal-to-noise ratio in dB of clips whose values span `span` (2 for [-1, 1])."""
     return float(10 * torch.log10(span**2 / (a - b).square().mean().clamp(min=1e-12)))
