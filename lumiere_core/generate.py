@@ -12,7 +12,8 @@ from .config import ModelSpec
 from .diffusion.guidance import guided
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
-from .diffusion.windows import Windows, check_num_frames, moments, shared_free_noise, windowed
+from .diffusion.windows import Windows, moments, shared_free_noise, windowed
+from .limits import check
 from .model.checkpoint import Lumiere
 from .model.unet import check_size
 from .progress import Progress
@@ -85,7 +86,7 @@ def text_to_video(
     if spec.kind != "base":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
     s = resolved(settings, spec)
-    check_num_frames(s.num_frames)
+    check("film.frames", s.num_frames)
     check_size("width", s.width, spec.unet.size_multiple)
     check_size("height", s.height, spec.unet.size_multiple)
     process, sample = Process(spec.diffusion), choose_sampler(s.sampler)

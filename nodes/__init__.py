@@ -12,6 +12,7 @@ from .load import LoadModel, register_folder
 from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
 from .prompt import PromptSchedule, TextEncode
 from .sample import EmptyVideo, Sample
+from .sockets import checked
 from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
@@ -19,7 +20,7 @@ register_folder()
 
 class LumiereExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
+        nodes = [
             LoadModel,
             TextEncode,
             EmptyVideo,
@@ -45,3 +46,4 @@ class LumiereExtension(ComfyExtension):
             VideoMask,
             MaskedLatent,
         ]
+        return [checked(node) for node in nodes]

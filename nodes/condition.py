@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
-from ..lumiere_core.diffusion.windows import check_num_frames
+from ..lumiere_core.limits import within
+from .host.progress import announce
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -37,8 +38,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "frames",
             default=81,
-            min=2,
-            max=4096,
+            **within("task.frames"),
             tooltip="Number of frames to make. Wan takes 4k+1, LTX 8k+1; 81 fits both.",
         ),
         io.String.Input(
@@ -50,8 +50,7 @@ def task_inputs() -> list:
         io.Int.Input(
             "room",
             default=64,
-            min=0,
-            max=4096,
+            **within("room"),
             step=8,
             tooltip="For outpaint: pixels added on every side.",
         ),
@@ -71,12 +70,13 @@ def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
     """The clip and its known pixels, for a task of `TASKS`. Raises ValueError."""
-    check_num_frames(frames)
+    more = 2 * room if task == "outpaint" else 0
+    announce(frames, image.shape[1] + more, image.shape[2] + more)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
             raise ValueError(
-                f"{task} needs a mask: paint what shall move (Open in MaskEditor on Load Image)."
+                f"{task} needs a mask: paint what should move (Open in MaskEditor on Load Image)."
             )
         make = condition.cinemagraph if task == "cinemagraph" else condition.inpaint
         return make(clip, known_of(mask), frames)
@@ -96,7 +96,7 @@ def condition_of(
 
 def numbers_in(places: str) -> list[int]:
     found = [part for part in re.split(r"[,\s]+", places.strip()) if part]
-    if not found or not all(re.fullmatch(r"\d+", part) for part in found):
+    if not found or not all(re.fullmatch(r"\d{1,9}", part) for part in found):
         raise ValueError(
             f"places is {places!r}, but it has to be frame numbers with commas between. Try 0, 40, 80."
         )
@@ -126,8 +126,7 @@ class VideoMask(io.ComfyNode):
                 io.Float.Input(
                     "fps",
                     default=16.0,
-                    min=1.0,
-                    max=240.0,
+                    **within("fps"),
                     step=0.01,
                     tooltip="Frames per second, passed on to the save node.",
                 ),
@@ -188,8 +187,7 @@ class MaskedLatent(io.ComfyNode):
                     io.Float.Input(
                         "motion",
                         default=1.0,
-                        min=0.0,
-                        max=1.0,
+                        **within("motion"),
                         step=0.05,
                         tooltip="Below 1 the region changes less. Put the core node Differential "
                         "Diffusion on the MODEL; without it the sampler mixes the still "

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..lumiere_core.config import replace
 from ..lumiere_core.diffusion.guidance import check_guidance
 from ..lumiere_core.diffusion.windows import WINDOW_WEIGHTS, Windows
+from ..lumiere_core.limits import within
 from .host.controls import control_of, controlled
 from .host.model import LumiereModel
 from .sockets import advanced, schema, seed_input
@@ -30,16 +31,14 @@ class Guidance(io.ComfyNode):
                 io.Float.Input(
                     "rescale",
                     default=0.7,
-                    min=0.0,
-                    max=1.0,
+                    **within("rescale"),
                     step=0.05,
                     tooltip="Reduces contrast to that of the prompt alone. 0 is off, 0.7 is usual.",
                 ),
                 io.Float.Input(
                     "start_percent",
                     default=0.0,
-                    min=0.0,
-                    max=1.0,
+                    **within("percent"),
                     step=0.01,
                     tooltip="Guidance begins at this part of sampling, 0 to 1. Before it cfg is "
                     "1, which is twice as fast.",
@@ -47,8 +46,7 @@ class Guidance(io.ComfyNode):
                 io.Float.Input(
                     "end_percent",
                     default=1.0,
-                    min=0.0,
-                    max=1.0,
+                    **within("percent"),
                     step=0.01,
                     tooltip="Guidance ends at this part of sampling, 0 to 1. After it cfg is 1, "
                     "which is twice as fast.",
@@ -57,8 +55,7 @@ class Guidance(io.ComfyNode):
                     io.Float.Input(
                         "threshold",
                         default=0.0,
-                        min=0.0,
-                        max=1.0,
+                        **within("threshold"),
                         step=0.005,
                         tooltip="Dynamic thresholding, for Lumiere's pixel models. 0 is off; use "
                         "0.995 with a high cfg.",
@@ -111,16 +108,14 @@ class MultiDiffusion(io.ComfyNode):
                 io.Int.Input(
                     "window",
                     default=80,
-                    min=1,
-                    max=4096,
+                    **within("window"),
                     tooltip="Frames the MODEL sees at a time, counted in the LATENT: 80 for "
                     "Lumiere mini, 16 for its SSR and for AnimateDiff, 21 for Wan.",
                 ),
                 io.Int.Input(
                     "overlap",
                     default=16,
-                    min=0,
-                    max=4095,
+                    **within("overlap"),
                     tooltip="Frames that neighbouring windows share. More is smoother and slower.",
                 ),
                 advanced(

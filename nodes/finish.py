@@ -7,21 +7,21 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
 from ..lumiere_core.photo.steady import match_drift
-from .host.progress import HostBar
+from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
-from .tensors import change_of, even_sides, frames_of
+from .tensors import change_of, frames_of, source_of
 
 
 def feather_input(default: int = 8) -> Any:
     return io.Int.Input(
         "feather",
         default=default,
-        min=0,
-        max=1024,
+        **within("feather"),
         tooltip="Width of the soft edge in pixels. The edge lies inside the mask; pixels where "
         "the mask is black are not changed.",
     )
@@ -53,8 +53,7 @@ class CinemagraphFromClip(io.ComfyNode):
                 io.Float.Input(
                     "motion",
                     default=1.0,
-                    min=0.0,
-                    max=1.0,
+                    **within("motion"),
                     step=0.05,
                     tooltip="How far things move, 0 to 1. Below 1 the picture is warped back "
                     "along its own motion.",
@@ -101,9 +100,9 @@ class CinemagraphFromClip(io.ComfyNode):
         still = None if still is None else frames_of(still)
         mask = change_of(mask).amax(0)
         made = cinemagraph_from_clip(
-            frames_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
+            source_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
         )
-        return io.NodeOutput(even_sides(made) if even else made)
+        return io.NodeOutput(collected(made, even))
 
 
 class MakeLoop(io.ComfyNode):
@@ -128,22 +127,19 @@ class MakeLoop(io.ComfyNode):
                 io.Int.Input(
                     "min_frames",
                     default=16,
-                    min=2,
-                    max=4096,
+                    **within("min_frames"),
                     tooltip="For cut: the shortest loop, in frames.",
                 ),
                 io.Int.Input(
                     "max_frames",
                     default=0,
-                    min=0,
-                    max=4096,
+                    **within("max_frames"),
                     tooltip="For cut: the longest loop, in frames. 0 is any length.",
                 ),
                 io.Int.Input(
                     "overlap",
                     default=8,
-                    min=1,
-                    max=4096,
+                    **within("loop.overlap"),
                     tooltip="For dissolve: how many frames the blend takes.",
                 ),
             ],
@@ -162,7 +158,7 @@ class MakeLoop(io.ComfyNode):
             "cut": {"min_frames": min_frames, "max_frames": max_frames},
             "dissolve": {"overlap": overlap},
         }
-        return io.NodeOutput(make_loop(frames_of(image), how, **settings.get(how, {})))
+        return io.NodeOutput(collected(make_loop(source_of(image), how, HostBar(), **settings.get(how, {}))))
 
 
 class MatchDrift(io.ComfyNode):
@@ -180,8 +176,7 @@ class MatchDrift(io.ComfyNode):
                 io.Float.Input(
                     "strength",
                     default=1.0,
-                    min=0.0,
-                    max=1.0,
+                    **within("strength"),
                     step=0.05,
                     tooltip="1 removes the drift, 0 leaves the clip as it is.",
                 ),
@@ -205,7 +200,7 @@ class MatchDrift(io.ComfyNode):
     ) -> io.NodeOutput:
         still = None if still is None else frames_of(still)
         mask = None if mask is None else change_of(mask)
-        return io.NodeOutput(match_drift(frames_of(image), mask, still, strength))
+        return io.NodeOutput(collected(match_drift(source_of(image), mask, still, strength, HostBar())))
 
 
 class KeepPixels(io.ComfyNode):
@@ -236,7 +231,9 @@ class KeepPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, source: Tensor, mask: Tensor, feather: int) -> io.NodeOutput:
-        return io.NodeOutput(keep_pixels(frames_of(image), frames_of(source), change_of(mask), feather))
+        return io.NodeOutput(
+            collected(keep_pixels(frames_of(image), frames_of(source), change_of(mask), feather))
+        )
 
 
 class LoopPad(io.ComfyNode):
@@ -252,13 +249,16 @@ class LoopPad(io.ComfyNode):
             search_aliases=["loop padding", "interpolate loop", "rife loop", "circular"],
             inputs=[
                 io.Image.Input("image", tooltip="The loop."),
-                io.Int.Input("frames", default=4, min=1, max=256, tooltip="Frames to add on each side."),
+                io.Int.Input(
+                    "frames", default=4, **within("pad.frames"), tooltip="Frames to add on each side."
+                ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
         )
 
     @classmethod
     def execute(cls, image: Tensor, frames: int) -> io.NodeOutput:
+        announce(image.shape[0] + 2 * frames, *image.shape[1:3])
         return io.NodeOutput(loop_pad(image, frames))
 
 
@@ -274,13 +274,12 @@ class LoopUnpad(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The padded loop, interpolated or enlarged."),
                 io.Int.Input(
-                    "frames", default=4, min=1, max=256, tooltip="The same number as in Pad a Loop."
+                    "frames", default=4, **within("pad.frames"), tooltip="The same number as in Pad a Loop."
                 ),
                 io.Int.Input(
                     "factor",
                     default=1,
-                    min=1,
-                    max=64,
+                    **within("factor"),
                     tooltip="How many times more frames an interpolator made. 1 for upscalers.",
                 ),
             ],
@@ -289,4 +288,5 @@ class LoopUnpad(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, frames: int, factor: int) -> io.NodeOutput:
+        announce(*image.shape[:3])
         return io.NodeOutput(loop_unpad(image, frames, factor))

@@ -6,9 +6,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..lumiere_core.diffusion.windows import Windows
+from ..lumiere_core.limits import within
 from ..lumiere_core.media.measure import difference_chart, loop_seam_score, seam_score, xt_slice
 from .host.notify import show_text
 from .host.preview import jpeg, shrunk
+from .host.progress import HostBar
 from .sockets import schema
 from .tensors import clip_of, three_channels
 
@@ -28,8 +30,7 @@ class XTSlice(io.ComfyNode):
                 io.Float.Input(
                     "row",
                     default=0.5,
-                    min=0.0,
-                    max=1.0,
+                    **within("row"),
                     step=0.01,
                     tooltip="Height of the row: 0 is the top, 1 the bottom.",
                 ),
@@ -70,10 +71,10 @@ class SeamScore(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The clip, three frames or more."),
                 io.Int.Input(
-                    "window", default=16, min=1, max=4096, tooltip="The window the clip was made with."
+                    "window", default=16, **within("window"), tooltip="The window the clip was made with."
                 ),
                 io.Int.Input(
-                    "overlap", default=2, min=0, max=4095, tooltip="The overlap the clip was made with."
+                    "overlap", default=2, **within("overlap"), tooltip="The overlap the clip was made with."
                 ),
             ],
             outputs=[
@@ -92,11 +93,13 @@ class SeamScore(io.ComfyNode):
     def execute(cls, image: Tensor, window: int, overlap: int) -> io.NodeOutput:
         if image.shape[0] < 3:
             raise ValueError(f"the clip has {image.shape[0]} frames, but a seam is measured on 3 or more.")
-        clip = clip_of(image)[0].cpu()
+        clip, bar = three_channels(image).movedim(-1, 0).cpu(), HostBar()
         borders = borders_of(image.shape[0], window, overlap)
-        windows = seam_score(clip, borders) if borders else 1.0
-        loop = loop_seam_score(clip)
-        chart = difference_chart(clip, borders).movedim(0, -1)[None].contiguous()  # (1, H, W, 3)
+        windows = seam_score(clip, borders, bar) if borders else 1.0
+        loop = loop_seam_score(clip, bar)
+        chart = (
+            difference_chart(clip, borders, progress=bar).movedim(0, -1)[None].contiguous()
+        )  # (1, H, W, 3)
         show_text(cls.hidden.unique_id, f"windows {windows:.2f}; as a loop {loop:.2f}. 1 is ideal.")
         return io.NodeOutput(windows, loop, chart, ui=ui.PreviewImage(chart, cls=cls))
 

@@ -7,11 +7,12 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..lumiere_core.limits import within
 from ..lumiere_core.photo import region as regions
 from ..lumiere_core.photo.brush import BRUSH_PRESETS, Stroke, brushed_frames, points_of
 from ..lumiere_core.photo.examples import EXAMPLES, example
 from .finish import even_input, feather_input
-from .host.progress import collected
+from .host.progress import announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of
 
@@ -36,23 +37,20 @@ class CropForRegion(io.ComfyNode):
                 io.Float.Input(
                     "margin",
                     default=0.25,
-                    min=0.0,
-                    max=4096.0,
+                    **within("margin"),
                     step=0.05,
                     tooltip="Room around the region. Below 1: a share of its long side. From 1 on: pixels.",
                 ),
                 io.Int.Input(
                     "multiple",
                     default=16,
-                    min=1,
-                    max=512,
+                    **within("multiple"),
                     tooltip="Width and height become multiples of this.",
                 ),
                 io.Int.Input(
                     "size",
                     default=0,
-                    min=0,
-                    max=8192,
+                    **within("crop.size"),
                     step=8,
                     tooltip="Long side of the crop in pixels; many models take 832. 0 keeps the "
                     "picture's own scale.",
@@ -71,6 +69,7 @@ class CropForRegion(io.ComfyNode):
     def execute(cls, image: Tensor, mask: Tensor, margin: float, multiple: int, size: int) -> io.NodeOutput:
         mask = regions.change_mask(change_of(mask), image.shape[0], *image.shape[1:3])
         region = regions.region_of(mask, margin, multiple, size)
+        announce(image.shape[0], region.crop_height, region.crop_width)
         return io.NodeOutput(regions.crop(frames_of(image), region), regions.crop_mask(mask, region), region)
 
 
@@ -95,7 +94,6 @@ class Stitch(io.ComfyNode):
                 even_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -111,7 +109,7 @@ class Stitch(io.ComfyNode):
         height, width = region.picture_height, region.picture_width
         mask = regions.change_mask(change_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
-        return io.NodeOutput(collected(frames, image.shape[0], height, width, cls.hidden.unique_id, even))
+        return io.NodeOutput(collected(frames, even))
 
 
 class MotionBrush(io.ComfyNode):
@@ -144,34 +142,28 @@ class MotionBrush(io.ComfyNode):
                 io.Int.Input(
                     "direction",
                     default=-1,
-                    min=-1,
-                    max=360,
+                    **within("direction"),
                     tooltip="Degrees: 0 is right, 90 up, 180 left, 270 down. -1 uses the preset's own.",
                 ),
                 io.Float.Input(
                     "motion",
                     default=1.0,
-                    min=0.0,
-                    max=4.0,
+                    **within("brush.motion"),
                     step=0.05,
                     tooltip="Strength. 0 is the photo itself, 1 the preset's own strength.",
                 ),
                 io.Int.Input(
                     "frames",
                     default=80,
-                    min=2,
-                    max=4096,
+                    **within("loop.frames"),
                     tooltip="Number of frames of the loop. 80 frames at 16 fps are 5 seconds.",
                 ),
-                io.Float.Input(
-                    "fps", default=16.0, min=1.0, max=240.0, step=0.01, tooltip="Frames per second."
-                ),
+                io.Float.Input("fps", default=16.0, **within("fps"), step=0.01, tooltip="Frames per second."),
                 advanced(
                     io.Float.Input(
                         "speed",
                         default=0.0,
-                        min=0.0,
-                        max=20.0,
+                        **within("speed"),
                         step=0.005,
                         tooltip="Photo widths per second for drift and flow, cycles per second "
                         "for the others. 0 uses the preset's own.",
@@ -189,8 +181,7 @@ class MotionBrush(io.ComfyNode):
                     io.Float.Input(
                         "edge",
                         default=0.03,
-                        min=0.0,
-                        max=0.5,
+                        **within("edge"),
                         step=0.005,
                         tooltip="Distance inside the mask over which motion grows from zero, in "
                         "photo widths.",
@@ -200,15 +191,13 @@ class MotionBrush(io.ComfyNode):
                     io.Int.Input(
                         "variation",
                         default=0,
-                        min=0,
-                        max=0xFFFFFFFF,
+                        **within("brush.seed"),
                         tooltip="Another number gives other waves.",
                     )
                 ),
                 even_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE"), io.Float.Output(display_name="fps")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -230,8 +219,7 @@ class MotionBrush(io.ComfyNode):
         angle = None if direction < 0 else float(direction)
         stroke = Stroke(preset, angle, speed or None, points_of(path), motion, edge, variation)
         made = brushed_frames(frames_of(image)[0], change_of(mask)[0], stroke, frames, fps)
-        clip = collected(made, frames, *image.shape[1:3], cls.hidden.unique_id, even)
-        return io.NodeOutput(clip, fps)
+        return io.NodeOutput(collected(made, even), fps)
 
 
 class ExampleInput(io.ComfyNode):

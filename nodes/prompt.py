@@ -8,8 +8,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core.diffusion.prompts import PromptSpan, parse, span_weights
+from ..lumiere_core.limits import within
 from .host.clip import remark_on
 from .host.notify import show_text
+from .host.progress import HostBar
 from .host.sampling import with_options
 from .sockets import advanced, schema
 
@@ -79,16 +81,14 @@ class PromptSchedule(io.ComfyNode):
                 io.Int.Input(
                     "blend",
                     default=8,
-                    min=0,
-                    max=4096,
+                    **within("blend"),
                     tooltip="Frames that a change takes. 0 changes at once; 16 is one second at 16 fps.",
                 ),
                 advanced(
                     io.Int.Input(
                         "latent_stride",
                         default=1,
-                        min=1,
-                        max=64,
+                        **within("latent_stride"),
                         tooltip="Frames in one latent step: 1 for Lumiere and image models, 4 for "
                         "Wan, 8 for LTX.",
                     )
@@ -105,13 +105,11 @@ class PromptSchedule(io.ComfyNode):
         show_text(cls.hidden.unique_id, "")  # nothing from the last run stays beside an error
         spans, masks = scheduled(schedule, latent["samples"], blend, latent_stride)
         show_remarks(cls.hidden.unique_id, clip, {span.text: span.text for span in spans})
-        return io.NodeOutput(
-            [
-                entry
-                for span, mask in zip(spans, masks, strict=True)
-                for entry in with_options(encode(clip, span.text), mask)
-            ]
-        )
+        entries, bar = [], HostBar()
+        for i, (span, mask) in enumerate(zip(spans, masks, strict=True)):
+            entries += with_options(encode(clip, span.text), mask)
+            bar(i + 1, len(spans), "prompts")
+        return io.NodeOutput(entries)
 
 
 def encode(clip: Any, text: str) -> list:

@@ -9,7 +9,8 @@ import torch
 from comfy_api.latest import io
 
 from ..lumiere_core.diffusion.samplers import SAMPLERS
-from ..lumiere_core.diffusion.windows import check_num_frames
+from ..lumiere_core.limits import within
+from .host.progress import announce
 from .host.sampling import sample_clip
 from .sockets import schema, seed_input
 from .tensors import latent_of
@@ -29,24 +30,21 @@ class EmptyVideo(io.ComfyNode):
                 io.Int.Input(
                     "width",
                     default=64,
-                    min=16,
-                    max=4096,
+                    **within("clip.size"),
                     step=16,
                     tooltip="Width in pixels before super-resolution. The mini model was trained at 64.",
                 ),
                 io.Int.Input(
                     "height",
                     default=64,
-                    min=16,
-                    max=4096,
+                    **within("clip.size"),
                     step=16,
                     tooltip="Height in pixels before super-resolution. The mini model was trained at 64.",
                 ),
                 io.Int.Input(
                     "frames",
                     default=80,
-                    min=1,
-                    max=4096,
+                    **within("frames"),
                     tooltip="Number of frames; any number works. The mini model was trained on "
                     "80, 5 seconds at 16 fps.",
                 ),
@@ -56,7 +54,7 @@ class EmptyVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, width: int, height: int, frames: int) -> io.NodeOutput:
-        check_num_frames(frames)
+        announce(frames, height, width)
         samples = torch.zeros(
             1, 3, frames, height, width, device=comfy.model_management.intermediate_device()
         )
@@ -82,15 +80,13 @@ class Sample(io.ComfyNode):
                 io.Int.Input(
                     "steps",
                     default=20,
-                    min=1,
-                    max=1000,
+                    **within("steps"),
                     tooltip="Denoising steps. 20 is enough; 8 gives a rough version.",
                 ),
                 io.Float.Input(
                     "cfg",
                     default=3.0,
-                    min=0.0,
-                    max=30.0,
+                    **within("cfg"),
                     step=0.1,
                     tooltip="How closely the prompt is followed. 1 is off, and twice as fast.",
                 ),

@@ -1,11 +1,15 @@
-"""Schema helpers: one filter through which newer schema fields pass to older hosts."""
+"""Schema helpers: one filter for newer schema fields, and one check of every number."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from typing import Any
 
 from comfy_api.latest import io
+
+from ..lumiere_core.limits import Limit, within
 
 
 def schema(**fields: Any) -> io.Schema:
@@ -15,12 +19,34 @@ def schema(**fields: Any) -> io.Schema:
 
 
 def seed_input(tooltip: str = "The random seed. The same seed and settings give the same clip.") -> Any:
-    return io.Int.Input(
-        "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip
-    )
+    return io.Int.Input("seed", default=0, **within("seed"), control_after_generate=True, tooltip=tooltip)
 
 
 def advanced(widget: Any) -> Any:
-    """The same input, folded away by frontends that can; older hosts take no such argument, but pass this on."""
+    """Mark an input as advanced. Newer frontends fold it away; older ones ignore the mark."""
     widget.extra_dict = {**(getattr(widget, "extra_dict", None) or {}), "advanced": True}
     return widget
+
+
+def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The node, which now refuses a number outside its widget's range before it works. Raises ValueError when run.
+
+    The host checks what is typed in, but neither what comes over a link nor NaN.
+    """
+    widgets = [w for w in node.define_schema().inputs if isinstance(w, (io.Int.Input, io.Float.Input))]
+    inner = node.execute.__func__
+    signature = inspect.signature(inner)
+
+    @functools.wraps(inner)
+    def execute(cls: type, *args: Any, **kwargs: Any) -> io.NodeOutput:
+        given = signature.bind(cls, *args, **kwargs).arguments
+        for widget in widgets:
+            whole = isinstance(widget, io.Int.Input)
+            if widget.id in given:
+                limit = Limit(widget.min, widget.max, widget.default)
+                limit.check(widget.id, given[widget.id], whole)
+                given[widget.id] = (int if whole else float)(given[widget.id])
+        return inner(**given)
+
+    node.execute = classmethod(execute)
+    return node

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
+
+from ..lumiere_core.media.frames import Rendered, TensorFrames
 
 
 def three_channels(image: Tensor) -> Tensor:
@@ -31,12 +33,20 @@ def frames_of(image: Tensor) -> Tensor:
     return three_channels(image).float().cpu()
 
 
-def even_sides(image: Tensor) -> Tensor:
-    """IMAGE whose sides are even, as video files need them: an odd one has its last row or column repeated."""
-    height, width = image.shape[1:3]
-    if height % 2:
-        image = torch.cat([image, image[:, -1:]], dim=1)
-    return torch.cat([image, image[:, :, -1:]], dim=2) if width % 2 else image
+def source_of(image: Tensor) -> TensorFrames:
+    """IMAGE as a clip to go through frame by frame, without a copy of it."""
+    return TensorFrames(three_channels(image))
+
+
+def with_even_sides(clip: Rendered) -> Rendered:
+    """A clip whose sides are even, as video files need them: an odd one has its last row or column repeated."""
+    odd = (0, clip.height % 2), (0, clip.width % 2), (0, 0)
+    if not (odd[0][1] or odd[1][1]):
+        return clip
+    height, width = clip.height + odd[0][1], clip.width + odd[1][1]
+    return Rendered(
+        clip.count, height, width, clip.fps, lambda: (np.pad(frame, odd, mode="edge") for frame in clip)
+    )
 
 
 def change_of(mask: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..lumiere_core.limits import within
 from ..lumiere_core.model.checkpoint import bundled, read
 from .host.model import make_model
 from .host.sampling import enlarge_clip, upscale_condition, with_options
@@ -31,23 +32,21 @@ class Upscale(io.ComfyNode):
                 ),
                 seed_input("The random seed of the details."),
                 io.Int.Input(
-                    "steps", default=6, min=1, max=1000, tooltip="Denoising steps. 6 are enough here."
+                    "steps", default=6, **within("steps"), tooltip="Denoising steps. 6 are enough here."
                 ),
                 io.Int.Input(
-                    "window", default=16, min=1, max=4096, tooltip="Frames the model sees at a time."
+                    "window", default=16, **within("window"), tooltip="Frames the model sees at a time."
                 ),
                 io.Int.Input(
                     "overlap",
                     default=2,
-                    min=0,
-                    max=4095,
+                    **within("overlap"),
                     tooltip="Frames that neighbouring windows share. Less than the window.",
                 ),
                 io.Float.Input(
                     "noise_level",
                     default=0.05,
-                    min=0.0,
-                    max=0.4,
+                    **within("noise_level"),
                     step=0.01,
                     tooltip="Noise mixed into the clip first. Higher values let the model change "
                     "and invent more.",
@@ -98,8 +97,7 @@ class UpscaleConditioning(io.ComfyNode):
                 io.Float.Input(
                     "noise_level",
                     default=0.05,
-                    min=0.0,
-                    max=0.4,
+                    **within("noise_level"),
                     step=0.01,
                     tooltip="Noise mixed into the clip first. Higher values let the model change "
                     "and invent more.",

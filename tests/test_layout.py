@@ -16,18 +16,19 @@ ROOMS = {
     "lumiere_core": "",
     "config": "",
     "progress": "",
-    "model": "config",
-    "diffusion": "config",
-    "media": "",
-    "photo": "media progress",
-    "generate": "model diffusion config progress",
+    "limits": "",
+    "model": "config limits",
+    "diffusion": "config limits",
+    "media": "progress limits",
+    "photo": "media progress limits",
+    "generate": "model diffusion config progress limits",
     "train.world": "",
-    "train": "train.world generate model diffusion media config progress",
-    "cli": "train train.world generate photo model diffusion media config progress",
+    "train": "train.world generate model diffusion media config progress limits",
+    "cli": "train train.world generate photo model diffusion media config progress limits",
     "__main__": "cli",
-    "nodes.tensors": "",
-    "nodes.host": "nodes.tensors photo model diffusion config",
-    "nodes": "nodes.host nodes.tensors photo model diffusion media config",
+    "nodes.tensors": "media",
+    "nodes.host": "nodes.tensors media photo model diffusion config limits",
+    "nodes": "nodes.host nodes.tensors photo model diffusion media config limits",
 }
 # Nodes for photos and finished clips: they start without a model, so nothing they import may bring the U-Net.
 MODEL_FREE = ("nodes.photo", "nodes.finish")
@@ -37,8 +38,8 @@ MOST_MODULES = 12  # in one folder, beside its __init__
 SAME_IDEA = {"register"}
 
 # Third-party packages: those of requirements.txt, torch, and numpy, which torch's users have.
-PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "imageio_ffmpeg"}
-PACKAGES_OF = {"config": set(), "progress": set(), "diffusion": {"torch"}}
+PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "imageio_ffmpeg", "av", "PIL"}
+PACKAGES_OF = {"config": set(), "progress": set(), "limits": set(), "diffusion": {"torch"}}
 
 NOT_OURS = {".git", ".venv", "venv", "runs", "output", "__pycache__", ".ruff_cache", ".pytest_cache"}
 TEXT = {"", ".py", ".md", ".txt", ".toml", ".json", ".js", ".css", ".html", ".yml", ".yaml", ".cfg"}

@@ -1,7 +1,7 @@
 """The command line: `python -m lumiere_core generate|clip|info|train|evaluate`.
 
-Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file. One file a
-command; each has `register`, which adds its options. Torch is imported where a command runs: help comes at once.
+Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file. Each command has
+one file with `register`, which adds its options. Torch is imported only when a command runs, so help appears at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from . import clip, evaluate, generate, info, train
+from .terminal import BadNumber
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,10 +27,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         args.run(args)
-    except ValueError as error:
+    except (ValueError, BadNumber) as error:
         print(f"\n{error}" if sys.stderr.isatty() else str(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:

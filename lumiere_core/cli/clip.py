@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .terminal import TerminalBar, add_command
+from .terminal import TerminalBar, add_command, number
 
 if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help comes at once
-    import numpy as np
     from torch import Tensor
+
+    from ..media.frames import Rendered
 
 
 def open_picture(path: str) -> Tensor:
@@ -34,39 +35,29 @@ def open_mask(path: str) -> Tensor:
     return torch.from_numpy(read_mask(path))
 
 
-def open_clip(path: str) -> tuple[Tensor, float]:
-    """A video file as `(T, H, W, 3)` in [0, 1], and its frames per second."""
-    from ..media.files import read_clip
+def write_loop(args: argparse.Namespace, made: Rendered, comment: str, facts: dict) -> None:
+    """Write frames as they come, at args.fps or their own rate. What a model once made stays marked as such.
 
-    clip, fps = read_clip(path)
-    return (clip.permute(1, 2, 3, 0) + 1) / 2, fps
+    comment: that of the file they were made from.
+    """
+    from ..media.files import MARK, describe, write_frames
+    from ..media.frames import as_bytes, told
 
-
-def write_loop(
-    args: argparse.Namespace, frames: Iterable[Tensor], count: int, fps: float, facts: dict
-) -> None:
-    """Write frames `(H, W, 3)` in [0, 1] as they come. What a model once made stays marked as such."""
-    from ..media.files import MARK, describe, read_comment, write_frames
-
-    made = read_comment(args.source).startswith(MARK)
-    size, bar = [], TerminalBar()
-
-    def pixels() -> Iterator[np.ndarray]:
-        for i, frame in enumerate(frames):
-            size[:] = frame.shape[1::-1]
-            yield (frame.clamp(0, 1) * 255).round().byte().numpy()
-            bar(i + 1, count, "writing")
-
+    fps = made.fps if args.fps is None else args.fps
     facts = {**facts, "source": Path(args.source).name, "fps": fps, "version": __version__}
-    path = write_frames(args.out, pixels(), fps, describe(facts, f"{MARK}. " if made else ""))
+    mark = f"{MARK}. " if comment.startswith(MARK) else ""
+    pixels = (as_bytes(frame) for frame in told(made, made.count, "writing", TerminalBar()))
+    path = write_frames(args.out, pixels, fps, describe(facts, mark))
+    size = made.width, made.height
     if path.suffix.lower() in (".mp4", ".webm"):
-        size = [n + n % 2 for n in size]  # what such files hold
-    print(f"wrote {path}: {count} frames of {size[0]}x{size[1]} at {fps:g} fps")
+        size = tuple(n + n % 2 for n in size)  # what such files hold
+    print(f"wrote {path}: {made.count} frames of {size[0]}x{size[1]} at {fps:g} fps")
 
 
 def loop_file(args: argparse.Namespace) -> None:
-    """A clip becomes a loop."""
+    """Make a loop from a clip."""
     from ..media.files import check_clip
+    from ..media.video import VideoFile
     from ..photo.loop import make_loop
 
     check_clip(Path(args.out), 16 if args.fps is None else args.fps)
@@ -74,25 +65,20 @@ def loop_file(args: argparse.Namespace) -> None:
         "cut": {"min_frames": args.min_frames, "max_frames": args.max_frames},
         "dissolve": {"overlap": args.overlap},
     }.get(args.how, {})
-    clip, fps = open_clip(args.source)
-    clip = make_loop(clip, args.how, **settings)
-    write_loop(
-        args,
-        clip,
-        len(clip),
-        fps if args.fps is None else args.fps,
-        {"tool": "loop", "how": args.how, **settings},
-    )
+    clip = VideoFile(args.source)
+    made = make_loop(clip, args.how, TerminalBar(), **settings)
+    write_loop(args, made, clip.comment, {"tool": "loop", "how": args.how, **settings})
 
 
 def cinemagraph_file(args: argparse.Namespace) -> None:
-    """The white part of a mask moves over a still picture, in a loop."""
+    """Keep a clip still except in the white part of a mask, in a loop."""
     from ..media.files import check_clip
+    from ..media.video import VideoFile
     from ..photo.cinemagraph import cinemagraph_from_clip
 
     check_clip(Path(args.out), 16 if args.fps is None else args.fps)
     moves, still = open_mask(args.mask), open_picture(args.still) if args.still else None
-    clip, fps = open_clip(args.source)
+    clip = VideoFile(args.source)
     settings: dict[str, Any] = {
         "feather": args.feather,
         "stabilise": args.stabilise,
@@ -100,14 +86,12 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
         "loop": args.loop,
         "motion": args.motion,
     }
-    clip = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
-    write_loop(
-        args, clip, len(clip), fps if args.fps is None else args.fps, {"tool": "cinemagraph", **settings}
-    )
+    made = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
+    write_loop(args, made, clip.comment, {"tool": "cinemagraph", **settings})
 
 
 def brush_file(args: argparse.Namespace) -> None:
-    """The white part of a photo's mask is set in motion, in a loop."""
+    """Move the part of a photo that is white in a mask, in a loop."""
     from ..media.files import check_clip
     from ..photo.brush import Stroke, brushed_frames, points_of
 
@@ -121,8 +105,8 @@ def brush_file(args: argparse.Namespace) -> None:
         args.edge,
         args.seed,
     )
-    frames = brushed_frames(open_picture(args.source), open_mask(args.mask), stroke, args.frames, args.fps)
-    write_loop(args, frames, args.frames, args.fps, {"tool": "brush", **dataclasses.asdict(stroke)})
+    made = brushed_frames(open_picture(args.source), open_mask(args.mask), stroke, args.frames, args.fps)
+    write_loop(args, made, "", {"tool": "brush", **dataclasses.asdict(stroke)})
 
 
 def register(commands: Any) -> None:
@@ -142,39 +126,77 @@ def register(commands: Any) -> None:
 
     t = tool("loop", loop_file, "a video file")
     t.add_argument("--how", default="cut", help="cut, dissolve or ping-pong")
-    t.add_argument("--min-frames", type=int, default=8, help="shortest loop to cut")
-    t.add_argument("--max-frames", type=int, default=0, help="longest loop to cut; 0 is any")
-    t.add_argument("--overlap", type=int, default=8, help="frames to dissolve over")
-    t.add_argument("--fps", type=float, help="frames per second; the clip's own by default")
+    t.add_argument(
+        "--min-frames",
+        type=number(int, "min_frames"),
+        default=8,
+        help="for cut: the shortest loop, in frames",
+    )
+    t.add_argument(
+        "--max-frames",
+        type=number(int, "max_frames"),
+        default=0,
+        help="for cut: the longest loop, in frames; 0 is any length",
+    )
+    t.add_argument(
+        "--overlap",
+        type=number(int, "loop.overlap"),
+        default=8,
+        help="for dissolve: how many frames the blend takes",
+    )
+    t.add_argument(
+        "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
+    )
 
     t = tool("cinemagraph", cinemagraph_file, "a video file")
-    t.add_argument("--mask", required=True, help="a picture, white where the clip moves; greys move less far")
+    t.add_argument("--mask", required=True, help="a picture, white where the clip moves; grey moves less")
     t.add_argument("--still", help="the still picture; the first frame by default")
-    t.add_argument("--feather", type=float, default=8, help="soft edge in pixels, inside the mask")
+    t.add_argument(
+        "--feather", type=number(float, "feather"), default=8, help="soft edge in pixels, inside the mask"
+    )
     t.add_argument(
         "--stabilise", action=argparse.BooleanOptionalAction, default=True, help="steady the camera"
     )
     t.add_argument(
-        "--drift", action=argparse.BooleanOptionalAction, default=True, help="take out colour drift"
+        "--drift", action=argparse.BooleanOptionalAction, default=True, help="remove slow colour drift"
     )
     t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
-    t.add_argument("--motion", type=float, default=1.0, help="how far things move, 0 to 1")
-    t.add_argument("--fps", type=float, help="frames per second; the clip's own by default")
+    t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how far things move, 0 to 1")
+    t.add_argument(
+        "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
+    )
 
     t = tool("brush", brush_file, "a photo")
-    t.add_argument("--mask", required=True, help="a picture, white where the photo moves; greys move less")
+    t.add_argument("--mask", required=True, help="a picture, white where the photo moves; grey moves less")
     t.add_argument("--preset", default="flow", help="drift, flow, ripple, sway or flicker")
     t.add_argument(
-        "--direction", type=float, help="degrees, 0 is right, 90 is up; the preset's own by default"
+        "--direction",
+        type=number(float, "any.direction"),
+        help="degrees, 0 is right, 90 is up; the preset's own by default",
     )
     t.add_argument(
-        "--speed", type=float, help="photo widths per second (drift, flow), else cycles per second"
+        "--speed",
+        type=number(float, "speed"),
+        help="photo widths per second (drift, flow), else cycles per second",
     )
-    t.add_argument("--path", nargs="+", default=(), help="points x,y in fractions, instead of a direction")
     t.add_argument(
-        "--motion", type=float, default=1.0, help="0 is none, 1 the preset's own strength, up to 4"
+        "--path",
+        nargs="+",
+        default=(),
+        help="points x,y in shares of the photo, which the motion follows in place of a direction",
     )
-    t.add_argument("--edge", type=float, default=0.03, help="width of the still edge in photo widths")
-    t.add_argument("--seed", type=int, default=0, help="another seed, other waves")
-    t.add_argument("--frames", type=int, default=80, help="frames of the loop")
-    t.add_argument("--fps", type=float, default=16, help="frames per second")
+    t.add_argument(
+        "--motion",
+        type=number(float, "brush.motion"),
+        default=1.0,
+        help="0 is none, 1 the preset's own strength, up to 4",
+    )
+    t.add_argument(
+        "--edge",
+        type=number(float, "edge"),
+        default=0.03,
+        help="distance inside the mask over which motion grows from zero, in photo widths",
+    )
+    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other waves")
+    t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
+    t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")

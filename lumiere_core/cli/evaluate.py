@@ -1,4 +1,4 @@
-"""The `evaluate` command: a base model's scores on prompts that its training never saw."""
+"""The `evaluate` command: scores a base model on prompts left out of its training."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import TerminalBar, add_command, check_choice
+from .terminal import TerminalBar, add_command, check_choice, number
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score held-out prompts in the drawn world."""
+    """Score a model on held-out prompts of the drawn world."""
     import torch
 
     from ..generate import Settings, text_to_video
@@ -42,6 +42,10 @@ def register(commands: Any) -> None:
     e = add_command(commands, "evaluate", score)
     e.add_argument("--weights", help="another base model's file")
     e.add_argument("--world", default="small", help="small or full")
-    e.add_argument("--prompts", type=int, help="only so many of the held-out prompts")
-    e.add_argument("--steps", type=int, help="denoising steps")
-    e.add_argument("--json", help="write the figures here as well")
+    e.add_argument(
+        "--prompts", type=number(int, "prompts"), help="number of held-out prompts to use; all by default"
+    )
+    e.add_argument(
+        "--steps", type=number(int, "steps"), help="denoising steps; the model's own number by default"
+    )
+    e.add_argument("--json", help="also write the figures to this JSON file")

@@ -9,11 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .terminal import TerminalBar, add_command, size
+from .terminal import TerminalBar, add_command, number, size
+
+# Sampling holds the noisy clip, x0 and what a step is made of beside it: 8 to 10 clips were measured.
+CLIPS = 8
+
+
+def check_room(frames: int, height: int, width: int, scale: int = 1) -> None:
+    """Raises ValueError where the clip, or its enlargement, cannot fit into this machine's memory."""
+    from ..media.memory import check_memory, gigabytes
+
+    height, width = scale * height, scale * width
+    check_memory(
+        f"{frames} frames of {width}x{height}",
+        CLIPS * gigabytes(frames, height, width),
+        "Choose fewer --frames or a smaller --size" + (", or --no-ssr." if scale > 1 else "."),
+    )
 
 
 def generate_file(args: argparse.Namespace) -> None:
-    """A prompt becomes a clip file."""
+    """Make a clip file from a prompt."""
     from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
     from ..media import files, measure
     from ..media.pictures import opencv
@@ -48,6 +63,7 @@ def generate_file(args: argparse.Namespace) -> None:
         loop=args.loop,
         free_noise=args.free_noise,
     )
+    check_room(resolved(settings, base.spec).num_frames, height, width, ssr.spec.scale if ssr else 1)
     tokens = base.text.tokenizer(args.prompt)
     print(
         f"{base.spec.label or base.spec.name}: {args.prompt!r}, seed {args.seed}, on {device.type} in "
@@ -87,28 +103,41 @@ def generate_file(args: argparse.Namespace) -> None:
 
 def register(commands: Any) -> None:
     g = add_command(commands, "generate", generate_file)
-    g.add_argument("--prompt", default="", help="what moves where, as the model knows it; empty is allowed")
-    g.add_argument("--negative", default="", help="what it should not be")
-    g.add_argument("--frames", type=int, help="frames; the model's own number by default")
-    g.add_argument("--fps", type=float, default=16, help="frames per second of the file")
+    g.add_argument("--prompt", default="", help="what to show, in words the model knows; may be empty")
+    g.add_argument("--negative", default="", help="what not to show")
+    g.add_argument(
+        "--frames", type=number(int, "film.frames"), help="number of frames; the model's own by default"
+    )
+    g.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second of the file")
     g.add_argument("--size", type=size, help="64 or 96x64 (width x height) before super-resolution")
-    g.add_argument("--steps", type=int, help="denoising steps of the base model")
-    g.add_argument("--cfg", type=float, help="guidance scale; 1 is none")
-    g.add_argument("--rescale", type=float, help="guidance rescale, 0 to 1")
+    g.add_argument("--steps", type=number(int, "steps"), help="denoising steps of the base model")
+    g.add_argument("--cfg", type=number(float, "cfg"), help="guidance scale, 0 to 30; 1 is off")
+    g.add_argument(
+        "--rescale",
+        type=number(float, "rescale"),
+        help="reduces contrast to that of the prompt alone, 0 to 1; 0 is off",
+    )
     g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m, euler or ddim")
     g.add_argument(
-        "--seed", type=int, default=0, help="the same seed gives the same clip on the same machine"
+        "--seed",
+        type=number(int, "seed"),
+        default=0,
+        help="the same seed gives the same clip on the same machine",
     )
-    g.add_argument("--window", type=int, help="frames the base model sees at a time")
-    g.add_argument("--overlap", type=int, default=2, help="frames neighbouring windows share")
+    g.add_argument("--window", type=number(int, "window"), help="frames the base model sees at a time")
+    g.add_argument(
+        "--overlap", type=number(int, "overlap"), default=2, help="frames neighbouring windows share"
+    )
     g.add_argument(
         "--free-noise", action=argparse.BooleanOptionalAction, default=True, help="windows share their noise"
     )
-    g.add_argument("--loop", action="store_true", help="a closed loop: after the last frame comes the first")
+    g.add_argument("--loop", action="store_true", help="make a loop: the last frame leads back to the first")
     g.add_argument(
-        "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"
+        "--ssr", action=argparse.BooleanOptionalAction, default=True, help="enlarge the clip four times"
     )
-    g.add_argument("--ssr-steps", type=int, help="denoising steps of super-resolution")
+    g.add_argument(
+        "--ssr-steps", type=number(int, "steps", "ssr-steps"), help="denoising steps of super-resolution"
+    )
     g.add_argument("--weights", help="another base model's file")
     g.add_argument("--ssr-weights", help="another super-resolution file")
     g.add_argument(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Collection
 from typing import Any
+
+from ..limits import LIMITS, spelled
 
 
 def add_command(
@@ -40,15 +43,34 @@ class TerminalBar:
             )
 
 
+class BadNumber(Exception):
+    """A number that cannot be. Unlike a ValueError it passes through argparse, which would bury it under its usage."""
+
+
+def number(kind: type, row: str, name: str = "") -> Callable[[str], float]:
+    """Reads an option: an int or a float within that row of `limits`, so that it is refused before any work."""
+    limit, name = LIMITS[row], name or row.rpartition(".")[2]
+
+    def read(text: str) -> float:
+        value: Any = text
+        with contextlib.suppress(ValueError):  # what is no number is refused as it was written
+            value = kind(text)
+        try:
+            limit.check(name, value, whole=kind is int)
+        except ValueError as error:
+            raise BadNumber(str(error)) from error
+        return value
+
+    return read
+
+
 def size(text: str) -> tuple[int, int]:
     """`64` or `96x64` (width x height)."""
     width, _, height = text.lower().partition("x")
-    try:
-        return int(width), int(height or width)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"size is {text!r}, but it is written as 64 or 96x64 (width x height)"
-        ) from None
+    if not width.isdecimal() or not (height or width).isdecimal():
+        raise BadNumber(f"size is {spelled(text)}, but it is written as 64 or 96x64 (width x height).")
+    read = number(int, "size")
+    return read(width), read(height or width)
 
 
 def check_choice(what: str, value: str, choices: Collection[str]) -> None:

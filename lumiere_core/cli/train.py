@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from .terminal import add_command, check_choice
+from .terminal import add_command, check_choice, number
 
-SHEET_EVERY = 600.0  # seconds
+SHEET_EVERY = 600.0  # seconds between two contact sheets: each takes some seconds away from training
 
 
 def train_from_args(args: argparse.Namespace) -> None:
-    """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, which writes the weights files."""
+    """One stage of the recipe; `probe`, the classifier of `evaluate`; `export`, which writes the weights files."""
     if args.stage == "export":
         for path in export(Path(args.runs), Path(args.out)):
             print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")
@@ -52,8 +51,6 @@ def run_stage(args: argparse.Namespace) -> None:
 
     check_choice("preset", args.preset, [name for name, spec in PRESETS.items() if spec.kind == "base"])
     check_choice("world", args.world, WORLDS)
-    if args.minutes is not None and not 0 < args.minutes < math.inf:
-        raise ValueError(f"minutes is {args.minutes:g}, but it has to be above 0. Try 40.")
     device = args.device or pick_device()[0].type
     check_device(device)
     folder = Path(args.runs) / args.stage
@@ -129,8 +126,10 @@ def register(commands: Any) -> None:
     t.add_argument("--runs", default="runs", help="folder of all runs; a run goes on where it was stopped")
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
     t.add_argument("--world", default="small", help="small or full")
-    t.add_argument("--minutes", type=float, help="length of the stage over all resumptions")
+    t.add_argument(
+        "--minutes", type=number(float, "minutes"), help="minutes of training in all, over all resumptions"
+    )
     t.add_argument("--before", action="store_true", help="go on from the state before the last one")
     t.add_argument("--device", default=None, help="cuda or cpu; the best by default")
-    t.add_argument("--seed", type=int, default=0)
+    t.add_argument("--seed", type=number(int, "train.seed"), default=0)
     t.add_argument("--out", default="weights", help="where export and probe write")

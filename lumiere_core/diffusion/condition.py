@@ -6,7 +6,6 @@ the paper. C is the clip with unknown pixels set to 0. Any model that takes a ma
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,12 +82,14 @@ def chosen_frames(clip: Tensor, places: Sequence[int], frames: int, stride: int 
             f"the places are {', '.join(map(str, places))}, but they have to differ and lie in 0 to {frames - 1}."
         )
     steps = [step_of(place, stride, frames) for place in places]
-    for (place, step), (other, same) in itertools.combinations(zip(places, steps, strict=True), 2):
-        if step == same:
+    taken: dict[int, int] = {}
+    for place, step in zip(places, steps, strict=True):
+        if step.start in taken:
             raise ValueError(
-                f"frames {place} and {other} lie in one latent step of {stride} frames, which can hold one picture. "
-                f"Move one of them to {step.stop} or later."
+                f"frames {taken[step.start]} and {place} lie in one latent step of {stride} frames, which can hold one "
+                f"picture. Move one of them to {step.stop} or later."
             )
+        taken[step.start] = place
     at = torch.tensor(places)
     nearest = (torch.arange(frames)[:, None] - at).abs().argmin(dim=1)
     filled, known = clip[:, :, nearest].clone(), torch.zeros(1, 1, frames, *clip.shape[-2:])

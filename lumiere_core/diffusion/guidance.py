@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..limits import check
 from .process import Denoise
 
 
@@ -34,12 +35,9 @@ def thresholded(x0: Tensor, quantile: float) -> Tensor:
 
 
 def check_guidance(cfg_scale: float = 1.0, rescale: float = 0.0, quantile: float = 0.0) -> None:
-    if not 0 <= cfg_scale <= 30:
-        raise ValueError(f"cfg is {cfg_scale:g}, but it has to be between 0 and 30. Try 3.")
-    if not 0 <= rescale <= 1:
-        raise ValueError(f"rescale is {rescale:g}, but it has to be between 0 and 1. Try 0.7.")
-    if not 0 <= quantile <= 1:
-        raise ValueError(f"threshold is {quantile:g}, but it has to be between 0 (off) and 1. Try 0.995.")
+    check("cfg", cfg_scale)
+    check("rescale", rescale)
+    check("threshold", quantile)
 
 
 def guided(

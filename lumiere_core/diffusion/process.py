@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..config import DiffusionSpec
+from ..limits import check
 
 Denoise = Callable[..., Tensor]  # (x, sigma, **condition) -> x0
 
@@ -97,10 +98,9 @@ class Process:
         """`steps + 1` noise levels, uniform in u, from sigma_max down to 0: the host's `sgm_uniform` on this model.
 
         strength below 1 starts that far down the same levels (SDEdit): the last `round(steps * strength)` steps
-        remain. Raises ValueError for steps below 1 or a strength outside (0, 1].
+        remain. Raises ValueError for steps outside 1 to 1000 or a strength outside (0, 1].
         """
-        if steps < 1:
-            raise ValueError(f"steps is {steps}, but sampling takes at least 1. Try {self.spec.steps}.")
+        check("steps", steps)
         if not 0 < strength <= 1:
             raise ValueError(f"strength is {strength:g}, but it has to be above 0 and at most 1. Try 0.6.")
         u = torch.linspace(self.u_max, self.u_max / TABLE, steps + 1, dtype=torch.float64)[:-1]
@@ -149,8 +149,7 @@ class Process:
 # --------------------------------------------------------------------------------------------------------- noise
 def initial_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     """One draw of the whole shape on the CPU, which is the host's own way. Raises ValueError for other seeds."""
-    if not 0 <= seed < SEEDS:
-        raise ValueError(f"seed is {seed}, but it has to be from 0 to {SEEDS - 1}. Try 0.")
+    check("seed", seed)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -161,8 +160,7 @@ def noised(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 def check_noise_level(level: float) -> None:
     """Raises ValueError for a level that super-resolution was not trained on."""
-    if not 0 <= level <= 0.4:
-        raise ValueError(f"noise level is {level:g}, but it has to be between 0 and 0.4. Try 0.05.")
+    check("noise_level", level, "noise level")
 
 
 def augmented(clip: Tensor, level: float, seed: int) -> Tensor:

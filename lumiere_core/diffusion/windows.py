@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..limits import check
 from .process import Denoise, Process
 
 Each = Callable[[int, int], None]  # (window done, windows in all); raise in it to stop
@@ -60,14 +61,8 @@ def starts_around(num_frames: int, window: int, overlap: int) -> list[int]:
     return [round(i * num_frames / count) for i in range(count)]
 
 
-def check_num_frames(num_frames: int) -> None:
-    if num_frames < 1:
-        raise ValueError(f"frames is {num_frames}, but a clip has at least 1. Try 80, which is 5 seconds.")
-
-
 def check_windows(window: int, overlap: int) -> None:
-    if window < 1:
-        raise ValueError(f"window is {window} frames, but it has to be at least 1. Try 16.")
+    check("window", window)
     if not 0 <= overlap < window:
         raise ValueError(
             f"overlap is {overlap} frames, but it has to be from 0 to {window - 1}, below the window of "
@@ -78,6 +73,29 @@ def check_windows(window: int, overlap: int) -> None:
 def shift_of(seed: int, sigma: float, num_frames: int) -> int:
     """How many frames a loop is rotated at a noise level. Equal arguments give equal results, for every sampler."""
     return random.Random(f"{seed} {sigma:.3g}").randrange(num_frames)
+
+
+class Parts(Sequence):
+    """The windows of a clip, each made when its turn comes: an overlap of 4095 in 8192 frames is 4097 of 4096 frames.
+
+    places   where the windows begin, before they are rolled by `shift`
+    weight   what each frame of a window counts, whole numbers `(window,)`
+    """
+
+    def __init__(self, places: list[int], weight: Tensor, num_frames: int, shift: int) -> None:
+        self.places, self.weight, self.num_frames, self.shift = places, weight, num_frames, shift
+        # What all windows together count at a frame: their beginnings convolved with the weight, on the clip's circle.
+        begin = torch.zeros(num_frames, dtype=torch.float64)
+        begin.index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
+        spectrum = torch.fft.rfft(begin) * torch.fft.rfft(weight.double(), num_frames)
+        self.total = torch.fft.irfft(spectrum, num_frames).round().float()  # (T,)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, i: int) -> Part:
+        covered = (torch.arange(len(self.weight)) + self.places[i]) % self.num_frames
+        return (covered + self.shift) % self.num_frames, self.weight / self.total[covered]
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,7 @@ class Windows:
     closed: bool = False
     roll: int | None = None
 
-    def parts(self, num_frames: int, sigma: float = 0.0, multiple: int = 1) -> list[Part]:
+    def parts(self, num_frames: int, sigma: float = 0.0, multiple: int = 1) -> Sequence[Part]:
         """The windows of a clip at a noise level; the shares of a frame add up to 1. Raises ValueError.
 
         `closed` windows need a clip longer than the window: a single one would see its ends after all.
@@ -121,12 +139,7 @@ class Windows:
             )
         places = (starts_around if around else starts)(num_frames, window, min(self.overlap, window - 1))
         shift = 0 if self.roll is None else shift_of(self.roll, sigma, num_frames)
-        frames = [(torch.arange(s, s + window) + shift) % num_frames for s in places]
-
-        weight, total = WINDOW_WEIGHTS[self.weights](window), torch.zeros(num_frames)
-        for covered in frames:
-            total[covered] += weight
-        parts = [(covered, weight / total[covered]) for covered in frames]
+        parts = Parts(places, WINDOW_WEIGHTS[self.weights](window), num_frames, shift)
         if self.roll is not None and len(parts) == 1 and num_frames % multiple:
             more = multiple - num_frames % multiple
             (covered, share) = parts[0]
@@ -181,7 +194,7 @@ def cut(value: Any, frames: Tensor, num_frames: int) -> Any:
 
 
 def fuse(
-    call: Callable[[Tensor, Tensor], Tensor], x: Tensor, parts: list[Part], each: Each | None = None
+    call: Callable[[Tensor, Tensor], Tensor], x: Tensor, parts: Sequence[Part], each: Each | None = None
 ) -> Tensor:
     """Run `call(x_window, frames) -> x0_window` over all windows and reconcile. x `(B, C, T, ...)`.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..media.pictures import opencv
+from .video import VideoFile
 
 # sRGB pictures as limited-range bt709, and said so: untagged files come out darker or lighter elsewhere.
 _BT709 = [
@@ -256,44 +257,15 @@ def _write_folder(path: Path, frames: Iterable[np.ndarray], comment: str) -> Pat
     return path
 
 
-def read_clip(path: str | Path, max_frames: int | None = None) -> tuple[Tensor, float]:
-    """Read a video file: `(3, T, H, W)` in [-1, 1] and its frames per second. Raises ValueError for anything else."""
-    import imageio_ffmpeg
+def read_clip(path: str | Path) -> tuple[Tensor, float]:
+    """A whole video file: `(3, T, H, W)` in [-1, 1] and its frames per second. Raises ValueError for anything else.
 
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no video file {path}.")
-    frames: list[np.ndarray] = []
-    try:
-        reader = imageio_ffmpeg.read_frames(str(path))
-        meta = next(reader)
-        width, height = meta["size"]
-        for data in reader:
-            frames.append(np.frombuffer(data, np.uint8).reshape(height, width, 3))
-            if max_frames and len(frames) == max_frames:
-                reader.close()
-                break
-    except (OSError, RuntimeError, StopIteration, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} cannot be read as a video. Convert it to mp4 and try again."
-        ) from error
-    if not frames:
-        raise ValueError(f"{path.name} holds no frames.")
-    return from_pixels(np.stack(frames)), float(meta["fps"])
+    `VideoFile` reads one frame at a time; this is for short clips.
+    """
+    video = VideoFile(path)
+    return from_pixels(np.stack(list(video))), video.fps
 
 
 def read_comment(path: str | Path) -> str:
     """The comment of a video file, as `describe` wrote it; empty where there is none."""
-    import subprocess
-
-    import imageio_ffmpeg
-
-    run = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "ffmetadata", "-"],
-        capture_output=True,
-        check=False,
-    )
-    for line in run.stdout.decode("utf-8", "replace").splitlines():
-        if line.lower().startswith("comment="):
-            return re.sub(r"\\(.)", r"\1", line[len("comment=") :])  # ffmpeg escapes some letters
-    return ""
+    return VideoFile(path).comment

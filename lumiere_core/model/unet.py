@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import UNetSpec
+from ..limits import check
 from .functional import depth_to_space, normalise, per_frame, space_to_depth, timestep_embedding
 from .layers import (
     ATTENTION,
@@ -28,6 +29,7 @@ from .layers import (
 
 def check_size(name: str, value: int, multiple: int) -> None:
     """Raises ValueError with the two sizes next to one that does not fit."""
+    check("size", value, name)
     if value < multiple or value % multiple:
         below, above = max(multiple, value // multiple * multiple), (value // multiple + 1) * multiple
         near = f"{below} or {above}" if value > multiple else f"{multiple}"

@@ -1,25 +1,49 @@
-"""A cinemagraph from any clip, no model needed: one part moves for ever, the rest is a photo.
+"""A cinemagraph from any clip, without a model: one part moves in a loop, the rest is a photo.
 
-A clip is float32 `(T, H, W, 3)` in [0, 1]; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 moves, greys move
-less far. Inputs are never written to.
+A clip comes as `Frames` `(H, W, 3)`; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 moves, greys move less far. The
+clip is measured first, a `CinemagraphPlan` says what is to be done to each frame, and only the frame that is being
+rendered is held. Inputs are never written to.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..limits import check
+from ..media.frames import Frames, Rendered, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
-from .loop import check_no_cut, make_loop
-from .region import change_mask, feathered, laid_over, one_picture, region_of
-from .steady import Tripod, check_rgb_clip, levelled
+from .loop import LoopPlan, check_no_cut, looked_at, loop_kind, looped, thumbnail
+from .region import Region, change_mask, feathered, lay_over, region_of
+from .steady import Recolouring, Tripod, View, drift_of, recoloured, tripod_of
 from .warp import flow_between, warped
 
 
+@dataclass(frozen=True)
+class CinemagraphPlan:
+    """What is done to a clip: how each frame is looked through, recoloured and looped, and where it shows."""
+
+    tripod: Tripod
+    region: Region  # the part of the picture that is worked on
+    views: list[View]  # of each frame
+    changes: list[Recolouring] | None  # of each frame; None to leave the colours as they are
+    loop: LoopPlan
+    share: np.ndarray | None  # how far things move in the region, (h, w); None for as far as they do
+    alpha: Tensor  # how much of the clip shows in the region, (h, w, 1)
+
+    def shown(self, i: int, frame: np.ndarray) -> np.ndarray:
+        """The region of the clip's frame i, steadied and recoloured."""
+        part = self.tripod.seen(frame, self.views[i], self.region.box)
+        return recoloured(as_float(part), *self.changes[i]) if self.changes else part
+
+
 def cinemagraph_from_clip(
-    clip: Tensor,
+    clip: Frames,
     moves: Tensor,
     still: Tensor | None = None,
     feather: float = 8,
@@ -28,47 +52,72 @@ def cinemagraph_from_clip(
     loop: str = "dissolve",
     motion: float = 1.0,
     progress: Progress | None = None,
-) -> Tensor:
-    """The clip's motion inside the mask, over one still picture, as a loop: `(T', H, W, 3)`.
+) -> Rendered:
+    """The clip's motion inside the mask, over one still picture, as a loop.
 
     Bit for bit the still (`(H, W, 3)`, the first frame by default) where the mask is 0. The camera is steadied and slow
     drift taken out by what lies outside the mask; loop is one of LOOPS. motion in [0, 1] and greys in the mask move
     things less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
     """
-    if not 0 <= motion <= 1:
-        raise ValueError(f"motion is {motion:g}, but it has to be between 0 and 1. Try 1.")
-    check_rgb_clip(clip)
-    check_no_cut("cinemagraph", clip)
-    height, width = clip.shape[1:3]
-    moves = change_mask(moves, 1, height, width)[0]
-    still = one_picture("still", clip[:1] if still is None else still, height, width)
+    plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, progress)
+    return Rendered(plan.loop.count, clip.height, clip.width, clip.fps, lambda: rendered(plan, clip))
+
+
+def plan_cinemagraph(
+    clip: Frames,
+    moves: Tensor,
+    still: Tensor | None,
+    feather: float,
+    stabilise: bool,
+    drift: bool,
+    loop: str,
+    motion: float,
+    progress: Progress | None = None,
+) -> CinemagraphPlan:
+    """Look at the clip in two passes: for cuts, then for what camera and light did; see `cinemagraph_from_clip`."""
+    check("motion", motion)
+    kind = loop_kind(loop)
+    moves = change_mask(moves, 1, clip.height, clip.width)[0]
     region = region_of(moves, margin=feather + 1, multiple=1)
-    tripod, measured = Tripod(still, moves), []
-    part = clip.new_empty(len(clip), region.height, region.width, 3)  # of the clip only this is held twice
-    for i, (to, frame) in enumerate(zip(part, clip.numpy(), strict=True)):
-        view = tripod.view(frame, stabilise)
-        to.copy_(torch.from_numpy(tripod.seen(frame, view, region.box)))
-        measured.append(view.levels)
-        if progress:
-            progress(i + 1, len(clip), "steadying" if stabilise else "measuring")
-    if drift:
-        levelled(part, measured, tripod.levels, out=part)
-    half = max(1, min(8, len(clip) // 2))  # a short clip makes a short loop
-    settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}
-    part = make_loop(part, loop, **settings.get(loop, {}))
-    if motion == 0:
-        return still.repeat(len(part), 1, 1, 1)
+    tripod = tripod_of(clip, moves, still)
+    looks = looked_at(clip, progress)
+    check_no_cut("cinemagraph", looks)
+    half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
+    settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}.get(loop, {})
+    kind.check(len(looks), **settings)
+
+    views = []
+    for i, frame in enumerate(told(clip, len(looks), "steadying" if stabilise else "measuring", progress)):
+        frame = as_float(frame)
+        views.append(tripod.view(frame, stabilise))
+        if kind.looks:  # at what the region shows, before its colours are changed
+            looks[i] = thumbnail(tripod.seen(frame, views[i], region.box))
+    changes = drift_of([view.levels for view in views], tripod.levels) if drift else None
+    if changes and kind.looks:
+        looks = [recoloured(look, *change) for look, change in zip(looks, changes, strict=True)]
+    plan = kind.plan(looks, progress=progress, **settings)
+
     share = _softened((moves * motion)[region.box], feather)
-    if share.min() < 1:
-        part = calmed(part, still[region.box], share, progress)
-    out, known = still.repeat(len(part), 1, 1, 1), still[region.box]
-    alpha = feathered((moves > 0).float(), feather)[region.box][..., None].expand_as(known).contiguous()
-    for to, frame in zip(out, part, strict=True):
-        to[region.box] = laid_over(known, frame, alpha)
-    return out
+    alpha = feathered((moves > 0).float(), feather)[region.box][..., None]
+    return CinemagraphPlan(tripod, region, views, changes, plan, share if share.min() < 1 else None, alpha)
 
 
-def _softened(share: Tensor, feather: float) -> Tensor:
+def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:
+    """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
+    still, box = plan.tripod.still, plan.region.box
+    if plan.share is not None and not plan.share.any():
+        yield from (still for _ in range(plan.loop.count))
+        return
+    for part in looped(clip, plan.loop, plan.shown):
+        part = as_float(part)
+        if plan.share is not None:
+            part = calmed(part, still[box], plan.share)
+        frame = still.copy()
+        lay_over(torch.from_numpy(frame[box]), torch.from_numpy(part), plan.alpha)
+        yield frame
+
+
+def _softened(share: Tensor, feather: float) -> np.ndarray:
     """Shares of motion `(H, W)` without steps, which would tear the picture; the mask's outside (0) does not count.
 
     A mask with two levels has no steps inside, and stays as it is.
@@ -77,19 +126,15 @@ def _softened(share: Tensor, feather: float) -> Tensor:
     painted = (share > 0).float().numpy()
     reach = 2 * round(feather) + 1
     total, count = (cv2.blur(part, (reach, reach)) for part in (share.numpy() * painted, painted))
-    return torch.from_numpy(np.where(painted > 0, total / np.maximum(count, 1e-6), share.max())).clamp(0, 1)
+    return np.where(painted > 0, total / np.maximum(count, 1e-6), share.max()).clip(0, 1)
 
 
-def calmed(clip: Tensor, still: Tensor, share: Tensor, progress: Progress | None = None) -> Tensor:
-    """The clip with everything moved only a share of its way from where the still has it. `(T, H, W, 3)`
+def calmed(frame: np.ndarray, still: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """A frame with everything moved only a share of its way from where the still has it. `(H, W, 3)`
 
-    Each frame is warped back along its optical flow from the still, never mixed with it, so nothing shows twice. What
-    changes its look without moving, such as foam, keeps doing so. share `(H, W)` in [0, 1]; 1 is the clip as it is.
+    It is warped back along its optical flow from the still, never mixed with it, so nothing shows twice. What changes
+    its look without moving, such as foam, keeps doing so. share `(H, W)` in [0, 1]; 1 is the frame as it is.
     """
-    out, back = torch.empty_like(clip), (1 - share)[..., None].numpy()
-    for i, frame in enumerate(clip):
-        flow = flow_between(still.numpy(), frame.numpy())
-        out[i] = torch.from_numpy(warped(np.ascontiguousarray(frame.numpy()), flow * back))
-        if progress:
-            progress(i + 1, len(clip), "calming")
-    return out
+    flow = flow_between(still, frame)
+    flow *= (1 - share)[..., None]
+    return warped(np.ascontiguousarray(frame), flow)

@@ -137,7 +137,7 @@ def shaky_lake(width: int, height: int, frames: int) -> tuple[Tensor, Tensor]:
         )
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), 0.35 * math.sin(1.3 * t), 1.0)
         turn[:, 2] += shift
-        shaken = cv2.warpAffine(frame.numpy(), turn, frame.shape[1::-1], flags=cv2.INTER_CUBIC)
+        shaken = cv2.warpAffine(frame, turn, frame.shape[1::-1], flags=cv2.INTER_CUBIC)
         fade = 1 - torch.tensor([0.25, 0.16, 0.04]) * i / frames
         to.copy_((torch.from_numpy(shaken)[inner] * fade).clamp(0, 1))
     return clip, moves[inner].contiguous()

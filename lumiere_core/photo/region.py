@@ -16,7 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..limits import check
+from ..media.frames import Rendered, gathered
 from ..media.pictures import opencv
+
+BAND = 64  # rows that are mixed at a time, so that what is in between takes little memory
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,9 @@ def region_of(change: Tensor, margin: float = 0.1, multiple: int = 8, size: int 
     crop's sides are. size: long side of the crop, 0 to keep the picture's own scale. The aspect is the box's; only
     where the picture ends before the next multiple, the crop is scaled to the nearest one. Raises ValueError.
     """
-    if margin < 0 or multiple < 1 or size < 0:
-        raise ValueError(
-            f"margin, multiple and size are {margin:g}, {multiple} and {size}, but none may be negative, and the "
-            "multiple has to be at least 1. Try 0.1, 8 and 0."
-        )
+    check("margin", margin)
+    check("multiple", multiple)
+    check("crop.size", size)
     if size % multiple:
         near = max(multiple, size // multiple * multiple)
         raise ValueError(
@@ -107,7 +109,9 @@ def change_mask(change: Tensor, frames: int, height: int, width: int) -> Tensor:
         raise ValueError(
             f"the mask has {len(change)} frames, but the clip has {frames}. Give one mask for all, or {frames}."
         )
-    change = change.float().clamp(0, 1)
+    change = change.float()
+    low, high = change.aminmax()
+    change = change if low >= 0 and high <= 1 else change.clamp(0, 1)
     return (
         change
         if change.shape[1:] == (height, width)
@@ -153,10 +157,9 @@ def crop_mask(change: Tensor, region: Region) -> Tensor:
 def feathered(change: Tensor, feather: float) -> Tensor:
     """The mask with a soft edge `feather` pixels wide, all of it inside: what is 0 stays 0. Greys are multiplied.
 
-    The picture's own border is no edge. `(H, W)` or `(T, H, W)`. Raises ValueError for a negative feather.
+    The picture's own border is no edge. `(H, W)` or `(T, H, W)`. Raises ValueError for a feather out of range.
     """
-    if feather < 0:
-        raise ValueError(f"feather is {feather:g} pixels, but it has to be at least 0. Try 16.")
+    check("feather", feather)
     if feather == 0:
         return change.clone()
     if change.ndim == 3:
@@ -168,11 +171,6 @@ def feathered(change: Tensor, feather: float) -> Tensor:
     distance = torch.from_numpy(cv2.distanceTransform(painted, cv2.DIST_L2, 5)).to(change)
     ramp = (distance / (feather + 1)).clamp(0, 1)
     return change * ramp.square() * (3 - 2 * ramp)  # smoothstep: no line shows where the edge begins
-
-
-def gigabytes(frames: int, height: int, width: int) -> float:
-    """Memory that a whole clip of this size takes, in 10^9 bytes."""
-    return frames * height * width * 3 * 4 / 1e9
 
 
 def frames_for(what: str, source: Tensor, frames: int, height: int, width: int) -> Tensor:
@@ -200,21 +198,25 @@ def one_picture(what: str, source: Tensor, height: int, width: int) -> Tensor:
 
 
 def stitch_frames(
-    generated: Tensor, region: Region, original: Tensor, change: Tensor, feather: float = 16
-) -> Iterator[Tensor]:
-    """The frames `(H, W, 3)` of `stitch`, one at a time: a 12-megapixel clip need not fit into memory."""
+    generated: Tensor, region: Region, original: Tensor, change: Tensor, feather: float = 16, fps: float = 16
+) -> Rendered:
+    """What `stitch` gives, one frame `(H, W, 3)` at a time: a 12-megapixel clip need not fit into memory."""
     height, width = region.picture_height, region.picture_width
-    original = frames_for("original", original, len(generated), height, width)
+    count = len(generated)
+    original = frames_for("original", original, count, height, width)
     _check_picture("mask", change.shape[-2:], region)
-    changes = change_mask(change, len(generated), height, width)
-    alpha = None
-    for i, (part, picture) in enumerate(zip(generated, original, strict=True)):
-        if alpha is None or len(changes) > 1:
-            alpha = _soft_box(changes[i], region, feather)
-        frame = picture.clone()
-        box = frame[region.box]
-        box.copy_(laid_over(box, _scaled(part[None], region.height, region.width)[0], alpha))
-        yield frame
+    changes = change_mask(change, count, height, width)
+
+    def render() -> Iterator[np.ndarray]:
+        alpha = None
+        for i, (part, picture) in enumerate(zip(generated, original, strict=True)):
+            if alpha is None or len(changes) > 1:
+                alpha = _soft_box(changes[i], region, feather)
+            frame = picture.clone()
+            lay_over(frame[region.box], _scaled(part[None], region.height, region.width)[0], alpha)
+            yield frame.numpy()
+
+    return Rendered(count, height, width, fps, render)
 
 
 def _soft_box(change: Tensor, region: Region, feather: float) -> Tensor:
@@ -232,27 +234,36 @@ def stitch(
     generated `(T, h, w, 3)` of any size, scaled into the region's box. original: one picture or T frames of the
     region's size; mask of that size, `(H, W)` or `(T, H, W)`. The soft edge of `feather` pixels lies inside the mask.
     """
-    out = original.new_empty(len(generated), region.picture_height, region.picture_width, 3)
-    for to, frame in zip(out, stitch_frames(generated, region, original, change, feather), strict=True):
-        to.copy_(frame)
-    return out
+    return gathered(stitch_frames(generated, region, original, change, feather))
 
 
-def keep_pixels(clip: Tensor, source: Tensor, change: Tensor, feather: float = 0) -> Tensor:
-    """The clip where the mask is 1, bit for bit the source where it is 0. `(T, H, W, 3)`
+def keep_pixels(
+    clip: Tensor, source: Tensor, change: Tensor, feather: float = 0, fps: float = 16
+) -> Rendered:
+    """The clip where the mask is 1, bit for bit the source where it is 0: frames `(H, W, 3)`, one at a time.
 
     source: one picture or T frames of the clip's size. mask: `(H, W)` or `(T, H, W)`, resized where it has another
     size. Raises ValueError, also for an empty mask.
     """
     frames, height, width = clip.shape[:3]
     source = frames_for("source", source, frames, height, width)
-    alphas = feathered(change_mask(change, frames, height, width), feather).expand(frames, -1, -1)
-    out = torch.empty_like(clip)
-    for to, known, new, alpha in zip(out, source, clip, alphas, strict=True):
-        to.copy_(laid_over(known, new, alpha[..., None]))
-    return out
+    changes = change_mask(change, frames, height, width)
+    first = feathered(changes[0], feather)
+
+    def render() -> Iterator[np.ndarray]:
+        for i, (new, known) in enumerate(zip(clip, source, strict=True)):
+            alpha = feathered(changes[i], feather) if i and len(changes) > 1 else first
+            frame = known.clone(memory_format=torch.contiguous_format)
+            lay_over(frame, new, alpha[..., None])
+            yield frame.numpy()
+
+    return Rendered(frames, height, width, fps, render)
 
 
-def laid_over(known: Tensor, new: Tensor, alpha: Tensor) -> Tensor:
-    """`known` where alpha is 0, also where `new` is no number, else a mix."""
-    return torch.where(alpha == 0, known, torch.lerp(known, new, alpha))
+def lay_over(below: Tensor, new: Tensor, alpha: Tensor) -> None:
+    """Mix `new` into `below`, both `(H, W, 3)`; untouched where alpha `(H, W, 1)` is 0, even if `new` is no number."""
+    for top in range(0, len(below), BAND):
+        rows = slice(top, top + BAND)
+        known = below[rows]
+        share = alpha[rows].expand_as(known)
+        known.copy_(torch.where(share == 0, known, torch.lerp(known, new[rows], share)))

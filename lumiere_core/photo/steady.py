@@ -1,58 +1,55 @@
-"""A shaky, drifting clip made steady: camera motion and slow changes of exposure are taken out.
+"""Removes camera motion and slow changes of exposure from a clip.
 
-A clip is float32 `(T, H, W, 3)` in [0, 1]; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 is what moves on
-purpose, which is therefore not looked at. Inputs are never written to.
+A clip comes as `Frames` `(H, W, 3)`, and so it is given back: each tool measures it in one pass, and renders it anew
+in every pass over the result. `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 is what moves on purpose, which is
+therefore not looked at. Inputs are never written to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from ..limits import check
+from ..media.frames import Frames, Rendered, as_float, first_picture, told
 from ..media.pictures import opencv
 from ..progress import Progress
 from .region import change_mask, one_picture
 from .warp import grey
 
 Levels = tuple[np.ndarray, np.ndarray]  # mean and standard deviation of each channel, (3,)
+Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
 Box = tuple[slice, slice]  # rows and columns
 
 TRACK_SIDE = 1280  # features are tracked on a picture whose long side is at most this
 LEVEL_SIDE = 480  # exposure is measured, and steadying judged, on a picture whose long side is at most this
-FEWEST = 12  # tracked points that agree; with fewer a frame is left alone
+FEWEST = (
+    12  # tracked points that agree, three times the 4 a homography needs; with fewer a frame is left alone
+)
 STILL = 0.05  # pixels; a camera that moved less did not move
-SLOW = 8.0  # frames; changes of exposure faster than this belong to the scene
+SLOW = 8.0  # frames, half a second at 16 fps; faster changes of exposure belong to the scene
 
 
 def stabilised(
-    clip: Tensor, moves: Tensor | None = None, still: Tensor | None = None, progress: Progress | None = None
-) -> Tensor:
-    """The clip as if the camera had stood where `still` (the first frame) was taken. `(T, H, W, 3)`
+    clip: Frames, moves: Tensor | None = None, still: Tensor | None = None, progress: Progress | None = None
+) -> Rendered:
+    """The clip as if the camera had stood where `still` `(H, W, 3)` (the first frame) was taken.
 
     Corners outside the mask are tracked and a homography is fitted to those that agree. A frame with too few of them,
     or that the homography brings no closer, is left alone; a camera that stood still gives the clip back bit for bit.
     Borders that come into view are filled from the still.
     """
-    check_rgb_clip(clip)
-    tripod = Tripod(one_picture("still", clip[:1] if still is None else still, *clip.shape[1:3]), moves)
-    out = torch.empty_like(clip)
-    for i, (to, frame) in enumerate(zip(out, clip.numpy(), strict=True)):
-        to.copy_(torch.from_numpy(tripod.seen(frame, tripod.view(frame))))
-        if progress:
-            progress(i + 1, len(clip), "steadying")
-    return out
+    tripod = tripod_of(clip, moves, still)
+    views = [tripod.view(as_float(frame)) for frame in told(clip, clip.count, "steadying", progress)]
 
+    def render() -> Iterator[np.ndarray]:
+        for frame, view in zip(clip, views, strict=True):
+            yield tripod.seen(frame, view)
 
-def check_rgb_clip(clip: Tensor) -> None:
-    """Raises ValueError for what is no clip `(T, H, W, 3)`."""
-    if clip.ndim != 4 or clip.shape[-1] != 3 or not clip.numel():
-        raise ValueError(
-            f"the clip has the shape {tuple(clip.shape)}, but it has to be (T, H, W, 3), at least one frame in RGB. "
-            "Drop an alpha channel, or repeat a grey one."
-        )
+    return Rendered(len(views), clip.height, clip.width, clip.fps, render)
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Tripod:
         self.levels = levels(self.small, self.known)
 
     def view(self, frame: np.ndarray, steady: bool = True) -> View:
-        """How the camera moved, where it is to be steadied, and how light a frame `(H, W, 3)` is."""
+        """How the camera moved, where it is to be steadied, and how light a frame `(H, W, 3)` in [0, 1] is."""
         small = reduced(frame)
         found = self._homography(frame) if steady else None
         if found is not None and _has_moved(found, *frame.shape[1::-1]):
@@ -97,10 +94,10 @@ class Tripod:
         """A box of the frame from where the still was taken; what it does not show, from the still, as light as it."""
         if view.homography is None:
             return frame[box]
-        seen, there = _looked_through(frame, view.homography, box)
-        if there.all():
-            return seen
-        return np.where(there[..., None], seen, exposed(self.still[box], self.levels, view.levels))
+        seen, there = _looked_through(as_float(frame), view.homography, box)
+        if not there.all():
+            seen[~there] = exposed(self.still[box][~there][None], self.levels, view.levels)[0]
+        return seen
 
     def _homography(self, frame: np.ndarray) -> np.ndarray | None:
         """Where the still's pixels are in the frame, `(3, 3)` at full size; None where too few corners agree.
@@ -129,6 +126,12 @@ class Tripod:
         """Mean difference from the still outside the mask, both at the still's exposure."""
         away = np.abs(exposed(small, levels(small, self.known), self.levels) - self.small)
         return float(away[self.known].mean())
+
+
+def tripod_of(clip: Frames, moves: Tensor | None, still: Tensor | None) -> Tripod:
+    """The tripod of a still, which is the clip's first frame where none is given. Raises ValueError."""
+    still = first_picture(clip) if still is None else still
+    return Tripod(one_picture("still", still, clip.height, clip.width), moves)
 
 
 def outside(moves: Tensor | None, height: int, width: int) -> np.ndarray:
@@ -203,46 +206,46 @@ def _looked_through(
 
 
 def match_drift(
-    clip: Tensor, moves: Tensor | None = None, still: Tensor | None = None, strength: float = 1.0
-) -> Tensor:
-    """The clip without slow drift in colour and contrast from `still` (the first frame). `(T, H, W, 3)`
+    clip: Frames,
+    moves: Tensor | None = None,
+    still: Tensor | None = None,
+    strength: float = 1.0,
+    progress: Progress | None = None,
+) -> Rendered:
+    """The clip without slow drift in colour and contrast from `still` `(H, W, 3)` (the first frame).
 
     Mean and spread of each channel are measured outside the mask (everywhere without one), smoothed over time, and
     matched on the whole frame: what flickers faster than about SLOW frames stays. strength in [0, 1].
     """
-    check_rgb_clip(clip)
-    tripod = Tripod(one_picture("still", clip[:1] if still is None else still, *clip.shape[1:3]), moves)
-    measured = [tripod.view(frame, steady=False).levels for frame in clip.numpy()]
-    return levelled(clip, measured, tripod.levels, strength)
+    check("strength", strength)
+    tripod = tripod_of(clip, moves, still)
+    frames = told(clip, clip.count, "measuring", progress)
+    changes = drift_of([tripod.view(as_float(frame), steady=False).levels for frame in frames], tripod.levels)
+    changes = [(1 + strength * (gain - 1), strength * offset) for gain, offset in changes]
+
+    def render() -> Iterator[np.ndarray]:
+        for frame, change in zip(clip, changes, strict=True):
+            yield recoloured(as_float(frame), *change)
+
+    return Rendered(len(changes), clip.height, clip.width, clip.fps, render)
 
 
-def levelled(
-    clip: Tensor, measured: list[Levels], wanted: Levels, strength: float = 1.0, out: Tensor | None = None
-) -> Tensor:
-    """Frames `(T, h, w, 3)` with the slow part of their levels changed to the wanted ones; see `match_drift`.
-
-    They are written to `out`, which may be the clip itself, where it is given.
-    """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength:g}, but it has to be between 0 and 1. Try 1.")
+def drift_of(measured: list[Levels], wanted: Levels) -> list[Recolouring]:
+    """What changes the slow part of each frame's levels to the wanted ones; see `match_drift`."""
     means, spreads = (_slowly(np.stack(part)) for part in zip(*measured, strict=True))
     mean, spread = wanted  # (3,)
     gain = (spread / spreads.clip(1e-4)).clip(0.5, 2)
     gain = np.where(spread > 1e-3, gain, 1.0)  # a flat picture has no contrast to match
-    gain, offset = 1 + strength * (gain - 1), strength * (mean - gain * means)
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format) if out is None else out
-    for to, frame, g, o in zip(out, clip.numpy(), gain, offset, strict=True):
-        to.copy_(torch.from_numpy(_recoloured(frame, g, o)))
-    return out
+    return list(zip(gain, mean - gain * means, strict=True))
 
 
 def exposed(picture: np.ndarray, have: Levels, wanted: Levels) -> np.ndarray:
     """The picture with these levels changed to the wanted ones."""
     gain = wanted[1] / have[1].clip(1e-3)
-    return _recoloured(picture, gain, wanted[0] - gain * have[0])
+    return recoloured(picture, gain, wanted[0] - gain * have[0])
 
 
-def _recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """`gain * picture + offset` of each channel, in [0, 1]."""
     out = opencv().transform(np.ascontiguousarray(picture), np.column_stack([np.diag(gain), offset]))
     return np.clip(out, 0, 1, out=out)

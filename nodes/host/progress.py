@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import comfy.utils
-import torch
 from torch import Tensor
 
-from ...lumiere_core.photo.region import gigabytes
-from ..tensors import even_sides
-from .notify import check_interrupt, show_text
+from ...lumiere_core.media.frames import Rendered, gathered
+from ...lumiere_core.media.memory import check_memory, gigabytes
+from ..tensors import with_even_sides
+from .notify import check_interrupt, show_here
 
 LARGE = 4.0  # gigabytes from which a node says what it will take
 
@@ -29,24 +26,24 @@ class HostBar:
         self.bar.update_absolute(done, total)
 
 
-def collected(
-    frames: Iterable[Tensor], count: int, height: int, width: int, node_id: Any, even: bool = False
-) -> Tensor:
-    """Frames `(H, W, 3)` as they come -> IMAGE, with progress; a large one is announced before the work.
+def announce(frames: int, height: int, width: int) -> None:
+    """Say on the running node what a large IMAGE will take; raises ValueError where the machine has not that much."""
+    size = gigabytes(frames, height, width)
+    what = f"{frames} frames of {width}x{height}"
+    remedy = (
+        "Make the clip shorter, scale it down first, or use the command line (python -m lumiere_core clip), which "
+        "holds one frame at a time."
+    )
+    check_memory(what, size, remedy)
+    if size > LARGE:
+        show_here(f"{what} take {size:.1f} GB of memory. With less: {remedy[0].lower()}{remedy[1:]}")
+
+
+def collected(clip: Rendered, even: bool = False) -> Tensor:
+    """A rendered clip as IMAGE, the only copy of it, with progress; what a large one takes is announced first.
 
     even repeats the last row or column of odd sides.
     """
-    height, width = (n + n % 2 if even else n for n in (height, width))
-    size = gigabytes(count, height, width)
-    if size > LARGE:
-        show_text(
-            node_id,
-            f"{count} frames of {width}x{height} take {size:.1f} GB of memory. With less, scale the picture "
-            "down first, or use the command line (python -m lumiere_core clip brush), which holds one frame at "
-            "a time.",
-        )
-    out, bar = torch.empty(count, height, width, 3), HostBar()
-    for i, (to, frame) in enumerate(zip(out, frames, strict=True)):
-        to.copy_(even_sides(frame[None])[0] if even else frame)
-        bar(i + 1, count, "frames")
-    return out
+    clip = with_even_sides(clip) if even else clip
+    announce(clip.count, clip.height, clip.width)
+    return gathered(clip, HostBar())

@@ -22,6 +22,7 @@ from .clip import empty_prompt
 from .controls import control_of, controlled
 from .notify import check_interrupt
 from .preview import ClipPreview
+from .progress import announce
 
 # How much smaller than pixels an empty latent says it is; older hosts do not know these.
 RATIOS = set(inspect.signature(comfy.sample.fix_empty_latent_channels).parameters) - {"model", "latent_image"}
@@ -125,6 +126,7 @@ def upscale_condition(
     _, _, frames, height, width = clip.shape
     check_size("width", width, spec.unet.size_multiple // spec.scale)
     check_size("height", height, spec.unet.size_multiple // spec.scale)
+    announce(frames, spec.scale * height, spec.scale * width)
     condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
     return condition, torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
 

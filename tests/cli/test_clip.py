@@ -92,7 +92,7 @@ def test_what_a_model_once_made_stays_marked_as_such(clip, tmp_path):
     [
         (["--preset", "magic"], "preset is 'magic'"),
         (["--motion", "9"], "motion is 9"),
-        (["--frames", "1"], "1 frames at 16 fps make no loop"),
+        (["--frames", "1"], "frames is 1, but it has to be a whole number from 2 to 1000000"),
         (["--mask", "nowhere.png"], "there is no picture nowhere.png"),
         (["--out", "clip.avi"], "ends in .avi"),
     ],

@@ -189,7 +189,7 @@ def test_editing_starts_down_the_same_levels():
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_no_steps_are_refused(steps):
-    with pytest.raises(ValueError, match=rf"steps is {steps}, but sampling takes at least 1\. Try 20\."):
+    with pytest.raises(ValueError, match=rf"steps is {steps}, but it has to be between 1 and 1000\. Try 20"):
         Process(DiffusionSpec(steps=20)).sigmas(steps)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -196,3 +198,13 @@ def test_a_long_clip_takes_no_more_of_the_gpu_than_a_short_one():
         return torch.cuda.max_memory_allocated()
 
     assert peak(160) == peak(16)
+
+
+def test_windows_are_made_when_their_turn_comes():
+    """An overlap of 4095 in 8192 frames: 4097 windows of 4096 frames would take 200 MB and seconds at every step."""
+    began = time.monotonic()
+    parts = Windows(4096, 4095).parts(8192)
+    frames, share = parts[4096]
+    assert time.monotonic() - began < 1
+    assert len(parts) == 4097 and torch.equal(frames, torch.arange(4096, 8192))
+    assert share[-1] == 1 and 0 < share[0] < 0.001  # the last frame is in no other window

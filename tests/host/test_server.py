@@ -142,3 +142,28 @@ def test_a_setting_that_cannot_be_is_a_node_error_in_words(server: Server) -> No
         body["exception_message"] for kind, body in done["status"]["messages"] if kind == "execution_error"
     ]
     assert messages and "overlap is 4 frames" in messages[0]
+
+
+def refusal(server: Server, change: Any) -> str:
+    """What the small text-to-clip graph is refused with, after `change(prompt, its sampling node)`."""
+    prompt = small(to_prompt(json.loads(START.read_text(encoding="utf-8")), server.get("/object_info")))
+    change(prompt, next(node["inputs"] for node in prompt.values() if node["class_type"] == "Lumiere_Sample"))
+    done = server.wait(server.post("/prompt", {"prompt": prompt})["prompt_id"])
+    assert done["status"]["status_str"] == "error", done["status"]
+    return next(
+        body["exception_message"] for kind, body in done["status"]["messages"] if kind == "execution_error"
+    )
+
+
+def test_a_guidance_that_is_no_number_is_refused_over_http(server: Server) -> None:
+    """The host's own check asks whether it lies below or above the ends, which NaN does not."""
+    said = refusal(server, lambda prompt, sample: sample.update(cfg=float("nan")))
+    assert "cfg is nan, but it has to be between 0 and 30" in said
+
+
+def test_a_number_over_a_link_is_refused_where_typed_in_it_would_be(server: Server) -> None:
+    def link(prompt: dict, sample: dict) -> None:
+        prompt["number"] = {"class_type": "PrimitiveInt", "inputs": {"value": 0}}
+        sample["steps"] = ["number", 0]
+
+    assert "steps is 0, but it has to be a whole number from 1 to 1000" in refusal(server, link)

@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_waves():
 
 def test_frames_come_one_at_a_time():
     frames = brushed_frames(photo(), lake(), frames=10_000)
-    assert next(frames).shape == (HEIGHT, WIDTH, 3)
+    assert next(iter(frames)).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_frames_come_one_at_a_time():
         (Stroke(speed=-1), 8, 8, "speed is -1"),
         (Stroke(edge=0.6), 8, 8, "edge is 0.6"),
         (Stroke(path=((0, 0),)), 8, 8, "path has 1 point"),
-        (Stroke(), 1, 8, "1 frames at 8 fps make no loop"),
-        (Stroke(), 8, 0, "8 frames at 0 fps make no loop"),
+        (Stroke(), 1, 8, "frames is 1, but it has to be between 2"),
+        (Stroke(), 8, 0, "fps is 0, but it has to be between 0.01"),
     ],
 )
 def test_what_cannot_be_painted_is_refused_with_the_number(stroke, frames, fps, words):

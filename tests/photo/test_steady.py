@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from lumiere_core.photo.steady import match_drift, stabilised
+from lumiere_core.media.frames import TensorFrames, gathered
+from lumiere_core.photo import steady
+
+
+def stabilised(clip: torch.Tensor, *given, **settings) -> torch.Tensor:
+    return gathered(steady.stabilised(TensorFrames(clip), *given, **settings))
+
+
+def match_drift(clip: torch.Tensor, *given, **settings) -> torch.Tensor:
+    return gathered(steady.match_drift(TensorFrames(clip), *given, **settings))
 
 
 def picture(height: int = 120, width: int = 160) -> np.ndarray:

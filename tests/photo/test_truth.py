@@ -7,15 +7,28 @@ import numpy as np
 import pytest
 import torch
 
+from lumiere_core.media.frames import TensorFrames, gathered
 from lumiere_core.media.measure import loop_seam_score
-from lumiere_core.photo.cinemagraph import cinemagraph_from_clip
+from lumiere_core.photo import cinemagraph, loop, steady
 from lumiere_core.photo.examples import texture
-from lumiere_core.photo.loop import best_cut, dissolve_loop
-from lumiere_core.photo.steady import Tripod, match_drift, stabilised
+from lumiere_core.photo.steady import Tripod
 
 HEIGHT, WIDTH, ROOM = 180, 264, 16
 PERIOD, FRAMES = 17, 60
 TOP, LEFT, BOTTOM, RIGHT = 50, 90, 130, 170  # of the mask
+
+
+def over_tensors(tool):
+    """A tool on clips as tensors `(T, H, W, 3)`."""
+    return lambda clip, *given, **settings: gathered(tool(TensorFrames(clip), *given, **settings))
+
+
+cinemagraph_from_clip = over_tensors(cinemagraph.cinemagraph_from_clip)
+match_drift, stabilised = over_tensors(steady.match_drift), over_tensors(steady.stabilised)
+
+
+def dissolve_loop(clip: torch.Tensor, overlap: int) -> torch.Tensor:
+    return over_tensors(loop.make_loop)(clip, "dissolve", overlap=overlap)
 
 
 def background(seed: int = 1) -> torch.Tensor:
@@ -144,24 +157,23 @@ def test_the_period_is_found_exactly(noise, period):
     still = background()[ROOM:-ROOM, ROOM:-ROOM]
     clip = torch.stack([with_ball(still, t / period) for t in range(3 * period - 5)])
     clip = (clip + noise * torch.randn(clip.shape, generator=generator)).clamp(0, 1)
-    start, stop = best_cut(clip, 8)
-    assert (stop - start) % period == 0
+    assert loop.best_cut(loop.looked_at(TensorFrames(clip)), 8).count % period == 0
 
 
 def test_the_period_is_found_in_a_shaken_drifting_clip_too(filmed):
     assert len(cinemagraph_from_clip(filmed, window(), loop="cut")) % PERIOD == 0
 
 
-@pytest.mark.parametrize("loop", ["cut", "dissolve", "ping-pong"])
-def test_the_last_step_of_a_loop_is_like_any_other(filmed, loop):
-    out = cinemagraph_from_clip(filmed, window(), loop=loop)
+@pytest.mark.parametrize("how", ["cut", "dissolve", "ping-pong"])
+def test_the_last_step_of_a_loop_is_like_any_other(filmed, how):
+    out = cinemagraph_from_clip(filmed, window(), loop=how)
     assert 0.8 < loop_seam_score(out.permute(3, 0, 1, 2)) < 1.25
 
 
-@pytest.mark.parametrize("loop", ["cut", "dissolve", "ping-pong", "none"])
+@pytest.mark.parametrize("how", ["cut", "dissolve", "ping-pong", "none"])
 @pytest.mark.parametrize("motion", [1.0, 0.5])
-def test_outside_the_mask_nothing_differs_at_all(filmed, loop, motion):
-    out = cinemagraph_from_clip(filmed[:30], window(), loop=loop, motion=motion)
+def test_outside_the_mask_nothing_differs_at_all(filmed, how, motion):
+    out = cinemagraph_from_clip(filmed[:30], window(), loop=how, motion=motion)
     assert (out[:, window() == 0] - filmed[0, window() == 0]).abs().max() == 0
 
 
