@@ -1,4 +1,4 @@
-"""Sizes are frozen dataclasses, variants are rows of PRESETS. Nothing here imports torch."""
+"""Sizes as frozen dataclasses, variants as rows: nothing in here knows torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The command line: `python -m lumiere_core generate|clip|info|train|evaluate`.
 
-Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file. Each command has
-one file with `register`, which adds its options. Torch is imported only when a command runs, so help appears at once.
+Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file. One file a
+command; each has `register`, which adds its options. Torch is imported where a command runs: help comes at once.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def write_loop(args: argparse.Namespace, made: Rendered, comment: str, facts: di
 
 
 def loop_file(args: argparse.Namespace) -> None:
-    """Make a loop from a clip."""
+    """A clip becomes a loop."""
     from ..media.files import check_clip
     from ..media.video import VideoFile
     from ..photo.loop import make_loop
@@ -71,7 +71,7 @@ def loop_file(args: argparse.Namespace) -> None:
 
 
 def cinemagraph_file(args: argparse.Namespace) -> None:
-    """Keep a clip still except in the white part of a mask, in a loop."""
+    """The white part of a mask moves over a still picture, in a loop."""
     from ..media.files import check_clip
     from ..media.video import VideoFile
     from ..photo.cinemagraph import cinemagraph_from_clip
@@ -91,7 +91,7 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
 
 
 def brush_file(args: argparse.Namespace) -> None:
-    """Move the part of a photo that is white in a mask, in a loop."""
+    """The white part of a photo's mask is set in motion, in a loop."""
     from ..media.files import check_clip
     from ..photo.brush import Stroke, brushed_frames, points_of
 
@@ -126,30 +126,17 @@ def register(commands: Any) -> None:
 
     t = tool("loop", loop_file, "a video file")
     t.add_argument("--how", default="cut", help="cut, dissolve or ping-pong")
+    t.add_argument("--min-frames", type=number(int, "min_frames"), default=8, help="shortest loop to cut")
     t.add_argument(
-        "--min-frames",
-        type=number(int, "min_frames"),
-        default=8,
-        help="for cut: the shortest loop, in frames",
+        "--max-frames", type=number(int, "max_frames"), default=0, help="longest loop to cut; 0 is any"
     )
-    t.add_argument(
-        "--max-frames",
-        type=number(int, "max_frames"),
-        default=0,
-        help="for cut: the longest loop, in frames; 0 is any length",
-    )
-    t.add_argument(
-        "--overlap",
-        type=number(int, "loop.overlap"),
-        default=8,
-        help="for dissolve: how many frames the blend takes",
-    )
+    t.add_argument("--overlap", type=number(int, "loop.overlap"), default=8, help="frames to dissolve over")
     t.add_argument(
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
     )
 
     t = tool("cinemagraph", cinemagraph_file, "a video file")
-    t.add_argument("--mask", required=True, help="a picture, white where the clip moves; grey moves less")
+    t.add_argument("--mask", required=True, help="a picture, white where the clip moves; greys move less far")
     t.add_argument("--still", help="the still picture; the first frame by default")
     t.add_argument(
         "--feather", type=number(float, "feather"), default=8, help="soft edge in pixels, inside the mask"
@@ -158,7 +145,7 @@ def register(commands: Any) -> None:
         "--stabilise", action=argparse.BooleanOptionalAction, default=True, help="steady the camera"
     )
     t.add_argument(
-        "--drift", action=argparse.BooleanOptionalAction, default=True, help="remove slow colour drift"
+        "--drift", action=argparse.BooleanOptionalAction, default=True, help="take out colour drift"
     )
     t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
     t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how far things move, 0 to 1")
@@ -167,7 +154,7 @@ def register(commands: Any) -> None:
     )
 
     t = tool("brush", brush_file, "a photo")
-    t.add_argument("--mask", required=True, help="a picture, white where the photo moves; grey moves less")
+    t.add_argument("--mask", required=True, help="a picture, white where the photo moves; greys move less")
     t.add_argument("--preset", default="flow", help="drift, flow, ripple, sway or flicker")
     t.add_argument(
         "--direction",
@@ -179,12 +166,7 @@ def register(commands: Any) -> None:
         type=number(float, "speed"),
         help="photo widths per second (drift, flow), else cycles per second",
     )
-    t.add_argument(
-        "--path",
-        nargs="+",
-        default=(),
-        help="points x,y in shares of the photo, which the motion follows in place of a direction",
-    )
+    t.add_argument("--path", nargs="+", default=(), help="points x,y in fractions, instead of a direction")
     t.add_argument(
         "--motion",
         type=number(float, "brush.motion"),
@@ -192,11 +174,8 @@ def register(commands: Any) -> None:
         help="0 is none, 1 the preset's own strength, up to 4",
     )
     t.add_argument(
-        "--edge",
-        type=number(float, "edge"),
-        default=0.03,
-        help="distance inside the mask over which motion grows from zero, in photo widths",
+        "--edge", type=number(float, "edge"), default=0.03, help="width of the still edge in photo widths"
     )
-    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other waves")
+    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed, other waves")
     t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
     t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")

@@ -1,4 +1,4 @@
-"""Reads pictures, and imports OpenCV where it is used."""
+"""Pictures in, and the door to OpenCV, which is imported where it is used and asked for where it is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def opencv() -> ModuleType:
-    """The module cv2. Raises ValueError, saying how to install it, if it is missing or broken."""
+    """The module cv2, imported late. Raises ValueError where it is missing or broken."""
     try:
         import cv2
     except ImportError as error:
@@ -20,7 +20,7 @@ def opencv() -> ModuleType:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture file as uint8 `(H, W, 3)`, rotated as its metadata says. Raises ValueError."""
+    """Read a picture file as uint8 `(H, W, 3)`, turned upright as its camera says. Raises ValueError."""
     cv2 = opencv()
     path = Path(path)
     if not path.is_file():
