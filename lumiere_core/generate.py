@@ -1,4 +1,4 @@
-"""One page that assembles the engine: a prompt becomes a clip, a clip becomes a larger one."""
+"""Combines model and diffusion: a prompt becomes a clip, a clip becomes a larger one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .progress import Progress
 
 @dataclass(frozen=True)
 class Settings:
-    """What an artist turns. `None` takes what the weights were made for."""
+    """Settings of one run. `None` takes the value that the weights were made for."""
 
     num_frames: int | None = None
     width: int | None = None  # pixels
@@ -37,7 +37,7 @@ class Settings:
     free_noise: bool = True  # windows of the base model share their noise, see `windows.free_noise`
 
     def windows(self) -> Windows:
-        """How the clip is cut; call it on resolved settings."""
+        """How the clip is cut into windows. Call it on resolved settings."""
         return Windows(self.window, self.overlap if self.window else 0, roll=self.seed if self.loop else None)
 
 
@@ -58,7 +58,7 @@ def resolved(settings: Settings | None, spec: ModelSpec) -> Settings:
 
 
 def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.05) -> None:
-    """Raises ValueError for what `upscale` refuses in any clip: a caller may ask before the base model's work."""
+    """Raises ValueError for settings that `upscale` refuses. Callers check them before the base model runs."""
     if spec.kind != "ssr":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
     check_noise_level(noise_level)
@@ -126,7 +126,7 @@ def upscale(
     """Super-resolution over overlapping windows, fused at every step. `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`.
 
     The canvas stays in host memory; one window at a time is on the model's device. noise_level in [0, 0.4]: noise mixed
-    into the low-resolution clip, drawn once for the whole clip; more of it invents more. Raises ValueError.
+    into the low-resolution clip, drawn once for the whole clip; higher values invent more. Raises ValueError.
     """
     spec = model.spec
     s = resolved(settings, spec)

@@ -1,4 +1,4 @@
-"""How long work says how far it is. Any room may import this one."""
+"""The callback with which long work reports its progress. Any folder may import this module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nodes: sockets, widgets and host services around `lumiere_core`. This is the one list of them."""
+"""The list of all nodes. A node has sockets and widgets, and calls `lumiere_core`."""
 
 from __future__ import annotations
 

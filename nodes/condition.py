@@ -1,4 +1,4 @@
-"""Nodes that say which pixels of a clip are known, for any video model: Lumiere's mask as IMAGE, MASK and LATENT."""
+"""Nodes that tell any video model which pixels of a clip are known: Lumiere's mask as IMAGE, MASK and LATENT."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
 TASKS = {
-    "cinemagraph": "one picture, only the painted region moves",
-    "first frame": "one picture comes alive",
-    "first and last frame": "from one picture to another; one picture for both ends is a loop",
-    "chosen frames": "pictures at the places you name",
-    "inpaint": "the painted region of a clip is made anew",
-    "outpaint": "new room around a clip",
-    "extend": "go on with a clip",
+    "cinemagraph": "one picture, of which only the painted region moves",
+    "first frame": "the clip begins with the picture",
+    "first and last frame": "the clip goes from one picture to another; one picture for both ends gives a loop",
+    "chosen frames": "pictures at frame numbers of your choice",
+    "inpaint": "the painted region of a clip is made new",
+    "outpaint": "room around a clip is filled",
+    "extend": "a clip is continued",
 }
 
 
@@ -39,20 +39,20 @@ def task_inputs() -> list:
             "frames",
             default=81,
             **within("task.frames"),
-            tooltip="Of the clip to make. Wan takes 4k+1, LTX 8k+1: 81 is both.",
+            tooltip="Number of frames to make. Wan takes 4k+1, LTX 8k+1; 81 fits both.",
         ),
         io.String.Input(
             "places",
             default="0, 40, 80",
-            tooltip="For chosen frames: a frame number for each picture. For extend: how many frames to "
-            "keep.",
+            tooltip="For chosen frames: one frame number for each picture. For extend: how many "
+            "frames to keep.",
         ),
         io.Int.Input(
             "room",
             default=64,
             **within("room"),
             step=8,
-            tooltip="For outpaint: pixels of new room on every side.",
+            tooltip="For outpaint: pixels added on every side.",
         ),
     ]
 
@@ -61,21 +61,22 @@ def region_input() -> Any:
     return io.Mask.Input(
         "mask",
         optional=True,
-        tooltip="For cinemagraph and inpaint: white is what moves. One frame, or one for each.",
+        tooltip="For cinemagraph and inpaint: white is the part to make. One frame, or one for "
+        "each frame of the clip.",
     )
 
 
 def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
-    """What of the clip is known, for a task of `TASKS`. Raises ValueError."""
+    """The clip and its known pixels, for a task of `TASKS`. Raises ValueError."""
     more = 2 * room if task == "outpaint" else 0
     announce(frames, image.shape[1] + more, image.shape[2] + more)
     clip = clip_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
             raise ValueError(
-                f"{task} needs a mask: paint what shall move (Open in MaskEditor on Load Image)."
+                f"{task} needs a mask: paint what should move (Open in MaskEditor on Load Image)."
             )
         make = condition.cinemagraph if task == "cinemagraph" else condition.inpaint
         return make(clip, known_of(mask), frames)
@@ -109,8 +110,8 @@ class VideoMask(io.ComfyNode):
             node_id="Lumiere_VideoMask",
             display_name="Animate with any Model: Control and Mask",
             category="Lumiere/condition",
-            description="Lumiere's mask for models that take a control clip and a mask, such as Wan VACE: "
-            "what is known is shown, the rest is grey.",
+            description="Tells a model with a control video, such as Wan VACE, which pixels are "
+            "known. Known pixels are shown, all others are grey.",
             search_aliases=[
                 "i2v",
                 "image to video",
@@ -127,20 +128,21 @@ class VideoMask(io.ComfyNode):
                     default=16.0,
                     **within("fps"),
                     step=0.01,
-                    tooltip="Passed on, for the save node.",
+                    tooltip="Frames per second, passed on to the save node.",
                 ),
                 region_input(),
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="control", tooltip="The known pixels; grey where something is to be made."
+                    display_name="control",
+                    tooltip="The known pixels, with grey where something is to be made.",
                 ),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="A mask for every frame, white where something is to be made.",
+                    tooltip="One mask for each frame. White is to be made.",
                 ),
                 io.Image.Output(
-                    display_name="source", tooltip="Without the grey, for Keep Untouched Pixels."
+                    display_name="source", tooltip="The clip without the grey, for Keep Untouched Pixels."
                 ),
                 io.Float.Output(display_name="fps"),
             ],
@@ -168,8 +170,8 @@ class MaskedLatent(io.ComfyNode):
             node_id="Lumiere_MaskedLatent",
             display_name="Animate with any Model: Masked Latent",
             category="Lumiere/condition",
-            description="The clip as a LATENT whose mask lies on the VAE's own grid in space and time, so "
-            "that known frames stay known in Wan, LTX and image models. KSampler keeps what is known.",
+            description="Gives the clip as a LATENT with a mask on the VAE's own grid in space "
+            "and time, so that known frames stay known in Wan, LTX and image models.",
             search_aliases=[
                 "noise mask",
                 "i2v",
@@ -187,8 +189,9 @@ class MaskedLatent(io.ComfyNode):
                         default=1.0,
                         **within("motion"),
                         step=0.05,
-                        tooltip="Below 1 the region changes less. Put the core node Differential Diffusion "
-                        "on the MODEL, or the sampler mixes the still and the new, which shows double.",
+                        tooltip="Below 1 the region changes less. Put the core node Differential "
+                        "Diffusion on the MODEL; without it the sampler mixes the still "
+                        "and the new picture, which looks double.",
                     )
                 ),
                 region_input(),
@@ -235,7 +238,7 @@ def time_stride(vae: Any, frames: int) -> int:
 
 
 def check_grid(vae: Any, source: Tensor) -> None:
-    """Raises ValueError for a size the host would crop to the VAE's grid, past which masks would lie askew."""
+    """Raises ValueError for a size that ComfyUI would crop to the VAE's grid: masks would no longer fit the picture."""
     multiple = getattr(vae, "spacial_compression_encode", lambda: None)() or 1
     for name, size in (("width", source.shape[2]), ("height", source.shape[1])):
         if size % multiple:

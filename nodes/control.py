@@ -1,4 +1,4 @@
-"""Nodes that tell a MODEL how to work, whatever sampler runs it: MODEL in, MODEL out."""
+"""Nodes that change how a MODEL is sampled, by any sampler: MODEL in, MODEL out."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Guidance(io.ComfyNode):
             node_id="Lumiere_Guidance",
             display_name="Guidance for Clips",
             category="Lumiere/control",
-            description="Keeps strong guidance (cfg) from burning colours, measured over the whole clip so "
-            "that brightness does not flicker. Any sampler obeys.",
+            description="Controls how strong guidance (cfg) acts, so that colours do not burn. It "
+            "is measured over the whole clip, so brightness does not change from "
+            "frame to frame. Works with any sampler.",
             search_aliases=["cfg rescale", "rescale cfg", "guidance interval", "dynamic thresholding"],
             inputs=[
                 io.Model.Input("model", tooltip="Any MODEL."),
@@ -32,23 +33,23 @@ class Guidance(io.ComfyNode):
                     default=0.7,
                     **within("rescale"),
                     step=0.05,
-                    tooltip="Pulls contrast back to that of the prompt alone. 0 is off, 0.5 to 0.7 is usual.",
+                    tooltip="Reduces contrast to that of the prompt alone. 0 is off, 0.7 is usual.",
                 ),
                 io.Float.Input(
                     "start_percent",
                     default=0.0,
                     **within("percent"),
                     step=0.01,
-                    tooltip="Guidance begins at this share of sampling. Before it cfg is 1, which is twice "
-                    "as fast.",
+                    tooltip="Guidance begins at this part of sampling, 0 to 1. Before it cfg is "
+                    "1, which is twice as fast.",
                 ),
                 io.Float.Input(
                     "end_percent",
                     default=1.0,
                     **within("percent"),
                     step=0.01,
-                    tooltip="Guidance ends at this share of sampling. After it cfg is 1, which is twice as "
-                    "fast.",
+                    tooltip="Guidance ends at this part of sampling, 0 to 1. After it cfg is 1, "
+                    "which is twice as fast.",
                 ),
                 advanced(
                     io.Float.Input(
@@ -56,8 +57,8 @@ class Guidance(io.ComfyNode):
                         default=0.0,
                         **within("threshold"),
                         step=0.005,
-                        tooltip="Dynamic thresholding for Lumiere's pixel models: 0.995 tames a cfg above "
-                        "6. 0 is off.",
+                        tooltip="Dynamic thresholding, for Lumiere's pixel models. 0 is off; use "
+                        "0.995 with a high cfg.",
                     )
                 ),
             ],
@@ -90,8 +91,9 @@ class MultiDiffusion(io.ComfyNode):
             node_id="Lumiere_MultiDiffusion",
             display_name="Long Clips (MultiDiffusion)",
             category="Lumiere/control",
-            description="The MODEL sees a window of frames at a time; overlapping windows are fused at "
-            "every step, so a clip may be longer than the model or the memory. Any sampler obeys.",
+            description="The MODEL sees a window of frames at a time. Overlapping windows are "
+            "averaged at every step, so a clip may be longer than the model or the "
+            "memory allows. Works with any sampler.",
             search_aliases=[
                 "context window",
                 "context options",
@@ -107,35 +109,35 @@ class MultiDiffusion(io.ComfyNode):
                     "window",
                     default=80,
                     **within("window"),
-                    tooltip="Frames seen at a time, in the LATENT's own count: 80 for Lumiere mini, 16 for "
-                    "its SSR and for AnimateDiff, 21 for Wan.",
+                    tooltip="Frames the MODEL sees at a time, counted in the LATENT: 80 for "
+                    "Lumiere mini, 16 for its SSR and for AnimateDiff, 21 for Wan.",
                 ),
                 io.Int.Input(
                     "overlap",
                     default=16,
                     **within("overlap"),
-                    tooltip="Frames that neighbouring windows share. More of it is smoother and slower.",
+                    tooltip="Frames that neighbouring windows share. More is smoother and slower.",
                 ),
                 advanced(
                     io.Combo.Input(
                         "weights",
                         options=list(WINDOW_WEIGHTS),
                         default="triangle",
-                        tooltip="What a window's frames count: triangle falls towards its ends, flat does "
-                        "not.",
+                        tooltip="How much each frame of a window counts. triangle: less towards "
+                        "the window's ends. flat: all alike.",
                     )
                 ),
                 io.Boolean.Input(
                     "wrap",
                     default=False,
-                    tooltip="Windows go on round the end of the clip, so that it loops. Needs a clip longer "
-                    "than the window.",
+                    tooltip="Windows continue from the end of the clip to its beginning, so that "
+                    "it loops. Needs a clip longer than the window.",
                 ),
                 io.Boolean.Input(
                     "freenoise",
                     default=True,
-                    tooltip="Windows share their noise, so that the scene stays the same over a long clip "
-                    "(FreeNoise).",
+                    tooltip="Windows share their noise (FreeNoise), so the scene changes less "
+                    "over a long clip.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="MODEL")],
@@ -158,16 +160,17 @@ class Loop(io.ComfyNode):
             node_id="Lumiere_Loop",
             display_name="Seamless Loop (while Sampling)",
             category="Lumiere/control",
-            description="After the last frame comes the first: at every step the clip is rolled in time, so "
-            "that the model's own beginning and end are nowhere for long. Any sampler obeys. A clip whose "
-            "length is no multiple of the model's time factor (4 for Lumiere mini) is filled up with its "
-            "own beginning inside the model, and comes out at its own length.",
+            description="Makes the MODEL sample a clip that loops: at every step the clip is "
+            "rotated in time, so that the last frame leads back to the first. Any "
+            "number of frames works. Works with any sampler.",
             search_aliases=["loop", "seamless loop", "looping video", "closed loop", "living photo"],
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="Any MODEL with frames. Causal video VAEs (Wan, LTX) decode a seam."
+                    "model",
+                    tooltip="Any MODEL with frames. The VAE of Wan and LTX leaves a "
+                    "seam; use Make a Loop for those.",
                 ),
-                seed_input("Where each step begins. Any number will do."),
+                seed_input("Sets where each step begins. Any number works."),
             ],
             outputs=[io.Model.Output(display_name="MODEL")],
         )

@@ -1,4 +1,4 @@
-"""Nodes for finished clips: cinemagraphs, loops, steady colours. No model is needed."""
+"""Nodes for finished clips: cinemagraphs, loops, colour drift. They need no model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def feather_input(default: int = 8) -> Any:
         "feather",
         default=default,
         **within("feather"),
-        tooltip="Soft edge in pixels. It lies inside the mask: what is black in the mask stays as it was, "
-        "to the last bit.",
+        tooltip="Width of the soft edge in pixels. The edge lies inside the mask; pixels where "
+        "the mask is black are not changed.",
     )
 
 
@@ -32,7 +32,7 @@ def even_input() -> Any:
         io.Boolean.Input(
             "even",
             default=True,
-            tooltip="Video files need even sides: where one is odd, its last row or column is repeated.",
+            tooltip="Video files need even sides. If a side is odd, its last row or column is repeated.",
         )
     )
 
@@ -44,43 +44,41 @@ class CinemagraphFromClip(io.ComfyNode):
             node_id="Lumiere_CinemagraphFromClip",
             display_name="Cinemagraph from a Clip",
             category="Lumiere/finish",
-            description="One part of a clip moves for ever, the rest is a photo. Steadies the camera, takes "
-            "out slow drift of colour, closes the loop. No model needed.",
+            description="Keeps a clip still except in the masked part, which moves in a loop. "
+            "Steadies the camera and removes slow colour drift. No model needed.",
             search_aliases=["cinemagraph", "living photo", "plotagraph", "loop", "stabilize", "freeze"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip, from a camera or any model."),
-                io.Mask.Input(
-                    "mask", tooltip="White moves, black is still, grey moves less far (it is never mixed)."
-                ),
+                io.Mask.Input("mask", tooltip="White moves, black is still, grey moves less."),
                 io.Float.Input(
                     "motion",
                     default=1.0,
                     **within("motion"),
                     step=0.05,
-                    tooltip="How far things move. Below 1 they are pulled back along their own motion; "
-                    "nothing shows twice.",
+                    tooltip="How far things move, 0 to 1. Below 1 the picture is warped back "
+                    "along its own motion.",
                 ),
                 io.Combo.Input(
                     "loop",
                     options=list(LOOPS),
                     default="dissolve",
-                    tooltip="cut: the part that closes best; dissolve: the end moves over into the "
-                    "beginning; ping-pong: forwards and backwards; none.",
+                    tooltip="cut: the part that loops best. dissolve: blends the end into the "
+                    "beginning. ping-pong: forwards, then backwards. none: no loop.",
                 ),
                 feather_input(),
                 io.Boolean.Input(
-                    "stabilise", default=True, tooltip="Steady the camera by what lies outside the mask."
+                    "stabilise", default=True, tooltip="Steadies the camera by what lies outside the mask."
                 ),
                 advanced(
                     io.Boolean.Input(
                         "drift",
                         default=True,
-                        tooltip="Take out slow drift of colour and brightness, measured outside.",
+                        tooltip="Removes slow drift of colour and brightness, measured outside the mask.",
                     )
                 ),
                 even_input(),
                 io.Image.Input(
-                    "still", optional=True, tooltip="The photo around it. Without it the clip's first frame."
+                    "still", optional=True, tooltip="The still photo. Default: the clip's first frame."
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -114,8 +112,8 @@ class MakeLoop(io.ComfyNode):
             node_id="Lumiere_MakeLoop",
             display_name="Make a Loop",
             category="Lumiere/finish",
-            description="Any clip as a loop: the part that closes best, a dissolve along the motion, or "
-            "forwards and backwards. No model needed.",
+            description="Makes a finished clip loop: the part that loops best, a blend along the "
+            "motion, or forwards and backwards. No model needed.",
             search_aliases=["loop", "seamless", "boomerang", "ping pong", "crossfade", "best cut"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
@@ -123,23 +121,33 @@ class MakeLoop(io.ComfyNode):
                     "how",
                     options=[name for name in LOOPS if name != "none"],
                     default="cut",
-                    tooltip="cut leaves frames untouched, dissolve moves the end over into the beginning, "
-                    "ping-pong goes back.",
+                    tooltip="cut keeps frames unchanged, dissolve blends the end into the "
+                    "beginning, ping-pong plays forwards and backwards.",
                 ),
                 io.Int.Input(
-                    "min_frames", default=16, **within("min_frames"), tooltip="For cut: the shortest loop."
+                    "min_frames",
+                    default=16,
+                    **within("min_frames"),
+                    tooltip="For cut: the shortest loop, in frames.",
                 ),
                 io.Int.Input(
                     "max_frames",
                     default=0,
                     **within("max_frames"),
-                    tooltip="For cut: the longest loop; 0 is any.",
+                    tooltip="For cut: the longest loop, in frames. 0 is any length.",
                 ),
                 io.Int.Input(
-                    "overlap", default=8, **within("loop.overlap"), tooltip="For dissolve: frames it takes."
+                    "overlap",
+                    default=8,
+                    **within("loop.overlap"),
+                    tooltip="For dissolve: how many frames the blend takes.",
                 ),
             ],
-            outputs=[io.Image.Output(display_name="IMAGE", tooltip="After its last frame comes its first.")],
+            outputs=[
+                io.Image.Output(
+                    display_name="IMAGE", tooltip="The loop: its last frame leads back to its first."
+                )
+            ],
         )
 
     @classmethod
@@ -160,8 +168,8 @@ class MatchDrift(io.ComfyNode):
             node_id="Lumiere_MatchDrift",
             display_name="Match Colour Drift",
             category="Lumiere/finish",
-            description="Takes out the slow change of colour and contrast that long clips suffer from. What "
-            "flickers fast, such as fire, stays. No model needed.",
+            description="Removes slow changes of colour and contrast over a long clip. Fast "
+            "changes, such as fire, stay. No model needed.",
             search_aliases=["color match", "drift", "deflicker", "exposure", "brightness"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
@@ -170,15 +178,17 @@ class MatchDrift(io.ComfyNode):
                     default=1.0,
                     **within("strength"),
                     step=0.05,
-                    tooltip="0 leaves the clip alone.",
+                    tooltip="1 removes the drift, 0 leaves the clip as it is.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="White is left out of the measurement: what moves on purpose.",
+                    tooltip="White is left out of the measurement. Paint what moves on purpose.",
                 ),
                 io.Image.Input(
-                    "still", optional=True, tooltip="The colours to match. Without it the clip's first frame."
+                    "still",
+                    optional=True,
+                    tooltip="The picture whose colours to match. Default: the clip's first frame.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -200,16 +210,19 @@ class KeepPixels(io.ComfyNode):
             node_id="Lumiere_KeepPixels",
             display_name="Keep Untouched Pixels",
             category="Lumiere/finish",
-            description="Puts the source back wherever the mask is black, to the last bit, whatever "
-            "sampler, VAE or upscaler ran in between.",
+            description="Copies the source's pixels back wherever the mask is black. They are "
+            "exact, whatever sampler, VAE or upscaler ran before.",
             search_aliases=["composite", "restore", "known pixels", "paste back", "inpaint stitch"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip that was made."),
                 io.Image.Input(
-                    "source", tooltip="What was known: a picture, or a clip as long. Of the same size."
+                    "source",
+                    tooltip="The known pixels: a picture, or a clip as long as the image. Of the same size.",
                 ),
                 io.Mask.Input(
-                    "mask", tooltip="White keeps what was made, black the source. One frame, or one for each."
+                    "mask",
+                    tooltip="White keeps the image, black the source. One frame, or one "
+                    "for each frame of the clip.",
                 ),
                 feather_input(),
             ],
@@ -230,8 +243,9 @@ class LoopPad(io.ComfyNode):
             node_id="Lumiere_LoopPad",
             display_name="Pad a Loop",
             category="Lumiere/finish",
-            description="Puts frames of the loop before its beginning and after its end, so that an "
-            "interpolator or upscaler sees no border. Unpad a Loop cuts them off again.",
+            description="Adds frames from the other end of a loop before its beginning and after "
+            "its end, so that an interpolator or upscaler sees no border. Unpad a "
+            "Loop removes them.",
             search_aliases=["loop padding", "interpolate loop", "rife loop", "circular"],
             inputs=[
                 io.Image.Input("image", tooltip="The loop."),
@@ -255,16 +269,18 @@ class LoopUnpad(io.ComfyNode):
             node_id="Lumiere_LoopUnpad",
             display_name="Unpad a Loop",
             category="Lumiere/finish",
-            description="Cuts off what Pad a Loop added, also after the frames were multiplied or enlarged.",
+            description="Removes the frames that Pad a Loop added, also after an interpolator or upscaler.",
             search_aliases=["loop padding", "interpolate loop", "rife loop", "circular"],
             inputs=[
                 io.Image.Input("image", tooltip="The padded loop, interpolated or enlarged."),
-                io.Int.Input("frames", default=4, **within("pad.frames"), tooltip="As in Pad a Loop."),
+                io.Int.Input(
+                    "frames", default=4, **within("pad.frames"), tooltip="The same number as in Pad a Loop."
+                ),
                 io.Int.Input(
                     "factor",
                     default=1,
                     **within("factor"),
-                    tooltip="By how much frames were multiplied in between.",
+                    tooltip="How many times more frames an interpolator made. 1 for upscalers.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],

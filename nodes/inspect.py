@@ -1,4 +1,4 @@
-"""Nodes that show what a clip does."""
+"""Nodes that measure a clip and show the result."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class XTSlice(io.ComfyNode):
             node_id="Lumiere_XTSlice",
             display_name="Motion Trace (X-T Slice)",
             category="Lumiere/inspect",
-            description="One row of pixels, stacked over time: smooth traces are consistent motion, jagged "
-            "ones flicker, straight ones a still picture.",
+            description="Shows one row of pixels over time. Smooth traces are consistent motion, "
+            "jagged ones flicker, straight ones a still picture.",
             search_aliases=["xt slice", "temporal consistency", "flicker", "motion"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
@@ -36,7 +36,7 @@ class XTSlice(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="IMAGE", tooltip="Width of the clip, one line for each frame.")
+                io.Image.Output(display_name="IMAGE", tooltip="As wide as the clip, one line for each frame.")
             ],
             is_output_node=True,
         )
@@ -52,7 +52,7 @@ class XTSlice(io.ComfyNode):
 
 
 def first_frame_jpeg(image: Tensor) -> str:
-    """For `js/xt_row.js`, which draws the row on it: IMAGE `(T, H, W, C)` -> a small JPEG in base64."""
+    """The first frame as a small JPEG in base64, on which `js/xt_row.js` draws the row. IMAGE is `(T, H, W, C)`."""
     small = shrunk(clip_of(image[:1])[:, :, 0], 256)  # (1, 3, h, w)
     return jpeg(small[0].movedim(0, -1))
 
@@ -64,21 +64,25 @@ class SeamScore(io.ComfyNode):
             node_id="Lumiere_SeamScore",
             display_name="Seam Score (Windows and Loop)",
             category="Lumiere/inspect",
-            description="How much more the picture changes at window borders, and from the last frame to "
-            "the first, than elsewhere. 1 is ideal, above 1.25 a seam shows.",
+            description="Measures how much more the picture changes at window borders, and from "
+            "the last frame to the first, than elsewhere. 1 is ideal; a higher score "
+            "means a seam.",
             search_aliases=["seam", "loop check", "context window seam", "flicker", "frame difference"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip, three frames or more."),
                 io.Int.Input(
                     "window", default=16, **within("window"), tooltip="The window the clip was made with."
                 ),
-                io.Int.Input("overlap", default=2, **within("overlap"), tooltip="Its overlap."),
+                io.Int.Input(
+                    "overlap", default=2, **within("overlap"), tooltip="The overlap the clip was made with."
+                ),
             ],
             outputs=[
-                io.Float.Output(display_name="window_score", tooltip="1 where the clip is a single window."),
-                io.Float.Output(display_name="loop_score", tooltip="About 1 in a closed loop."),
+                io.Float.Output(display_name="window_score", tooltip="1 if the clip fits into one window."),
+                io.Float.Output(display_name="loop_score", tooltip="About 1 for a clip that loops."),
                 io.Image.Output(
-                    display_name="chart", tooltip="A bar for each step; orange: borders, blue: the loop."
+                    display_name="chart",
+                    tooltip="One bar for each step. Orange: window borders. Blue: last frame to first.",
                 ),
             ],
             is_output_node=True,
@@ -101,7 +105,7 @@ class SeamScore(io.ComfyNode):
 
 
 def borders_of(num_frames: int, window: int, overlap: int) -> list[int]:
-    """The frames at which a window begins or one has just ended. Raises ValueError for windows that cannot be."""
+    """The frames at which a window begins, or just after one has ended. Raises ValueError for impossible windows."""
     parts = Windows(window, overlap).parts(num_frames)
     edges = {int(frame) for frames, _ in parts for frame in (frames[0], frames[-1] + 1)}
     return sorted(edges - {0, num_frames})

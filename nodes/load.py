@@ -1,4 +1,4 @@
-"""Nodes that bring a model onto the graph."""
+"""The node that loads a model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ALIASES = {  # stable names: files may be replaced under them
 
 
 def register_folder() -> None:
-    """`models/lumiere`, where artists put files of their own."""
+    """Register `models/lumiere`, the folder for users' own files."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     paths, _ = folder_paths.folder_names_and_paths[FOLDER]
     folder_paths.folder_names_and_paths[FOLDER] = (paths, {".safetensors"})
 
 
 def file_of(choice: str) -> Path:
-    """The file behind a choice. Raises ValueError saying where it should be."""
+    """The file of a choice in the list. Raises ValueError saying where it should be."""
     if choice in ALIASES:
         return bundled(ALIASES[choice])
     found = folder_paths.get_full_path(FOLDER, choice)
@@ -49,9 +49,9 @@ class LoadModel(io.ComfyNode):
             node_id="Lumiere_LoadModel",
             display_name="Load Lumiere Model",
             category="Lumiere/start",
-            description="Loads a Lumiere model. The bundled mini models are small and were trained only on a "
-            "drawn world: "
-            "balloons, boats, fish, windmills and campfires.",
+            description="Loads a Lumiere model. The bundled mini models are small and were "
+            "trained only on drawn pictures of balloons, boats, fish, windmills and "
+            "campfires.",
             search_aliases=["lumiere", "text to video", "t2v", "video model", "checkpoint"],
             inputs=[
                 io.Combo.Input(
@@ -62,9 +62,10 @@ class LoadModel(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="For any sampler."),
-                io.Clip.Output(display_name="CLIP", tooltip="Reads the model's own few words."),
+                io.Clip.Output(display_name="CLIP", tooltip="Reads the words the model knows."),
                 io.Vae.Output(
-                    display_name="VAE", tooltip="For VAEDecode; the model works on pixels, nothing is lost."
+                    display_name="VAE",
+                    tooltip="For VAE Decode. The model works on pixels, so nothing is lost.",
                 ),
             ],
         )

@@ -1,4 +1,4 @@
-"""Nodes for an artist's own big picture: cut a region out, move it, stitch it back. No model is needed."""
+"""Nodes for large photos: move a part, cut a region out, stitch it back. They need no model."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ class CropForRegion(io.ComfyNode):
             node_id="Lumiere_CropForRegion",
             display_name="Crop for a Region",
             category="Lumiere/finish",
-            description="Cuts the painted part out of a big picture or clip, with some room around it, at "
-            "the size a model wants. Stitch a Region puts it back.",
+            description="Cuts the painted part out of a large picture or clip, with some room "
+            "around it, at the size a model takes. Stitch a Region puts it back.",
             search_aliases=["crop", "inpaint crop", "crop and stitch", "region", "only masked"],
             inputs=[
                 io.Image.Input("image", tooltip="The picture or clip."),
-                io.Mask.Input("mask", tooltip="White is the region. One frame, or one for each."),
+                io.Mask.Input(
+                    "mask", tooltip="White is the region. One frame, or one for each frame of the clip."
+                ),
                 io.Float.Input(
                     "margin",
                     default=0.25,
                     **within("margin"),
                     step=0.05,
-                    tooltip="Room around the region: below 1 a share of its long side, from 1 on pixels.",
+                    tooltip="Room around the region. Below 1: a share of its long side. From 1 on: pixels.",
                 ),
                 io.Int.Input(
                     "multiple",
@@ -50,14 +52,15 @@ class CropForRegion(io.ComfyNode):
                     default=0,
                     **within("crop.size"),
                     step=8,
-                    tooltip="Long side of the crop, 832 for many models. 0 keeps the picture's own scale.",
+                    tooltip="Long side of the crop in pixels; many models take 832. 0 keeps the "
+                    "picture's own scale.",
                 ),
             ],
             outputs=[
                 io.Image.Output(display_name="crop"),
-                io.Mask.Output(display_name="mask", tooltip="The region's mask, cropped alike."),
+                io.Mask.Output(display_name="mask", tooltip="The mask of the crop."),
                 RegionSocket.Output(
-                    display_name="region", tooltip="For Stitch a Region: where the crop was taken."
+                    display_name="region", tooltip="Where the crop was taken, for Stitch a Region."
                 ),
             ],
         )
@@ -77,14 +80,16 @@ class Stitch(io.ComfyNode):
             node_id="Lumiere_Stitch",
             display_name="Stitch a Region",
             category="Lumiere/finish",
-            description="Puts a crop that was set in motion back into the big picture. Outside the mask "
-            "every pixel is the original's, to the last bit.",
+            description="Puts a crop back into the large picture. Pixels outside the mask are "
+            "exactly those of the original.",
             search_aliases=["stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
             inputs=[
-                io.Image.Input("image", tooltip="The crop that was made, of any size and length."),
+                io.Image.Input("image", tooltip="The crop, of any size and length."),
                 RegionSocket.Input("region", tooltip="From Crop for a Region."),
-                io.Image.Input("original", tooltip="The big picture, or a clip as long."),
-                io.Mask.Input("mask", tooltip="The mask of the big picture."),
+                io.Image.Input("original", tooltip="The large picture, or a clip as long as the crop."),
+                io.Mask.Input(
+                    "mask", tooltip="The mask of the large picture, as given to Crop for a Region."
+                ),
                 feather_input(16),
                 even_input(),
             ],
@@ -114,8 +119,8 @@ class MotionBrush(io.ComfyNode):
             node_id="Lumiere_MotionBrush",
             display_name="Motion Brush: Animate a Photo",
             category="Lumiere/start",
-            description="Water flows, smoke drifts, grass sways, a flame flickers: the painted part of a "
-            "photo moves in a perfect loop, at the photo's full size, on any machine. No model needed.",
+            description="Moves the painted part of a photo in a loop, at the photo's full size: "
+            "water, smoke, grass, flames. No model or GPU needed.",
             search_aliases=[
                 "motion brush",
                 "cinemagraph",
@@ -131,45 +136,45 @@ class MotionBrush(io.ComfyNode):
                     "preset",
                     options=list(BRUSH_PRESETS),
                     default="flow",
-                    tooltip="drift: clouds, smoke, mist. flow: water that runs. ripple: a lake. sway: "
-                    "grass, hair, cloth. flicker: flames, lamps.",
+                    tooltip="drift: clouds, smoke, mist. flow: running water. ripple: a lake. "
+                    "sway: grass, hair, cloth. flicker: flames, lamps.",
                 ),
                 io.Int.Input(
                     "direction",
                     default=-1,
                     **within("direction"),
-                    tooltip="Degrees: 0 is right, 90 up, 180 left, 270 down. -1 is the preset's own.",
+                    tooltip="Degrees: 0 is right, 90 up, 180 left, 270 down. -1 uses the preset's own.",
                 ),
                 io.Float.Input(
                     "motion",
                     default=1.0,
                     **within("brush.motion"),
                     step=0.05,
-                    tooltip="How much. 0 is the photo itself.",
+                    tooltip="Strength. 0 is the photo itself, 1 the preset's own strength.",
                 ),
                 io.Int.Input(
                     "frames",
                     default=80,
                     **within("loop.frames"),
-                    tooltip="Of the loop. 80 at 16 fps are 5 seconds.",
+                    tooltip="Number of frames of the loop. 80 frames at 16 fps are 5 seconds.",
                 ),
-                io.Float.Input("fps", default=16.0, **within("fps"), step=0.01, tooltip="Frames a second."),
+                io.Float.Input("fps", default=16.0, **within("fps"), step=0.01, tooltip="Frames per second."),
                 advanced(
                     io.Float.Input(
                         "speed",
                         default=0.0,
                         **within("speed"),
                         step=0.005,
-                        tooltip="drift and flow: photo widths a second; the others: cycles a second. 0 is "
-                        "the preset's own.",
+                        tooltip="Photo widths per second for drift and flow, cycles per second "
+                        "for the others. 0 uses the preset's own.",
                     )
                 ),
                 advanced(
                     io.String.Input(
                         "path",
                         default="",
-                        tooltip="Points x,y in shares of the photo that the motion follows: 0.1,0.8 0.5,0.6 "
-                        "0.9,0.7",
+                        tooltip="Points x,y that the motion follows, as shares of the photo's "
+                        "width and height: 0.1,0.8 0.5,0.6 0.9,0.7",
                     )
                 ),
                 advanced(
@@ -178,7 +183,8 @@ class MotionBrush(io.ComfyNode):
                         default=0.03,
                         **within("edge"),
                         step=0.005,
-                        tooltip="How far inside the mask motion rises from nothing, in photo widths.",
+                        tooltip="Distance inside the mask over which motion grows from zero, in "
+                        "photo widths.",
                     )
                 ),
                 advanced(
@@ -186,7 +192,7 @@ class MotionBrush(io.ComfyNode):
                         "variation",
                         default=0,
                         **within("brush.seed"),
-                        tooltip="Other waves for another number.",
+                        tooltip="Another number gives other waves.",
                     )
                 ),
                 even_input(),
@@ -223,8 +229,8 @@ class ExampleInput(io.ComfyNode):
             node_id="Lumiere_ExampleInput",
             display_name="Example Photo or Clip",
             category="Lumiere/start",
-            description="A picture or a clip to try things on, drawn by this pack's own code, with a mask. "
-            "Put Load Image in its place for your own.",
+            description="A picture or a clip to try things on, painted by this pack's code, with "
+            "a mask. Use Load Image in its place for your own picture.",
             search_aliases=["example", "sample image", "test image", "demo"],
             inputs=[
                 io.Combo.Input(
@@ -235,7 +241,7 @@ class ExampleInput(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="IMAGE"),
-                io.Mask.Output(display_name="MASK", tooltip="White is what is meant to move."),
+                io.Mask.Output(display_name="MASK", tooltip="White is the part that should move."),
                 io.Float.Output(display_name="fps"),
             ],
         )

@@ -1,4 +1,4 @@
-"""Nodes that turn words into conditioning."""
+"""Nodes that encode prompts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TextEncode(io.ComfyNode):
             node_id="Lumiere_TextEncode",
             display_name="Prompt for a Clip",
             category="Lumiere/start",
-            description="Encodes what should be seen and what should not. Words the model does not know are "
-            "shown on the node.",
+            description="Encodes a prompt and a negative prompt. The node shows words that the "
+            "model does not know.",
             search_aliases=["text encode", "prompt", "positive negative", "lumiere prompt"],
             inputs=[
                 io.Clip.Input("clip", tooltip="From Load Lumiere Model."),
@@ -32,13 +32,14 @@ class TextEncode(io.ComfyNode):
                     "positive",
                     multiline=True,
                     default="a red balloon rising over the sea at sunset",
-                    tooltip="What moves where and when, in the model's words. May be empty.",
+                    tooltip="What to show: what moves where and when, in the words the model "
+                    "knows. May be empty.",
                 ),
                 io.String.Input(
                     "negative",
                     multiline=True,
                     default="",
-                    tooltip="What it should not be. Usually empty for the bundled models.",
+                    tooltip="What not to show. Usually empty for the bundled models.",
                 ),
             ],
             outputs=[
@@ -61,39 +62,41 @@ class PromptSchedule(io.ComfyNode):
             node_id="Lumiere_PromptSchedule",
             display_name="Prompts over Time",
             category="Lumiere/condition",
-            description="A prompt for each range of frames, changing from one to the next: a scene change "
-            "within a clip. Works in any sampler; with Long Clips (MultiDiffusion) on the MODEL each window "
-            "runs only the prompts that are for its frames.",
+            description="One prompt for each range of frames, for a scene change within a clip. "
+            "Works with any sampler. With Long Clips (MultiDiffusion) on the MODEL, "
+            "each window runs only the prompts for its frames.",
             search_aliases=["prompt schedule", "prompt travel", "scene change", "batch prompt", "keyframes"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder of the MODEL."),
                 io.Latent.Input(
-                    "latent", tooltip="The clip that will be sampled: its length and size are read."
+                    "latent", tooltip="The clip that will be sampled. The node reads its length and size."
                 ),
                 io.String.Input(
                     "schedule",
                     multiline=True,
                     default="0: a red balloon over the sea by day / 40: a red balloon over the sea at night",
-                    tooltip="First frame, colon, prompt; entries parted by / or by lines. Or both ends, "
-                    "0-39: ...",
+                    tooltip="First frame, colon, prompt. Separate entries by / or by lines. Or "
+                    "give both ends: 0-39: ...",
                 ),
                 io.Int.Input(
                     "blend",
                     default=8,
                     **within("blend"),
-                    tooltip="Frames a change takes. 0 changes at once; 16 is one second at 16 fps.",
+                    tooltip="Frames that a change takes. 0 changes at once; 16 is one second at 16 fps.",
                 ),
                 advanced(
                     io.Int.Input(
                         "latent_stride",
                         default=1,
                         **within("latent_stride"),
-                        tooltip="Frames that one latent step stands for: 1 for Lumiere and image models, 4 "
-                        "for Wan, 8 for LTX.",
+                        tooltip="Frames in one latent step: 1 for Lumiere and image models, 4 for "
+                        "Wan, 8 for LTX.",
                     )
                 ),
             ],
-            outputs=[io.Conditioning.Output(display_name="CONDITIONING", tooltip="As positive or negative.")],
+            outputs=[
+                io.Conditioning.Output(display_name="CONDITIONING", tooltip="Use it as positive or negative.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -114,7 +117,7 @@ def encode(clip: Any, text: str) -> list:
 
 
 def show_remarks(node_id: Any, clip: Any, texts: dict[str, str]) -> None:
-    """Show on the node what our text encoder could not read; nothing for any other CLIP."""
+    """Show on the node which words our text encoder could not read. Shows nothing for another CLIP."""
     remarks = {name: remark_on(clip, text) for name, text in texts.items()}
     if None not in remarks.values():
         lines = [f"{name}: {remark}" for name, remark in remarks.items() if remark]
@@ -124,9 +127,9 @@ def show_remarks(node_id: Any, clip: Any, texts: dict[str, str]) -> None:
 def scheduled(
     schedule: str, samples: Tensor, blend: int, stride: int
 ) -> tuple[list[PromptSpan], list[dict[str, Any]]]:
-    """The spans of a schedule, and for each what CONDITIONING needs: the host's own mask over a clip's frames.
+    """The spans of a schedule, and for each the mask over the clip's frames that goes into CONDITIONING.
 
-    samples  `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`; latent step k stands for frame k * stride
+    samples  `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`; latent step k holds frame k * stride
     """
     if samples.ndim not in (4, 5):
         raise ValueError(

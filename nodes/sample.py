@@ -23,8 +23,8 @@ class EmptyVideo(io.ComfyNode):
             node_id="Lumiere_EmptyVideo",
             display_name="Empty Clip",
             category="Lumiere/start",
-            description="An empty clip for a Lumiere pixel model: its latent is the clip itself. 80 frames are "
-            "5 seconds.",
+            description="An empty clip for a Lumiere pixel model. Its latent has the size of the "
+            "clip in pixels. 80 frames are 5 seconds.",
             search_aliases=["empty latent video", "lumiere latent", "frames"],
             inputs=[
                 io.Int.Input(
@@ -32,20 +32,21 @@ class EmptyVideo(io.ComfyNode):
                     default=64,
                     **within("clip.size"),
                     step=16,
-                    tooltip="Pixels before super-resolution. The mini model was trained at 64.",
+                    tooltip="Width in pixels before super-resolution. The mini model was trained at 64.",
                 ),
                 io.Int.Input(
                     "height",
                     default=64,
                     **within("clip.size"),
                     step=16,
-                    tooltip="Pixels before super-resolution. The mini model was trained at 64.",
+                    tooltip="Height in pixels before super-resolution. The mini model was trained at 64.",
                 ),
                 io.Int.Input(
                     "frames",
                     default=80,
                     **within("frames"),
-                    tooltip="Any number runs. The mini model was trained on 80, which are 5 seconds at 16 fps.",
+                    tooltip="Number of frames; any number works. The mini model was trained on "
+                    "80, 5 seconds at 16 fps.",
                 ),
             ],
             outputs=[io.Latent.Output(display_name="LATENT")],
@@ -67,27 +68,27 @@ class Sample(io.ComfyNode):
             node_id="Lumiere_Sample",
             display_name="Sample a Clip",
             category="Lumiere/start",
-            description="Makes the whole clip in one pass with the engine's own samplers. The core KSampler with the "
+            description="Makes all frames of the clip in one pass. The core KSampler with the "
             "scheduler sgm_uniform gives the same clip.",
             search_aliases=["ksampler", "lumiere sampler", "text to video", "t2v"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Lumiere Model, or any MODEL."),
-                io.Conditioning.Input("positive", tooltip="What it should be."),
-                io.Conditioning.Input("negative", tooltip="What it should not be."),
+                io.Conditioning.Input("positive", tooltip="What to show."),
+                io.Conditioning.Input("negative", tooltip="What not to show."),
                 io.Latent.Input("latent", tooltip="From Empty Clip, or an encoded clip."),
                 seed_input(),
                 io.Int.Input(
                     "steps",
                     default=20,
                     **within("steps"),
-                    tooltip="Denoising steps. 20 is enough, 8 is a sketch.",
+                    tooltip="Denoising steps. 20 is enough; 8 gives a rough version.",
                 ),
                 io.Float.Input(
                     "cfg",
                     default=3.0,
                     **within("cfg"),
                     step=0.1,
-                    tooltip="How strictly the prompt is followed. 1 is twice as fast and loose.",
+                    tooltip="How closely the prompt is followed. 1 is off, and twice as fast.",
                 ),
                 io.Combo.Input(
                     "sampler",

@@ -23,7 +23,7 @@ def seed_input(tooltip: str = "The random seed. The same seed and settings give 
 
 
 def advanced(widget: Any) -> Any:
-    """The same input, folded away by frontends that can; older hosts take no such argument, but pass this on."""
+    """Mark an input as advanced. Newer frontends fold it away; older ones ignore the mark."""
     widget.extra_dict = {**(getattr(widget, "extra_dict", None) or {}), "advanced": True}
     return widget
 

@@ -1,4 +1,4 @@
-"""The one border where ComfyUI's layouts become the engine's.
+"""Converts ComfyUI's layouts to the engine's and back. No other file does.
 
 IMAGE is `(T, H, W, C)` in [0, 1], a clip being the batch; the engine's clip is `(1, 3, T, H, W)` in [-1, 1].
 """

@@ -22,8 +22,9 @@ class Upscale(io.ComfyNode):
             node_id="Lumiere_Upscale",
             display_name="Enlarge a Clip (SSR)",
             category="Lumiere/start",
-            description="Four times larger, over overlapping windows of frames that are fused at every step "
-            "(MultiDiffusion). The bundled SSR model knows the drawn world only.",
+            description="Makes a Lumiere clip four times larger, in overlapping windows of frames "
+            "that are averaged at every step (MultiDiffusion). The bundled SSR model "
+            "knows the drawn world only.",
             search_aliases=["super resolution", "upscale video", "ssr", "multidiffusion"],
             inputs=[
                 io.Image.Input(
@@ -31,7 +32,7 @@ class Upscale(io.ComfyNode):
                 ),
                 seed_input("The random seed of the details."),
                 io.Int.Input(
-                    "steps", default=6, **within("steps"), tooltip="Denoising steps; few are enough here."
+                    "steps", default=6, **within("steps"), tooltip="Denoising steps. 6 are enough here."
                 ),
                 io.Int.Input(
                     "window", default=16, **within("window"), tooltip="Frames the model sees at a time."
@@ -40,20 +41,21 @@ class Upscale(io.ComfyNode):
                     "overlap",
                     default=2,
                     **within("overlap"),
-                    tooltip="Frames that neighbouring windows share. Below the window.",
+                    tooltip="Frames that neighbouring windows share. Less than the window.",
                 ),
                 io.Float.Input(
                     "noise_level",
                     default=0.05,
                     **within("noise_level"),
                     step=0.01,
-                    tooltip="Noise mixed into the clip first. More of it repairs more and invents more.",
+                    tooltip="Noise mixed into the clip first. Higher values let the model change "
+                    "and invent more.",
                 ),
                 io.Model.Input(
                     "model", optional=True, tooltip="Another SSR MODEL. Without it the bundled one is used."
                 ),
                 io.Conditioning.Input(
-                    "positive", optional=True, tooltip="What is seen; helps a little. May be left out."
+                    "positive", optional=True, tooltip="What the clip shows. May be left out."
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -83,12 +85,13 @@ class UpscaleConditioning(io.ComfyNode):
             node_id="Lumiere_UpscaleConditioning",
             display_name="Enlarge with KSampler (SSR Conditioning)",
             category="Lumiere/condition",
-            description="Prepares a clip for an SSR model in any sampler, KSampler included. Put Long Clips "
-            "(MultiDiffusion) with window 16, overlap 2 and freenoise off on the MODEL; 6 steps at cfg 1.",
+            description="Prepares a clip for an SSR model in any sampler, KSampler included. Put "
+            "Long Clips (MultiDiffusion) with window 16, overlap 2 and freenoise off "
+            "on the MODEL; use 6 steps at cfg 1.",
             search_aliases=["ssr", "super resolution", "upscale conditioning", "ksampler upscale"],
             inputs=[
                 io.Model.Input("model", tooltip="The SSR model, from Load Lumiere Model."),
-                io.Conditioning.Input("positive", tooltip="What is seen."),
+                io.Conditioning.Input("positive", tooltip="What the clip shows."),
                 io.Conditioning.Input("negative", tooltip="Not used at cfg 1."),
                 io.Image.Input("image", tooltip="The clip to enlarge, 64x64 for the mini model."),
                 io.Float.Input(
@@ -96,7 +99,8 @@ class UpscaleConditioning(io.ComfyNode):
                     default=0.05,
                     **within("noise_level"),
                     step=0.01,
-                    tooltip="Noise mixed into the clip first. More of it repairs more and invents more.",
+                    tooltip="Noise mixed into the clip first. Higher values let the model change "
+                    "and invent more.",
                 ),
                 seed_input("The random seed of that noise."),
             ],

@@ -1,4 +1,4 @@
-"""The `info` command: what a weights file is, and a report for bug reports."""
+"""The `info` command: describes weights files, and prints a report for bug reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .terminal import add_command
 
 
 def show_info(args: argparse.Namespace) -> None:
-    """What a weights file is, or what is installed."""
+    """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
 
     if args.self_test:
@@ -36,4 +36,4 @@ def show_info(args: argparse.Namespace) -> None:
 def register(commands: Any) -> None:
     i = add_command(commands, "info", show_info)
     i.add_argument("files", nargs="*", help="weights files; the bundled ones by default")
-    i.add_argument("--self-test", action="store_true", help="a report to paste into a bug report, in seconds")
+    i.add_argument("--self-test", action="store_true", help="print a report for a bug report; takes seconds")

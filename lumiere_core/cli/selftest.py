@@ -1,4 +1,4 @@
-"""One block to paste into a bug report: what this machine is, and one short clip made on it."""
+"""A report to paste into a bug report: this machine, its packages, and a short clip made on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opencv_version() -> str:
 
 
 def self_test() -> Iterator[str]:
-    """Lines of the report, each as soon as it is known. Takes seconds: 16 frames, 4 steps, and their enlargement.
+    """Yield the lines of the report, each as soon as it is known. Makes 16 frames in 4 steps and enlarges them in 1.
 
     The hash is of the clip's 8-bit pixels: two machines with the same device, dtype and versions should agree on it.
     """
@@ -64,5 +64,6 @@ def self_test() -> Iterator[str]:
             f"{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}, mean {float(pixels.mean()):.1f}, "
             f"motion {127.5 * float(frame_differences(result[0]).mean()):.1f}"
         )
+    # Noise or a picture has a deviation far above 0.1 in [-1, 1]; a clip of one colour has 0.
     sound = bool(clip.isfinite().all() and large.isfinite().all()) and float(clip.std()) > 0.1
     yield "result  " + ("sound: it makes pictures" if sound else "NOT SOUND: the clip is empty or not finite")

@@ -1,4 +1,4 @@
-"""What all commands share: a command's entry, a progress bar, and the reading of options."""
+"""What all commands share: adding a command, a progress bar, and reading options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..limits import LIMITS, spelled
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], None]
 ) -> argparse.ArgumentParser:
-    """A command whose help is the docstring of what it runs."""
+    """Add a command. Its help text is the docstring of `run`."""
     c = commands.add_parser(name, help=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     c.set_defaults(run=run)
     return c
@@ -54,7 +54,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 class TerminalBar:
-    """A progress bar on one line of the terminal; silent where the output is no terminal, but for the last line."""
+    """A progress bar on one line. If the output is not a terminal, only the finished bar is printed."""
 
     def __init__(self) -> None:
         self.what, self.start = "", 0.0
@@ -106,6 +106,6 @@ def size(text: str) -> tuple[int, int]:
 
 
 def check_choice(what: str, value: str, choices: Collection[str]) -> None:
-    """Raises ValueError for a value that is none of the choices."""
+    """Raises ValueError if value is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{what} is {value!r}, but it has to be one of {', '.join(choices)}.")

@@ -1,1 +1,1 @@
-"""Around a network: the noise process, samplers, guidance, windows, and what of a clip is known. Knows no model."""
+"""What works with any network: noise levels, samplers, guidance, windows, conditions. Imports no model."""

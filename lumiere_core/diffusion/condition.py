@@ -1,7 +1,7 @@
 """Lumiere's condition `<C, M>`: which pixels of a clip are known (Lumiere, section 4.1), for every task.
 
 A clip is `(1, 3, T, H, W)` in [-1, 1]. M is `(1, 1, T, H, W)` in [0, 1], **1 where a pixel is known and kept**, as in
-the paper; C is the clip with what is not known blanked to 0. Any model that takes a masked clip can be fed with it.
+the paper. C is the clip with unknown pixels set to 0. Any model that takes a masked clip can use both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Condition:
-    """A task's clip and what of it is known.
+    """A clip, and which of its pixels are known.
 
     clip   `(1, 3, T, H, W)`: the known pixels, and a guess (the nearest known frame) everywhere else
     known  `(1, 1, T, H, W)`: M
@@ -27,12 +27,12 @@ class Condition:
 
     @property
     def blanked(self) -> Tensor:
-        """C: a pixel is blank as soon as it is not wholly known."""
+        """C: the clip with 0 wherever M is below 1."""
         return self.clip * (self.known == 1)
 
 
 def cinemagraph(picture: Tensor, known: Tensor, frames: int) -> Condition:
-    """One picture, of which a region moves: all of frame 0 is known, later what lies outside the region.
+    """One picture, of which a region moves: all of frame 0 is known, in later frames what lies outside the region.
 
     picture `(1, 3, 1, H, W)`, known `(1, 1, 1, H, W)`, 0 in the region. Raises ValueError.
     """
@@ -43,7 +43,7 @@ def cinemagraph(picture: Tensor, known: Tensor, frames: int) -> Condition:
 
 
 def inpaint(clip: Tensor, known: Tensor, frames: int) -> Condition:
-    """A clip, or a picture that is repeated, of which a region is made anew in every frame."""
+    """A clip, or a repeated picture, of which a region is made new in every frame. Raises ValueError."""
     if clip.shape[2] == 1:
         clip = clip.expand(-1, -1, frames, -1, -1)
     if clip.shape[2] != frames:
@@ -54,7 +54,7 @@ def inpaint(clip: Tensor, known: Tensor, frames: int) -> Condition:
 
 
 def outpaint(clip: Tensor, sides: tuple[int, int, int, int], frames: int) -> Condition:
-    """A clip, or a picture that is repeated, with room to be filled: pixels at left, top, right and bottom."""
+    """A clip, or a repeated picture, with room to fill. sides: pixels left, top, right, bottom. Raises ValueError."""
     left, top, right, bottom = sides
     if min(sides) < 0 or max(sides) == 0:
         raise ValueError(f"the sides are {sides}, but one has to be above 0 and none below. Try 64.")
@@ -68,10 +68,10 @@ def outpaint(clip: Tensor, sides: tuple[int, int, int, int], frames: int) -> Con
 
 
 def chosen_frames(clip: Tensor, places: Sequence[int], frames: int, stride: int = 1) -> Condition:
-    """Pictures `(1, 3, N, H, W)` known at N places of the clip, the rest made between them.
+    """Pictures `(1, 3, N, H, W)` known at N frames of the clip; the frames between them are made.
 
     stride: frames that share a latent step in a causal video VAE. A known picture then fills its whole step, or the VAE
-    would mix it with what is not known. Raises ValueError for places outside the clip or not one for each picture.
+    would mix it with unknown frames. Raises ValueError for places outside the clip, or not one for each picture.
     """
     if len(places) != clip.shape[2] or not places:
         raise ValueError(
@@ -99,21 +99,21 @@ def chosen_frames(clip: Tensor, places: Sequence[int], frames: int, stride: int 
 
 
 def first_frame(clip: Tensor, frames: int, stride: int = 1) -> Condition:
-    """Image to video: the picture is frame 0."""
+    """Image to video: the picture `(1, 3, 1, H, W)` is frame 0."""
     return chosen_frames(one_frame(clip, "first frame"), [0], frames, stride)
 
 
 def first_and_last(clip: Tensor, frames: int, stride: int = 1) -> Condition:
-    """Two pictures, or one for both ends, which makes a loop."""
+    """Two pictures for the first and last frame, or one for both, which gives a loop."""
     if clip.shape[2] == 1:
         clip = clip.expand(-1, -1, 2, -1, -1)
     return chosen_frames(clip, [0, frames - 1], frames, stride)
 
 
 def extend(clip: Tensor, count: int, frames: int, stride: int = 1) -> Condition:
-    """Goes on with a clip: its last `count` frames are the first ones of the new clip.
+    """Continue a clip: its last `count` frames are the first ones of the new clip.
 
-    With a causal video VAE they have to fill its latent steps: 1 + k * stride. Raises ValueError.
+    With a causal video VAE, count has to fill whole latent steps: 1 + k * stride. Raises ValueError.
     """
     if not 1 <= count <= min(clip.shape[2], frames - 1):
         raise ValueError(
@@ -141,11 +141,11 @@ def step_of(frame: int, stride: int, frames: int) -> slice:
 
 
 def packed(known: Tensor, steps: int, height: int, width: int) -> Tensor:
-    """M on a latent's own grid: a cell is known as far as the least known pixel in it is.
+    """M on a latent's own grid: a cell takes the smallest M of its pixels.
 
     `(1, 1, T, H, W) -> (1, 1, steps, height, width)`. With T frames in `steps` steps the grid is 1:1 or causal: step 0
-    is frame 0, step k the frames s (k - 1) + 1 to s k. Trilinear resizing, the host's way, would lose frame 0.
-    Raises ValueError where T is neither.
+    is frame 0, step k the frames s (k - 1) + 1 to s k. ComfyUI's trilinear resizing would lose frame 0.
+    Raises ValueError if T fits neither.
     """
     frames = known.shape[2]
     if steps != frames:
@@ -168,7 +168,7 @@ def one_frame(clip: Tensor, task: str) -> Tensor:
 
 
 def fitting(known: Tensor, clip: Tensor) -> Tensor:
-    """M for a clip: of its size, one frame repeated. Raises ValueError for another length, or with nothing to do."""
+    """M at the clip's size; one frame is repeated. Raises ValueError for another length or an empty mask."""
     frames, height, width = clip.shape[2:]
     if known.shape[2] not in (1, frames):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Classifier-free guidance and its repairs: each takes a denoiser and gives a denoiser."""
+"""Classifier-free guidance, and two corrections of its result: rescale and dynamic thresholding."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from .process import Denoise
 
 
 def rescaled(guided: Tensor, reference: Tensor, amount: float) -> Tensor:
-    """Pull the contrast of `guided` back to that of `reference`, clip by clip (Lin et al. 2305.08891, section 3.4).
+    """Scale the contrast of `guided` to that of `reference`, clip by clip (Lin et al. 2305.08891, section 3.4).
 
-    The deviation is taken over the whole clip, not frame by frame, or brightness would flicker.
+    amount 0 changes nothing, 1 matches the contrast. The deviation is taken over the whole clip: frame by frame,
+    brightness would flicker.
     """
-    axes = tuple(range(1, guided.ndim))
+    axes = tuple(range(1, guided.ndim))  # a clip of one colour has no contrast to divide by, hence the 1e-6
     factor = reference.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True).clamp(min=1e-6)
     return guided * (amount * factor + 1 - amount)
 
@@ -24,8 +25,8 @@ def rescaled(guided: Tensor, reference: Tensor, amount: float) -> Tensor:
 def thresholded(x0: Tensor, quantile: float) -> Tensor:
     """Dynamic thresholding (Imagen, 2205.11487, section 2.3) of pixels in [-1, 1], clip by clip.
 
-    The limit s is that quantile of |x0| over the whole clip, at least 1; x0 is cut to [-s, s] and divided by s, so
-    colours that strong guidance has driven out come back. Frame by frame the limit, and so brightness, would flicker.
+    The limit s is that quantile of |x0| over the whole clip, at least 1. x0 is cut to [-s, s] and divided by s, so
+    colours that strong guidance has pushed out of [-1, 1] return. A limit for each frame would make brightness flicker.
     """
     size = x0.flatten(1).abs()  # (B, C*T*H*W)
     s = size.kthvalue(max(1, round(quantile * size.shape[1])), dim=1).values.clamp(min=1)
@@ -48,7 +49,7 @@ def guided(
     interval: tuple[float, float] = (0.0, float("inf")),
     quantile: float = 0.0,
 ) -> Denoise:
-    """Bind prompts to a denoiser: `negative + cfg_scale * (positive - negative)` (Ho & Salimans 2022).
+    """A denoiser with its prompts: `negative + cfg_scale * (positive - negative)` (Ho & Salimans 2022).
 
     positive, negative  conditions with a leading batch axis, the same keys in both
     cfg_scale           1 runs the positive condition alone, at half the cost

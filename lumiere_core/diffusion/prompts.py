@@ -1,6 +1,6 @@
-"""Prompts over time: `0: a calm sea / 40: a storm` as texts with a weight for every frame.
+"""Prompts over time: `0: a calm sea / 40: a storm` as texts with a weight for each frame.
 
-Lumiere makes one scene a clip; a schedule is how a long clip, made in windows, changes from one scene to the next.
+Lumiere makes one scene in a clip. With a schedule, a long clip made in windows changes from one scene to the next.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class PromptSpan:
 def parse(schedule: str, num_frames: int) -> list[PromptSpan]:
     """`0: a calm sea / 40: a storm`, or with both ends `0-39: a calm sea / 40-79: a storm`.
 
-    Entries are parted by `/` or by lines. Raises ValueError, naming the entry, for what does not parse, begins after
-    frame 0, overlaps, leaves a gap or lies beyond the clip.
+    Entries are separated by `/` or by lines. Raises ValueError with the number of the entry if one cannot be
+    read, overlaps another, leaves a gap or lies beyond the clip, or if the first one begins after frame 0.
     """
     entries = [entry for entry in re.split(r"[/\n]", schedule) if entry.strip()]
     if not entries:
@@ -81,10 +81,10 @@ def parse(schedule: str, num_frames: int) -> list[PromptSpan]:
 
 
 def span_weights(spans: list[PromptSpan], num_frames: int, blend: int = 0) -> Tensor:
-    """How much of each span a frame is, `(spans, T)`; columns add up to 1.
+    """The weight of each span in each frame, `(spans, T)`. The weights of a frame add up to 1.
 
-    A change is spread over about `blend` frames, half before the border and half after; 0 changes at once. Where a
-    span is shorter than that, its neighbours share its frames. Raises ValueError for a blend below 0.
+    A change takes about `blend` frames, half before the border and half after; 0 changes at once. Neighbours share the
+    frames of a span that is shorter than that. Raises ValueError for a blend below 0.
     """
     check("blend", blend)
     middle = torch.arange(num_frames) + 0.5

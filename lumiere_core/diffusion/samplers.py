@@ -1,4 +1,4 @@
-"""Samplers over any denoiser, with k-diffusion's signature: none of them knows a model class.
+"""Samplers for any denoiser, with k-diffusion's signature. They know no model class.
 
 x       `(B, C, ...)` float32: noise times sigmas[0], plus a clip where editing starts from one
 sigmas  falling noise levels that end in 0
@@ -53,7 +53,7 @@ SAMPLERS = {"dpmpp_2m": dpmpp_2m, "euler": euler, "ddim": euler}
 
 
 def choose_sampler(name: str) -> Callable[..., Tensor]:
-    """A row of SAMPLERS. Raises ValueError for another name."""
+    """The sampler of this name in SAMPLERS. Raises ValueError for another name."""
     if name not in SAMPLERS:
         raise ValueError(f"sampler is {name!r}, but it has to be one of {', '.join(SAMPLERS)}.")
     return SAMPLERS[name]

@@ -1,10 +1,10 @@
-"""Time, cut and closed: long clips from windows of frames, and clips without an end.
+"""Long clips from overlapping windows of frames, and clips that loop.
 
 Temporal MultiDiffusion (Lumiere, section 3.2): at every denoising step the windows' predictions are reconciled by least
-squares, which is a weighted mean per frame (Bar-Tal et al. 2302.08113). x0 is fused first and the sampler takes one
-step for the whole clip: windows never step on their own, so multistep samplers stay right.
+squares, which is a weighted mean per frame (Bar-Tal et al. 2302.08113). x0 is averaged first, then the sampler takes
+one step for the whole clip. Windows never step on their own, so multistep samplers stay correct.
 
-A closed loop is the same machine: a window is a list of frames, and a list may go on round the end of the clip.
+A loop works the same way: a window is a list of frames, and a list may continue from the last frame to the first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Part = tuple[Tensor, Tensor]  # a window: its frames `(w,)` int64, and its share
 
 
 def triangle(window: int) -> Tensor:
-    """Weights that fall towards a window's ends: an overlap of 2 is mixed 2/3 to 1/3 and back. `(window,)`"""
+    """Weights that fall towards a window's ends. An overlap of 2 is mixed 2/3 to 1/3, then 1/3 to 2/3. `(window,)`"""
     rise = torch.arange(1, window + 1, dtype=torch.float32)
     return torch.minimum(rise, rise.flip(0))
 
@@ -54,7 +54,7 @@ def starts(num_frames: int, window: int, overlap: int) -> list[int]:
 
 
 def starts_around(num_frames: int, window: int, overlap: int) -> list[int]:
-    """As `starts`, on a circle: the last windows go on with the first frames, so no frame is an end."""
+    """As `starts`, on a circle: the last windows continue with the first frames."""
     check_windows(window, overlap)
     if window >= num_frames:
         return [0]
@@ -72,7 +72,7 @@ def check_windows(window: int, overlap: int) -> None:
 
 
 def shift_of(seed: int, sigma: float, num_frames: int) -> int:
-    """How far a closed loop is rolled at a noise level: a pure function, so every sampler may ask again."""
+    """How many frames a loop is rotated at a noise level. Equal arguments give equal results, for every sampler."""
     return random.Random(f"{seed} {sigma:.3g}").randrange(num_frames)
 
 
@@ -101,14 +101,14 @@ class Parts(Sequence):
 
 @dataclass(frozen=True)
 class Windows:
-    """How a clip is handed to a network. A variant is a row; the default hands over the whole clip.
+    """How a clip is cut for a network. By default the network gets the whole clip.
 
     window   frames a call sees; None is all of them
     overlap  frames that neighbouring windows share at least
     weights  a name in WINDOW_WEIGHTS
-    closed   windows go on round the end of the clip
-    roll     the seed of a closed loop: at every noise level the clip begins at another frame, so the network's border
-             is nowhere for long. Implies `closed`.
+    closed   windows continue from the end of the clip to its beginning
+    roll     the seed of a loop: at every noise level the clip begins at another frame, so the network's first and last
+             frame lie elsewhere each time. Implies `closed`.
     """
 
     window: int | None = None

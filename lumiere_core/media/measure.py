@@ -1,4 +1,4 @@
-"""What can be measured on a clip without any download. Clips are `(3, T, H, W)` in any range."""
+"""Measures of a clip that need no model. Clips are `(3, T, H, W)` in any range."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..progress import Progress
 
 
 def xt_slice(clip: Tensor, row: float = 0.5) -> Tensor:
-    """One image row over time: `(3, T, H, W) -> (3, T, W)`, time downwards. row in [0, 1], 0 is the top.
+    """One row of pixels over time: `(3, T, H, W) -> (3, T, W)`, first frame first. row in [0, 1], 0 is the top.
 
-    Smooth traces mean consistent motion, jagged ones flicker, straight ones a still picture.
+    Smooth traces mean consistent motion, jagged ones flicker, straight ones a still picture. Raises ValueError.
     """
     check("row", row)
     return clip[:, :, min(clip.shape[2] - 1, int(row * clip.shape[2]))]
@@ -32,7 +32,7 @@ def frame_differences(clip: Tensor, progress: Progress | None = None) -> Tensor:
 
 
 def seam_score(clip: Tensor, borders: Sequence[int], progress: Progress | None = None) -> float:
-    """Mean frame difference at window borders over that elsewhere; 1 is ideal, above 1 the seams show.
+    """Mean frame difference at window borders over that elsewhere; 1 is ideal.
 
     borders: first frames of the windows after the first one, each from 1 to T - 1. Raises ValueError otherwise.
     """
@@ -50,7 +50,7 @@ def seam_score(clip: Tensor, borders: Sequence[int], progress: Progress | None =
 
 
 def loop_seam_score(clip: Tensor, progress: Progress | None = None) -> float:
-    """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a closed loop."""
+    """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a loop."""
     inside = frame_differences(clip, progress).mean().clamp(min=1e-8)
     return float((clip[:, -1] - clip[:, 0]).abs().mean() / inside)
 
@@ -63,7 +63,7 @@ def difference_chart(
     progress: Progress | None = None,
 ) -> Tensor:
     """Frame differences as bars, `(3, height, bar * T)` in [0, 1]: grey, orange at `borders`, and blue for the step
-    from the last frame back to the first. Even bars are even motion; a tall orange or blue one is a seam that shows.
+    from the last frame back to the first. Bars of equal height are even motion; a tall orange or blue one is a seam.
     """
     steps = torch.cat(
         [frame_differences(clip, progress), (clip[:, -1] - clip[:, 0]).abs().mean().view(1)]

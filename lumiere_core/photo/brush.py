@@ -1,13 +1,13 @@
-"""Motion painted into a photo: water flows, smoke drifts, grass sways, flames flicker, in a perfect loop.
+"""Motion painted into a photo, in a loop: flowing water, drifting smoke, swaying grass, flickering flames.
 
 A photo is float32 `(H, W, 3)` in [0, 1]; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 moves, greys move less.
-Only the box around it is worked on, and frames come one at a time, so a 12-megapixel photo fits into a laptop.
+Only the box around the mask is computed, and frames come one at a time, so a 12-megapixel photo fits into memory.
 
-Every motion is a function of the loop's phase with period 1, so the loop closes by construction. All of them fall to
-zero towards the mask's edge, so nothing tears there.
+Every motion is a function of the loop's phase with period 1, so the last frame leads back to the first. All motion
+falls to zero towards the mask's edge.
 
-Carried texture is looked up backwards along its path, not splatted forwards: the flow is steady, so both say the same
-(0.4 of 255 levels apart around a stone in a river), and a lookup leaves no holes to fill.
+Moved texture is looked up backwards along its path, not splatted forwards. The flow is constant in time, so both give
+the same picture (0.4 of 255 levels apart around a stone in a river), and a lookup leaves no holes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,21 @@ from .warp import resized, warped
 
 CutoutAt = Callable[[float], np.ndarray]  # phase -> the box's pixels (h, w, 3)
 
-FIELD_SIDE = 400  # motion is smooth: it is computed on a grid whose long side is at most this
-TRAVEL = 0.06  # of the photo's width: how far texture is carried before it starts anew
-SHORTEST = 1.5  # seconds; carried texture does not start anew more often than this
-PATCH = 0.12  # of the photo's width: places so far apart go over at times of their own
-STEPS = 32  # in which texture is carried from one start to the next
-PATH_POINTS = 64  # to which a painted path is evened out
+# The figures in brackets: doubled, the number changes 99.9 % of the example lake's values by at most so many levels of
+# 255. Values without a figure are a matter of taste.
+FIELD_SIDE = 400  # the long side of the grid on which motion is computed, at most (2.6, ripple)
+STEPS = 32  # of Euler's method, from one restart of carried texture to the next (2.1, along a path)
+PATH_POINTS = 64  # to which a painted path is resampled (0.6)
+SHORTEST = 1.5  # seconds between two restarts of carried texture, at least
+TRAVEL = (
+    0.06  # photo widths of travel between two restarts: at flow's own speed, 0.04 a second, SHORTEST seconds
+)
+PATCH = 0.12  # photo widths: parts of a sky this far apart restart at different times
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """What the brush paints.
+    """The settings of the brush.
 
     preset     a row of BRUSH_PRESETS
     direction  degrees, 0 is right and 90 is up; None is the preset's own
@@ -99,7 +103,7 @@ def heading(cutout: Cutout, stroke: Stroke, direction: float) -> np.ndarray:
 
 
 def _along_path(cutout: Cutout, path: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """The direction of a path: near it its own, farther off that of its nearest stretch, with no jumps between."""
+    """The direction of a path at each point: a mean over the path's pieces, in which near pieces count most."""
     width, height = cutout.photo
     points = np.array(path, np.float32) * (width, height) - cutout.corner
     lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -121,7 +125,7 @@ def _along_path(cutout: Cutout, path: tuple[tuple[float, float], ...]) -> np.nda
 # Clouds would show twice halfway, so each place of a sky goes over at a time of its own, and faster; fine texture such
 # as water hides it, and keeps the most even motion by taking all the time.
 def carrying(cutout: Cutout, stroke: Stroke, row: Preset, seconds: float) -> CutoutAt:
-    """Texture carried along the direction: rivers, clouds, smoke."""
+    """Texture that moves along the direction: rivers, clouds, smoke."""
     speed = stroke.motion * (row.speed if stroke.speed is None else stroke.speed) * cutout.photo[0]
     starts = round(speed * seconds / (TRAVEL * cutout.photo[0]))
     starts = max(1, min(starts, int(seconds / SHORTEST)))
@@ -171,8 +175,8 @@ def at(path: np.ndarray, done: float) -> np.ndarray:
 def mixed(a: np.ndarray, b: np.ndarray, share: np.ndarray, photo_width: int) -> np.ndarray:
     """`a` to `b` by shares `(h, w, 1)`, with the contrast of both.
 
-    A mean of two textures that do not agree is flatter than each: the detail about the local mean is raised by what
-    it lost of its standard deviation, measured locally; where the two agree nothing is lost and nothing is raised.
+    The mean of two different textures has less contrast than each. The difference from the local mean is therefore
+    scaled up by what the local standard deviation lost; where the two agree, nothing changes.
     """
     blend = a + share * (b - a)
     stride = max(1, max(blend.shape) // 1000)
@@ -233,7 +237,8 @@ def waves(cutout: Cutout, stroke: Stroke, row: Preset, seconds: float) -> Callab
     return displacement
 
 
-# How much faster, denser and more slanted each train of waves is, and its share of the height.
+# How much faster, denser and more slanted each train of waves is, and its share of the height (they add up to 1).
+# Ratios that are not whole numbers, so that crests of different trains meet at other places in each wave.
 TRAINS = ((1.0, 1.0, 0.0, 0.55), (1.6, 1.7, 0.6, 0.3), (2.3, 2.3, -0.9, 0.15))
 
 
@@ -244,7 +249,7 @@ def swaying(cutout: Cutout, stroke: Stroke, row: Preset, seconds: float) -> Cuto
 
 
 def flickering(cutout: Cutout, stroke: Stroke, row: Preset, seconds: float) -> CutoutAt:
-    """Light that wavers, bright parts most, and a flame that licks upwards."""
+    """Brightness that changes, most in bright parts, and a flame that moves upwards."""
     displacement = waves(cutout, stroke, row, seconds)
     rate = row.speed if stroke.speed is None else stroke.speed
     generator = torch.Generator().manual_seed(stroke.seed)
@@ -272,7 +277,7 @@ def from_the_root(cutout: Cutout) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Preset:
-    """A kind of motion and its own measures."""
+    """A kind of motion and its values."""
 
     paint: Callable[[Cutout, Stroke, Preset, float], CutoutAt]
     direction: float  # degrees, 0 is right, 90 is up
@@ -285,6 +290,7 @@ class Preset:
     dissolve: float = 1.0  # of the time between two starts a place takes to go over from old texture to new
 
 
+# Speeds and heights are a matter of taste.
 BRUSH_PRESETS = {
     "drift": Preset(carrying, direction=0, speed=0.015, dissolve=0.5),
     "flow": Preset(carrying, direction=0, speed=0.04),
@@ -297,7 +303,7 @@ BRUSH_PRESETS = {
 
 
 def points_of(text: str) -> tuple[tuple[float, float], ...]:
-    """`0.1,0.8 0.5,0.6` as points (x, y). Raises ValueError naming what is none."""
+    """`0.1,0.8 0.5,0.6` as points (x, y). Raises ValueError naming what is not a point."""
     points = []
     for part in text.replace(";", " ").split():
         try:
@@ -311,7 +317,7 @@ def points_of(text: str) -> tuple[tuple[float, float], ...]:
 
 
 def check_stroke(stroke: Stroke, frames: int, fps: float) -> None:
-    """Raises ValueError for what the brush cannot paint."""
+    """Raises ValueError for settings outside their range."""
     if stroke.preset not in BRUSH_PRESETS:
         raise ValueError(f"preset is {stroke.preset!r}, but it has to be one of {', '.join(BRUSH_PRESETS)}.")
     check("brush.motion", stroke.motion)
@@ -336,9 +342,9 @@ def check_stroke(stroke: Stroke, frames: int, fps: float) -> None:
 def painter(
     image: Tensor, moves: Tensor, stroke: Stroke = Stroke(), seconds: float = 5.0
 ) -> Callable[[float], Tensor]:
-    """phase in [0, 1] -> the frame `(H, W, 3)` at this phase of a loop so long. Phases 0 and 1 are the same frame.
+    """phase in [0, 1] -> the frame `(H, W, 3)` at this phase of a loop of `seconds`. Phases 0 and 1 are the same frame.
 
-    Bit for bit the photo where the mask is 0, and everywhere without motion. Raises ValueError for an empty mask.
+    Exactly the photo where the mask is 0, and everywhere if there is no motion. Raises ValueError for an empty mask.
     """
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(
@@ -377,8 +383,8 @@ def brushed_frames(
 def motion_brush(
     image: Tensor, moves: Tensor, stroke: Stroke = Stroke(), frames: int = 80, fps: float = 16
 ) -> Tensor:
-    """A photo whose painted part moves, `(T, H, W, 3)`: a perfect loop, bit for bit the photo where the mask is 0.
+    """A photo whose painted part moves in a loop, `(T, H, W, 3)`: exactly the photo where the mask is 0.
 
-    image `(H, W, 3)`, moves `(H, W)`, resized where it has another size. Raises ValueError.
+    image `(H, W, 3)`, moves `(H, W)`, resized if it has another size. Raises ValueError.
     """
     return gathered(brushed_frames(image, moves, stroke, frames, fps))

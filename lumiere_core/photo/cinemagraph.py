@@ -1,4 +1,4 @@
-"""A cinemagraph from any clip, no model needed: one part moves for ever, the rest is a photo.
+"""A cinemagraph from any clip, without a model: one part moves in a loop, the rest is a photo.
 
 A clip comes as `Frames` `(H, W, 3)`; `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 moves, greys move less far. The
 clip is measured first, a `CinemagraphPlan` says what is to be done to each frame, and only the frame that is being

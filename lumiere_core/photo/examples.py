@@ -1,7 +1,7 @@
 """Pictures to try things on, painted by code so that nothing has to be downloaded: two photos and a shaky clip.
 
-Each comes as frames `(T, H, W, 3)` in [0, 1], a mask `(H, W)` that is 1 on what is meant to move, and frames per
-second.
+Each comes as frames `(T, H, W, 3)` in [0, 1], a mask `(H, W)` that is 1 on what should move, and frames per second. The
+numbers in the drawing are colours in [0, 1], and places and sizes as shares of the picture. They are a matter of taste.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..media.pictures import opencv
 from .brush import Stroke, brushed_frames
 
-EXAMPLE_FPS = 16.0
+EXAMPLE_FPS = 16.0  # the rate of Lumiere's clips
 EXAMPLES = {
     "lake (photo)": "a mountain lake at dusk; the water is masked",
     "candle (photo)": "a candle at night; the flame and its glow are masked",
@@ -122,7 +122,7 @@ def candle(width: int, height: int) -> tuple[Tensor, Tensor]:
 
 
 def shaky_lake(width: int, height: int, frames: int) -> tuple[Tensor, Tensor]:
-    """The lake as a hand-held camera sees it: rippling water, a shaking frame, light that fades to blue."""
+    """The lake from a hand-held camera: rippling water, a shaking frame, light that fades to blue."""
     cv2 = opencv()
     room = 16
     picture, moves = lake(width + 2 * room, height + 2 * room, seed=7)

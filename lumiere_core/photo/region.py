@@ -1,8 +1,8 @@
-"""A region cut out of a big picture, and stitched back into it with every other pixel untouched.
+"""Cut a region out of a large picture, and put it back without changing any other pixel.
 
 A clip is float32 `(T, H, W, 3)` in [0, 1]; `change` is a mask, float32 `(H, W)` or `(T, H, W)` in [0, 1]: **1 is
 what changes**, as in ComfyUI (`known`, for the engine's networks, has it the other way round). Inputs are never
-written to. Big pictures are worked on frame by frame.
+written to. Large pictures are processed frame by frame.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _side(wanted: int, available: int, scale: float, multiple: int) -> tuple[int
 
 
 def change_mask(change: Tensor, frames: int, height: int, width: int) -> Tensor:
-    """A mask fit for a clip: `(1 or frames, height, width)` in [0, 1], resized where it has another size.
+    """A mask in the shape of a clip: `(1 or frames, height, width)` in [0, 1], resized where it has another size.
 
     Raises ValueError for an empty mask and for a number of frames that fits neither one nor the clip.
     """

@@ -1,4 +1,4 @@
-"""A shaky, drifting clip made steady: camera motion and slow changes of exposure are taken out.
+"""Removes camera motion and slow changes of exposure from a clip.
 
 A clip comes as `Frames` `(H, W, 3)`, and so it is given back: each tool measures it in one pass, and renders it anew
 in every pass over the result. `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 is what moves on purpose, which is
@@ -26,9 +26,11 @@ Box = tuple[slice, slice]  # rows and columns
 
 TRACK_SIDE = 1280  # features are tracked on a picture whose long side is at most this
 LEVEL_SIDE = 480  # exposure is measured, and steadying judged, on a picture whose long side is at most this
-FEWEST = 12  # tracked points that agree; with fewer a frame is left alone
+FEWEST = (
+    12  # tracked points that agree, three times the 4 a homography needs; with fewer a frame is left alone
+)
 STILL = 0.05  # pixels; a camera that moved less did not move
-SLOW = 8.0  # frames; changes of exposure faster than this belong to the scene
+SLOW = 8.0  # frames, half a second at 16 fps; faster changes of exposure belong to the scene
 
 
 def stabilised(

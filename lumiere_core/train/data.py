@@ -1,4 +1,4 @@
-"""A pool of drawn clips in memory: trained from while part of it is drawn anew."""
+"""A pool of drawn clips in memory. Training takes clips from it while others are replaced by new ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge of generated clips: a small network that reads a frame, and a tracker over what it finds.
+"""The probe, which judges generated clips: a small network that classifies a frame, and a tracker of the subject.
 
 It is trained on renders alone and knows every combination, the held-out ones too. Many of its training
 pictures put a subject where it does not live, so that a fish is known by its shape and not by its water.
@@ -26,8 +26,8 @@ from .world.scenes import LICENSE, TRAINED_ON, World, clash, render, subject_pat
 BUNDLED_PROBE = WEIGHTS_FOLDER / "lumiere-mini-probe.safetensors"
 ATTRIBUTES = ("subject", "colour", "place", "time")
 PROBE_SIZE = 64  # pixels a side that the probe reads
-PROBE_FPS = 16.0
-POOL = 128  # lessons that training keeps
+PROBE_FPS = 16.0  # the rate of the drawn clips
+POOL = 128  # lessons that training keeps: 8192 pictures of 64x64, 400 MB
 # Frame widths a second: half of the slowest travel that is drawn. Below it a subject stands still.
 STILL_BELOW = 0.05
 
@@ -236,7 +236,10 @@ def batch_of(lessons: Sequence[Lesson], each: int, generator: torch.Generator) -
 
 
 def disturbed(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Frames as a young model would make them: bent outlines, soft, noisy, a little too dark or too pale."""
+    """Frames as a model early in training makes them: bent outlines, soft, noisy, a little too dark or too pale.
+
+    The strengths are a choice, without a source.
+    """
     b, _, h, w = frames.shape
 
     def uniform(low: float, high: float) -> Tensor:
@@ -260,6 +263,7 @@ def probe_loss(reading: Reading, truth: Lesson) -> Tensor:
     """Cross entropy of the four attributes, and the distance of the centre."""
     pairs = zip(ATTRIBUTES, truth.labels.unbind(dim=1), strict=True)
     named = sum(F.cross_entropy(reading.logits[name], labels) for name, labels in pairs)
+    # beta: about a pixel of 64, below which the centre is good enough. 10: a tenth of the frame off costs 0.9.
     return named + 10 * F.smooth_l1_loss(reading.centre, truth.centres, beta=0.02)
 
 

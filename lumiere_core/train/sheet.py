@@ -1,4 +1,4 @@
-"""Contact sheets: what a model makes of fixed prompts, to look at while it learns."""
+"""Contact sheets: pictures of fixed prompts, to look at during training."""
 
 from __future__ import annotations
 

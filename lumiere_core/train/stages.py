@@ -1,4 +1,4 @@
-"""The three stages of the recipe, as rows: what is drawn, what is trained, what is lost."""
+"""The three stages of training, as rows: which clips, which parameters, which loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .masks import drawn_condition
 
 @dataclass(frozen=True)
 class Phase:
-    """So long with clips of this length, so many at a time."""
+    """A part of a stage with one clip length and batch size."""
 
     share: float  # of the stage's time
     num_frames: int

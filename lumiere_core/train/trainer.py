@@ -148,7 +148,7 @@ class Trainer:
         )
 
     def enter_phase(self) -> None:
-        """Fill the pool for the phase that the time has come for."""
+        """Fill the pool of clips for the phase that begins."""
         done = 0.0
         for phase in self.stage.phases:
             done += phase.share

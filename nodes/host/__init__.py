@@ -1,1 +1,1 @@
-"""All that knows ComfyUI's insides (`comfy.*`, its server), so that a node is only sockets and a sentence."""
+"""Everything that depends on ComfyUI's internals (`comfy.*`, its server)."""

@@ -18,7 +18,7 @@ from ...lumiere_core.model.text import TextEncoder, Tokenizer
 
 
 class HostTokenizer:
-    """Our tokenizer as the host calls it. Weights in brackets are read as plain words: this encoder has no weights."""
+    """Our tokenizer as ComfyUI calls it. `(word:1.2)` is read as a plain word: this encoder has no word weights."""
 
     def __init__(self, spec: TextSpec, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         self.lumiere = Tokenizer(spec.vocabulary, spec.rows)
@@ -66,7 +66,7 @@ class HostTextEncoder(torch.nn.Module):
 
 
 def make_clip(weights: Weights) -> Any:
-    """A CLIP from the same weights file. Its 32 rows are the CPU's work: a device would wait for them."""
+    """A CLIP from the same weights file. It runs on the CPU: for 32 rows, moving them to a device would take longer."""
     spec, cpu = weights.spec.text, torch.device("cpu")
     tensors = {name: tensor.float() for name, tensor in weights.part("text").items()}
     target = SimpleNamespace(
@@ -82,12 +82,12 @@ def make_clip(weights: Weights) -> Any:
 
 
 def empty_prompt(model: Any) -> list:
-    """CONDITIONING of no words, for one of our MODELs."""
+    """CONDITIONING of an empty prompt, for one of our MODELs."""
     clip = make_clip(model.model.text)
     return clip.encode_from_tokens_scheduled(clip.tokenize(""))
 
 
 def remark_on(clip: Any, text: str) -> str | None:
-    """What our text encoder could not read of a prompt, perhaps nothing; None for any other CLIP."""
+    """A sentence about words our text encoder could not read, perhaps empty; None for another CLIP."""
     tokenizer = getattr(clip, "tokenizer", None)
     return tokenizer.lumiere(tokenizer.plain(text)).remark if isinstance(tokenizer, HostTokenizer) else None

@@ -1,7 +1,7 @@
-"""Lumiere's controls on any MODEL: windows, loop and guidance that every sampler obeys.
+"""Lumiere's controls on any MODEL: windows, loop and guidance, for every sampler.
 
-What is set rides on the MODEL as one `Control`; the wrappers that act on it are the same for every node and are put on
-once, so it does not matter in which order the nodes stand on the graph. No host function is replaced.
+All settings are kept on the MODEL as one `Control`. The wrappers that read it are the same for every node and are added
+once, so the order of the nodes on the graph does not matter. No function of ComfyUI is replaced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by t
 
 @dataclass(frozen=True)
 class Control:
-    """What a MODEL was told. A variant is a row; the default changes nothing."""
+    """The settings on a MODEL. The default changes nothing."""
 
     windows: Windows = Windows()
     rescale: float = 0.0
@@ -78,7 +78,7 @@ def refuse_core_windows(model_options: dict) -> None:
 
 # ----------------------------------------------------------------------------------------------- a clip's frames
 class TimeAxis:
-    """Where a batch of the host keeps its frames: `(N * B, C, T, H, W)`, or frames as batch `(N * T, C, H, W)`.
+    """Where the frames are in a batch of ComfyUI: `(N * B, C, T, H, W)`, or frames as batch `(N * T, C, H, W)`.
 
     N counts the prompts that run together. Raises ValueError for a MODEL without a time axis.
     """
@@ -113,7 +113,7 @@ class TimeAxis:
         return whole.flatten(0, 1)
 
     def cut(self, value: Any, frames: Tensor, rows: list[int]) -> Any:
-        """The window's frames of these prompts, in whatever tensor, list or dict has them; else as it is."""
+        """The window's frames of these prompts, in tensors, lists and dicts. Values without frames stay as they are."""
         if isinstance(value, dict):
             return {name: self.cut(v, frames, rows) for name, v in value.items()}
         if isinstance(value, (list, tuple)):
@@ -141,7 +141,7 @@ def apply(
     transformer_options: dict | None = None,
     **conds: Any,
 ) -> Tensor:
-    """The MODEL's x0, fused from windows of frames. A prompt that is for other frames is not run."""
+    """The MODEL's x0, averaged over windows of frames. A window does not run prompts for other frames."""
     options = transformer_options or {}
     setting: Control = options.get(KEY, Control())
     if setting.windows == Windows() and not options.get(LIVE):
@@ -177,7 +177,7 @@ def apply(
 def note_live(
     executor: Any, model: Any, conds: list, x: Tensor, timestep: Tensor, model_options: dict
 ) -> Any:
-    """Tell `apply` for which frames each prompt is, as the prompts' own masks say."""
+    """Tell `apply` which frames each prompt is for, read from the prompts' masks."""
     entries = (
         entry for prompt in conds for entry in prompt or () if "mask" in entry and "default" not in entry
     )
@@ -233,7 +233,7 @@ def start(
 def predict(
     executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
 ) -> Any:
-    """Outside its interval guidance is off, at half the cost: the negative prompt is not run."""
+    """Switch guidance off outside its interval. The negative prompt is then not run, which halves the cost."""
     guider = executor.class_obj
     interval, scales = control_of(guider.model_options).interval, {}
     if interval != Control().interval:

@@ -1,4 +1,4 @@
-"""Our network as the host's own kind of MODEL. Nothing of the host is patched."""
+"""Our network as a MODEL of ComfyUI. No function of ComfyUI is replaced."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_samp
 
 
 class ModelConfig(comfy.supported_models_base.BASE):
-    """What the host wants to know of a model it cannot detect."""
+    """What ComfyUI needs to know about a model that it does not detect itself."""
 
     unet_config = {"image_model": "lumiere"}
     unet_extra_config: dict[str, Any] = {}
@@ -183,7 +183,7 @@ class LumiereModel(comfy.model_base.BaseModel):
         return conds
 
     def remark_on_size(self, noise: Tensor | None) -> None:
-        """Say so where a clip is far larger than what the model was trained on: it would be slow, and no picture."""
+        """Show a warning if the clip has over four times the pixels of training: the result would be no picture."""
         size = self.lumiere.size
         if (
             noise is not None

@@ -1,4 +1,4 @@
-"""What a node says to the artist while it runs, and whether the artist has said stop."""
+"""Messages on a node while it runs, and the check whether the user has cancelled."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 EVENT = "lumiere.clip"
-SIDE = 64  # pixels of a frame's longer side, at most
-MOST = 160  # frames of a longer clip are left out evenly
+SIDE = 64  # pixels of a frame's longer side, at most: the size of the bundled model's clips
+MOST = 160  # frames, ten seconds at 16 fps; of a longer clip some are left out, evenly
 PAUSE = 1 / 3  # seconds between two clips, at least
 PREVIEW_FPS = 16.0  # Lumiere's rate; a sampler is not told another
 
@@ -31,7 +31,7 @@ def shrunk(frames: Tensor, side: int) -> Tensor:
 
 
 def in_colour(x0: Tensor, latent_format: Any, side: int = SIDE, most: int = MOST) -> Tensor | None:
-    """x0 as small frames `(n, 3, h, w)` in [-1, 1], n at most `most`; None where that is not a simple matter.
+    """x0 as small frames `(n, 3, h, w)` in [-1, 1], n at most `most`; None if the latent format has no linear colours.
 
     x0 is `(1, C, T, H, W)`, or frames as batch `(T, C, H, W)`. The colours are the host's own linear ones.
     """
@@ -80,9 +80,9 @@ def watched() -> Any | None:
 
 
 class ClipPreview:
-    """Sends the clip so far to whoever watches it being sampled, some times a second.
+    """Sends the clip so far to the browser while it is sampled, a few times per second.
 
-    It never stops the sampling it shows: what goes wrong is logged once, and the rest of the run goes without.
+    It never stops the sampling: an error is logged once, and the rest of the run has no preview.
     """
 
     def __init__(self, model: Any) -> None:

@@ -1,4 +1,4 @@
-"""What long work without a sampler tells the host: a progress bar, the chance to stop, and what it will cost."""
+"""For long work without a sampler: a progress bar, cancelling, and a message about the memory it will take."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ..tensors import clip_of, image_of
 
 
 class PixelVAE:
-    """The VAE of a pixel model: it only changes layout, exactly. Answers the core nodes that encode and decode."""
+    """The VAE of a pixel model. It changes the layout only and loses nothing. The core's nodes can use it."""
 
     latent_channels = 3
     latent_dim = 3

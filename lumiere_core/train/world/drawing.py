@@ -1,4 +1,4 @@
-"""The brush of the drawn world: scenes as numbers, a canvas, signed distances and noise.
+"""The shapes of the drawn world: scenes as numbers, a canvas, signed distances and noise.
 
 Everything is painted from coordinates in the unit square (x to the right, y down), so a picture does not
 depend on its resolution or crop. Every plane is (B, C, T, H, W) with size 1 wherever a thing does not change:

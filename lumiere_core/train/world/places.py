@@ -1,6 +1,8 @@
 """The places of the drawn world, under the light of three hours and four weathers.
 
-Each place is two functions: what stands still is painted on one frame, what moves on all of them.
+Each place is two functions: what stands still is painted on one frame, what moves on all of them. Numbers are colours
+in [0, 1], and places and sizes as shares of the picture. They are a matter of taste, and fixed: others make another
+world.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,7 @@
-"""The drawn world: captioned clips with known truth, drawn as often and as large as one likes.
+"""The drawn world: clips with captions and known truth, drawn by code at any size and in any number.
 
-A `Scene` is what a caption says plus a seed for everything it leaves open; a `World` is which words exist;
-`render` draws scenes in batches on any device. `drawing.py` is the brush, `places.py` and `subjects.py` what
-is drawn with it.
+A `Scene` is what a caption says, plus a seed for everything it leaves open. A `World` says which words exist. `render`
+draws scenes in batches on any device. `drawing.py` has the shapes, `places.py` and `subjects.py` what they make.
 """
 
 import json

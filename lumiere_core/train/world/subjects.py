@@ -1,7 +1,8 @@
 """The subjects of the drawn world: where they go and how they look.
 
-Each is drawn in its own coordinates, about one unit large and looking to the right, on a canvas turned,
-mirrored and moved to where it is.
+Each is drawn in its own coordinates, about one unit large and looking to the right, on a canvas turned, mirrored and
+moved to its place. Numbers are colours in [0, 1], and shapes in units of the subject. They are a matter of taste, and
+fixed: others make another world.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from .drawing import (
     segment,
 )
 
-CLIP_SECONDS = 5.0
+CLIP_SECONDS = 5.0  # 80 frames at 16 per second, as in the paper
 
 PIGMENTS = {
     "red": (0.90, 0.08, 0.12),
