@@ -72,7 +72,7 @@ def sound_for(out: str, made: Rendered, fps: float, clip: VideoFile) -> tuple[So
 
 
 def loop_file(args: argparse.Namespace) -> None:
-    """A clip becomes a loop."""
+    """Make a loop from a clip."""
     from ..photo.loop import make_loop
 
     clip = open_clip(args)
@@ -85,7 +85,7 @@ def loop_file(args: argparse.Namespace) -> None:
 
 
 def cinemagraph_file(args: argparse.Namespace) -> None:
-    """The white part of a mask moves over a still picture, in a loop."""
+    """Keep a clip still except in the white part of a mask, in a loop."""
     from ..photo.cinemagraph import cinemagraph_from_clip
 
     clip = open_clip(args, args.mask, args.still)
@@ -114,7 +114,7 @@ def open_clip(args: argparse.Namespace, *inputs: str | None) -> VideoFile:
 
 
 def brush_file(args: argparse.Namespace) -> None:
-    """The white part of a photo's mask is set in motion, in a loop."""
+    """Move the part of a photo that is white in a mask, in a loop."""
     from ..media.files import check_clip
     from ..photo.brush import Stroke, brushed_frames, points_of
 
@@ -147,17 +147,30 @@ def register(commands: Any) -> None:
 
     t = tool("loop", loop_file, "a video file")
     t.add_argument("--how", default="cut", help="cut, dissolve or ping-pong")
-    t.add_argument("--min-frames", type=number(int, "min_frames"), default=8, help="shortest loop to cut")
     t.add_argument(
-        "--max-frames", type=number(int, "max_frames"), default=0, help="longest loop to cut; 0 is any"
+        "--min-frames",
+        type=number(int, "min_frames"),
+        default=8,
+        help="for cut: the shortest loop, in frames",
     )
-    t.add_argument("--overlap", type=number(int, "loop.overlap"), default=8, help="frames to dissolve over")
+    t.add_argument(
+        "--max-frames",
+        type=number(int, "max_frames"),
+        default=0,
+        help="for cut: the longest loop, in frames; 0 is any length",
+    )
+    t.add_argument(
+        "--overlap",
+        type=number(int, "loop.overlap"),
+        default=8,
+        help="for dissolve: how many frames the blend takes",
+    )
     t.add_argument(
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
     )
 
     t = tool("cinemagraph", cinemagraph_file, "a video file")
-    t.add_argument("--mask", required=True, help="a picture, white where the clip moves; greys move less far")
+    t.add_argument("--mask", required=True, help="a picture, white where the clip moves; grey moves less")
     t.add_argument("--still", help="the still picture; the first frame by default")
     t.add_argument(
         "--feather", type=number(float, "feather"), default=8, help="soft edge in pixels, inside the mask"
@@ -166,7 +179,7 @@ def register(commands: Any) -> None:
         "--stabilise", action=argparse.BooleanOptionalAction, default=True, help="steady the camera"
     )
     t.add_argument(
-        "--drift", action=argparse.BooleanOptionalAction, default=True, help="take out colour drift"
+        "--drift", action=argparse.BooleanOptionalAction, default=True, help="remove slow colour drift"
     )
     t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
     t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how far things move, 0 to 1")
@@ -175,7 +188,7 @@ def register(commands: Any) -> None:
     )
 
     t = tool("brush", brush_file, "a photo")
-    t.add_argument("--mask", required=True, help="a picture, white where the photo moves; greys move less")
+    t.add_argument("--mask", required=True, help="a picture, white where the photo moves; grey moves less")
     t.add_argument("--preset", default="flow", help="drift, flow, ripple, sway or flicker")
     t.add_argument(
         "--direction",
@@ -187,7 +200,12 @@ def register(commands: Any) -> None:
         type=number(float, "speed"),
         help="photo widths per second (drift, flow), else cycles per second",
     )
-    t.add_argument("--path", nargs="+", default=(), help="points x,y in fractions, instead of a direction")
+    t.add_argument(
+        "--path",
+        nargs="+",
+        default=(),
+        help="points x,y in shares of the photo, which the motion follows in place of a direction",
+    )
     t.add_argument(
         "--motion",
         type=number(float, "brush.motion"),
@@ -195,8 +213,11 @@ def register(commands: Any) -> None:
         help="0 is none, 1 the preset's own strength, up to 4",
     )
     t.add_argument(
-        "--edge", type=number(float, "edge"), default=0.03, help="width of the still edge in photo widths"
+        "--edge",
+        type=number(float, "edge"),
+        default=0.03,
+        help="distance inside the mask over which motion grows from zero, in photo widths",
     )
-    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed, other waves")
+    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other waves")
     t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
     t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")

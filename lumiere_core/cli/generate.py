@@ -28,7 +28,7 @@ def check_room(frames: int, height: int, width: int, scale: int = 1) -> None:
 
 
 def generate_file(args: argparse.Namespace) -> None:
-    """A prompt becomes a clip file."""
+    """Make a clip file from a prompt."""
     from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
     from ..media import files, measure
     from ..media.outputs import check_output
@@ -103,16 +103,20 @@ def generate_file(args: argparse.Namespace) -> None:
 
 def register(commands: Any) -> None:
     g = add_command(commands, "generate", generate_file)
-    g.add_argument("--prompt", default="", help="what moves where, as the model knows it; empty is allowed")
-    g.add_argument("--negative", default="", help="what it should not be")
+    g.add_argument("--prompt", default="", help="what to show, in words the model knows; may be empty")
+    g.add_argument("--negative", default="", help="what not to show")
     g.add_argument(
-        "--frames", type=number(int, "film.frames"), help="frames; the model's own number by default"
+        "--frames", type=number(int, "film.frames"), help="number of frames; the model's own by default"
     )
     g.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second of the file")
     g.add_argument("--size", type=size, help="64 or 96x64 (width x height) before super-resolution")
     g.add_argument("--steps", type=number(int, "steps"), help="denoising steps of the base model")
-    g.add_argument("--cfg", type=number(float, "cfg"), help="guidance scale; 1 is none")
-    g.add_argument("--rescale", type=number(float, "rescale"), help="guidance rescale, 0 to 1")
+    g.add_argument("--cfg", type=number(float, "cfg"), help="guidance scale, 0 to 30; 1 is off")
+    g.add_argument(
+        "--rescale",
+        type=number(float, "rescale"),
+        help="reduces contrast to that of the prompt alone, 0 to 1; 0 is off",
+    )
     g.add_argument("--sampler", default="dpmpp_2m", help="dpmpp_2m, euler or ddim")
     g.add_argument(
         "--seed",
@@ -127,9 +131,9 @@ def register(commands: Any) -> None:
     g.add_argument(
         "--free-noise", action=argparse.BooleanOptionalAction, default=True, help="windows share their noise"
     )
-    g.add_argument("--loop", action="store_true", help="a closed loop: after the last frame comes the first")
+    g.add_argument("--loop", action="store_true", help="make a loop: the last frame leads back to the first")
     g.add_argument(
-        "--ssr", action=argparse.BooleanOptionalAction, default=True, help="super-resolution, four times"
+        "--ssr", action=argparse.BooleanOptionalAction, default=True, help="enlarge the clip four times"
     )
     g.add_argument(
         "--ssr-steps", type=number(int, "steps", "ssr-steps"), help="denoising steps of super-resolution"

@@ -10,11 +10,11 @@ from typing import Any
 
 from .terminal import add_command, check_choice, number
 
-SHEET_EVERY = 600.0  # seconds
+SHEET_EVERY = 600.0  # seconds between two contact sheets: each takes some seconds away from training
 
 
 def train_from_args(args: argparse.Namespace) -> None:
-    """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, the weights files; `plot`, the logs."""
+    """One stage of the recipe; `probe`, the classifier of `evaluate`; `export`, the weights files; `plot`, the logs."""
     from ..media.outputs import check_folder
 
     check_folder(Path(args.out if args.stage in ("export", "probe") else args.runs))
@@ -139,7 +139,7 @@ def register(commands: Any) -> None:
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
     t.add_argument("--world", default="small", help="small or full")
     t.add_argument(
-        "--minutes", type=number(float, "minutes"), help="length of the stage over all resumptions"
+        "--minutes", type=number(float, "minutes"), help="minutes of training in all, over all resumptions"
     )
     t.add_argument("--before", action="store_true", help="go on from the state before the last one")
     t.add_argument("--device", default=None, help="cuda or cpu; the best by default")

@@ -15,7 +15,7 @@ from .outputs import place, unfinished
 
 
 def opencv() -> ModuleType:
-    """The module cv2, imported late. Raises ValueError where it is missing or broken."""
+    """The module cv2. Raises ValueError, saying how to install it, if it is missing or broken."""
     try:
         import cv2
     except ImportError as error:
@@ -38,7 +38,7 @@ def pillow() -> ModuleType:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The picture, turned upright as its camera says. Raises ValueError."""
+    """The picture, rotated as its metadata says. Raises ValueError."""
     Image = pillow()
     from PIL import ImageOps
 
