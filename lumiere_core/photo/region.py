@@ -19,7 +19,7 @@ from torch import Tensor
 from ..media.frames import Rendered, gathered
 from ..media.pictures import opencv
 
-BAND = 64  # rows that are mixed at a time, so that what is in between takes little memory
+MIXED_ROWS = 64  # rows that are mixed at a time, so that what is in between takes little memory
 
 
 @dataclass(frozen=True)
@@ -264,8 +264,8 @@ def keep_pixels(
 
 def lay_over(below: Tensor, new: Tensor, alpha: Tensor) -> None:
     """Mix `new` into `below`, both `(H, W, 3)`; untouched where alpha `(H, W, 1)` is 0, even if `new` is no number."""
-    for top in range(0, len(below), BAND):
-        rows = slice(top, top + BAND)
+    for top in range(0, len(below), MIXED_ROWS):
+        rows = slice(top, top + MIXED_ROWS)
         known = below[rows]
         share = alpha[rows].expand_as(known)
         known.copy_(torch.where(share == 0, known, torch.lerp(known, new[rows], share)))
