@@ -236,3 +236,17 @@ def test_a_scene_too_short_and_a_dissolve_across_a_cut_are_refused():
 def test_a_grey_clip_is_refused():
     with pytest.raises(ValueError, match=r"\(20, 48, 48, 1\), but it has to be \(T, H, W, 3\)"):
         cut_loop(swing(20, 10)[..., :1])
+
+
+@pytest.mark.parametrize("how", ["cut", "dissolve"])
+def test_a_cancel_is_heard_at_the_next_frame(how):
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int, what: str) -> None:
+        assert (done, total, what) <= (3, 20, "looking")
+        if done == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        loops.make_loop(TensorFrames(swing(20, 10)), how, stop)
