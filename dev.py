@@ -44,10 +44,10 @@ class Stop(Exception):
 
 
 def requirements(test: bool = False) -> list[str]:
-    """PyTorch, the lines of requirements.txt, and pyproject's extra `opencv`; with `test` its extra `test` too."""
+    """PyTorch, requirements.txt, and pyproject's extras `media` and `opencv`; with `test` its `test` too."""
     needs = [TORCH] + re.findall(r"^[\w-].*", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for name in ("opencv", "test") if test else ("opencv",):
+    for name in ("media", "opencv", "test") if test else ("media", "opencv"):
         needs += re.findall(r'"([^"]+)"', re.search(rf"^{name} = \[(.*?)\]", project, re.M | re.S)[1])
     return needs
 
@@ -70,7 +70,9 @@ def quietly(what: str, *command: str | Path) -> str:
 
 def missing(python: str | Path, needs: Sequence[str]) -> list[str]:
     """The requirement lines whose module that interpreter does not find; nothing is imported."""
-    names = [re.match(r"[\w-]+", line)[0].replace("opencv-python", "cv2").replace("-", "_") for line in needs]
+    modules = {"opencv-python": "cv2", "pillow": "PIL"}
+    names = [re.match(r"[\w-]+", line)[0] for line in needs]
+    names = [modules.get(name, name).replace("-", "_") for name in names]
     code = (
         "import sys, importlib.util as u\nfor name in sys.argv[1:]:\n"
         " spec = u.find_spec(name); print(int(bool(spec and spec.origin)))"

@@ -87,7 +87,7 @@ def test_a_system_python_with_pytorch_is_left_alone_but_its_pytorch_is_used(dev,
 
 
 def test_without_pytorch_a_venv_is_made_once(dev, monkeypatch):
-    everything = {"torch", "einops", "safetensors", "opencv-python", "imageio-ffmpeg"}
+    everything = {"torch", "einops", "safetensors", "av", "pillow", "opencv-python"}
     lacking(dev, monkeypatch, {sys.executable: everything, str(dev.VENV / dev.PYTHON): everything})
     made = made_venvs(dev, monkeypatch)
     assert dev.prepare(dev.requirements()) == dev.prepare(dev.requirements()) == dev.VENV / dev.PYTHON
@@ -130,9 +130,11 @@ def test_the_requirements_are_said_twice_and_equal(dev):
     listed = re.search(r"^dependencies = \[(.*?)\]", project, re.M | re.S)
     assert re.findall(r'"([^"]+)"', listed[1]) == lines
     assert not [line for line in lines if re.match("torch|numpy|opencv", line)]  # they replace what is there
-    told = re.search(r'^opencv = \["(.+)"\]', project, re.M)[1]
-    assert dev.requirements() == [dev.TORCH, *lines, told]
-    assert {"pytest", "ruff", "diffusers"} == {line.split(">")[0] for line in dev.requirements(test=True)[5:]}
+    told = [re.search(rf'^{extra} = \["(.+)"\]', project, re.M)[1] for extra in ("media", "opencv")]
+    without = [dev.TORCH, *lines, *told[0].split('", "'), told[1]]
+    assert dev.requirements() == without
+    extra = dev.requirements(test=True)[len(without) :]
+    assert {"pytest", "ruff", "diffusers", "imageio-ffmpeg"} == {line.split(">")[0] for line in extra}
 
 
 # One sentence and exit code 2
@@ -228,9 +230,9 @@ def test_an_existing_comfyui_gets_only_what_is_missing_and_never_pytorch(dev, mo
     comfy = comfyui_at(tmp_path / "ComfyUI")
     made_venvs(dev, monkeypatch)
     python = dev.make_venv(comfy / "venv")
-    lacking(dev, monkeypatch, {str(python): {"imageio-ffmpeg"}})
+    lacking(dev, monkeypatch, {str(python): {"safetensors"}})
     assert dev.prepare_host(comfy, {}) == python
-    assert [[line.split(">")[0] for line in lines] for _, lines in dev.installed] == [["imageio-ffmpeg"]]
+    assert [[line.split(">")[0] for line in lines] for _, lines in dev.installed] == [["safetensors"]]
     lacking(dev, monkeypatch, {str(python): {"torch"}})
     with pytest.raises(dev.Stop, match="has no PyTorch"):
         dev.prepare_host(comfy, {})

@@ -38,7 +38,7 @@ MOST_MODULES = 12  # in one folder, beside its __init__
 SAME_IDEA = {"register"}
 
 # Third-party packages: those of requirements.txt, torch, and numpy, which torch's users have.
-PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "imageio_ffmpeg", "av", "PIL"}
+PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "av", "PIL"}
 PACKAGES_OF = {"config": set(), "progress": set(), "limits": set(), "diffusion": {"torch"}}
 
 NOT_OURS = {".git", ".venv", "venv", "runs", "output", "__pycache__", ".ruff_cache", ".pytest_cache"}

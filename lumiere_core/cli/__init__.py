@@ -1,7 +1,8 @@
 """The command line: `python -m lumiere_core generate|clip|info|train|evaluate`.
 
-Bad input ends with one sentence and exit code 2, Ctrl-C with 130; neither leaves a half-written file. One file a
-command; each has `register`, which adds its options. Torch is imported where a command runs: help comes at once.
+Bad input ends with one sentence and exit code 2, Ctrl-C with 130, SIGTERM with 143; none leaves a half-written file.
+One file a command; each has `register`, which adds its options. Torch is imported where a command runs: help comes at
+once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from . import clip, evaluate, generate, info, train
-from .terminal import BadNumber
+from .terminal import BadNumber, stopped_by_signals
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser().parse_args(argv)
-        args.run(args)
+        with stopped_by_signals():
+            args.run(args)
     except (ValueError, BadNumber) as error:
         print(f"\n{error}" if sys.stderr.isatty() else str(error), file=sys.stderr)
         return 2

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .terminal import TerminalBar, add_command, number
+from .terminal import TerminalBar, add_command, add_output, number
 
 if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help comes at once
     from torch import Tensor
 
     from ..media.frames import Rendered
+    from ..media.video import Sound, VideoFile
 
 
 def open_picture(path: str) -> Tensor:
@@ -35,50 +36,60 @@ def open_mask(path: str) -> Tensor:
     return torch.from_numpy(read_mask(path))
 
 
-def write_loop(args: argparse.Namespace, made: Rendered, comment: str, facts: dict) -> None:
-    """Write frames as they come, at args.fps or their own rate. What a model once made stays marked as such.
+def write_loop(args: argparse.Namespace, made: Rendered, facts: dict, clip: VideoFile | None = None) -> None:
+    """Write frames as they come, at args.fps or their own rate, with the clip's sound where it goes with them.
 
-    comment: that of the file they were made from.
+    What a model once made stays marked as such, also where only the photo or the still was.
     """
-    from ..media.files import MARK, describe, write_frames
+    from ..media.files import describe, mark_of, write_frames
     from ..media.frames import as_bytes, told
 
     fps = made.fps if args.fps is None else args.fps
     facts = {**facts, "source": Path(args.source).name, "fps": fps, "version": __version__}
-    mark = f"{MARK}. " if comment.startswith(MARK) else ""
-    pixels = (as_bytes(frame) for frame in told(made, made.count, "writing", TerminalBar()))
-    path = write_frames(args.out, pixels, fps, describe(facts, mark))
+    mark = mark_of(args.source, getattr(args, "still", None))
+    pixels = told(map(as_bytes, made), made.count, "writing", TerminalBar())
+    sound, silent = sound_for(args.out, made, fps, clip) if clip else (None, "")
+    path = write_frames(args.out, pixels, fps, describe(facts, mark), sound, args.overwrite)
     size = made.width, made.height
     if path.suffix.lower() in (".mp4", ".webm"):
         size = tuple(n + n % 2 for n in size)  # what such files hold
-    print(f"wrote {path}: {made.count} frames of {size[0]}x{size[1]} at {fps:g} fps")
+    print(f"wrote {path}: {made.count} frames of {size[0]}x{size[1]} at {fps:g} fps{silent}")
+
+
+def sound_for(out: str, made: Rendered, fps: float, clip: VideoFile) -> tuple[Sound | None, str]:
+    """The clip's sound as it goes with what is made of it, and what is said where it cannot."""
+    from ..media.files import keeps_sound
+
+    if clip.sound() is None:
+        return None, ""
+    if not keeps_sound(out):
+        return None, f", without the sound: {Path(out).suffix or 'a folder'} has none"
+    if made.heard is None:
+        return None, ", without the sound: it would go backwards"
+    if abs(fps / clip.fps - 1) > 1e-3:
+        return None, ", without the sound: the clip has another speed"
+    return clip.sound(made.heard / clip.fps), ""
 
 
 def loop_file(args: argparse.Namespace) -> None:
     """A clip becomes a loop."""
-    from ..media.files import check_clip
-    from ..media.video import VideoFile
     from ..photo.loop import make_loop
 
-    check_clip(Path(args.out), 16 if args.fps is None else args.fps)
+    clip = open_clip(args)
     settings = {
         "cut": {"min_frames": args.min_frames, "max_frames": args.max_frames},
         "dissolve": {"overlap": args.overlap},
     }.get(args.how, {})
-    clip = VideoFile(args.source)
     made = make_loop(clip, args.how, TerminalBar(), **settings)
-    write_loop(args, made, clip.comment, {"tool": "loop", "how": args.how, **settings})
+    write_loop(args, made, {"tool": "loop", "how": args.how, **settings}, clip)
 
 
 def cinemagraph_file(args: argparse.Namespace) -> None:
     """The white part of a mask moves over a still picture, in a loop."""
-    from ..media.files import check_clip
-    from ..media.video import VideoFile
     from ..photo.cinemagraph import cinemagraph_from_clip
 
-    check_clip(Path(args.out), 16 if args.fps is None else args.fps)
+    clip = open_clip(args, args.mask, args.still)
     moves, still = open_mask(args.mask), open_picture(args.still) if args.still else None
-    clip = VideoFile(args.source)
     settings: dict[str, Any] = {
         "feather": args.feather,
         "stabilise": args.stabilise,
@@ -87,7 +98,19 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
         "motion": args.motion,
     }
     made = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
-    write_loop(args, made, clip.comment, {"tool": "cinemagraph", **settings})
+    write_loop(args, made, {"tool": "cinemagraph", **settings}, clip)
+
+
+def open_clip(args: argparse.Namespace, *inputs: str | None) -> VideoFile:
+    """The clip that is worked on; where the result cannot be written, that is said before the work."""
+    from ..media.files import check_clip
+    from ..media.video import VideoFile
+
+    inputs = args.source, *inputs
+    check_clip(args.out, 16 if args.fps is None else args.fps, *inputs, overwrite=args.overwrite)
+    clip = VideoFile(args.source)
+    check_clip(args.out, clip.fps if args.fps is None else args.fps, *inputs, overwrite=args.overwrite)
+    return clip
 
 
 def brush_file(args: argparse.Namespace) -> None:
@@ -95,7 +118,7 @@ def brush_file(args: argparse.Namespace) -> None:
     from ..media.files import check_clip
     from ..photo.brush import Stroke, brushed_frames, points_of
 
-    check_clip(Path(args.out), args.fps)
+    check_clip(args.out, args.fps, args.source, args.mask, overwrite=args.overwrite)
     stroke = Stroke(
         args.preset,
         args.direction,
@@ -106,7 +129,7 @@ def brush_file(args: argparse.Namespace) -> None:
         args.seed,
     )
     made = brushed_frames(open_picture(args.source), open_mask(args.mask), stroke, args.frames, args.fps)
-    write_loop(args, made, "", {"tool": "brush", **dataclasses.asdict(stroke)})
+    write_loop(args, made, {"tool": "brush", **dataclasses.asdict(stroke)})
 
 
 def register(commands: Any) -> None:
@@ -119,9 +142,7 @@ def register(commands: Any) -> None:
     def tool(name: str, run: Callable[[argparse.Namespace], None], source: str) -> argparse.ArgumentParser:
         t = add_command(tools, name, run)
         t.add_argument("source", help=source)
-        t.add_argument(
-            "--out", default=f"output/{name}.mp4", help=".mp4, .webm, .gif, or a new folder of PNGs"
-        )
+        add_output(t, f"output/{name}.mp4")
         return t
 
     t = tool("loop", loop_file, "a video file")

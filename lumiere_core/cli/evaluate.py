@@ -17,13 +17,17 @@ def score(args: argparse.Namespace) -> None:
     import torch
 
     from ..generate import Settings, text_to_video
+    from ..media.outputs import check_output, place, unfinished
     from ..model.checkpoint import bundled, load
     from ..model.device import pick_device
     from ..train.evaluate import evaluate
     from ..train.world.scenes import WORLDS
 
     check_choice("world", args.world, WORLDS)
-    model = load(args.weights or bundled("base"), *pick_device())
+    weights = Path(args.weights or bundled("base"))
+    if args.json:
+        check_output(Path(args.json), [".json"], weights)
+    model = load(weights, *pick_device())
 
     def make_clips(captions: list[str], seeds: list[int]) -> Tensor:
         return torch.cat(
@@ -35,7 +39,9 @@ def score(args: argparse.Namespace) -> None:
 
     report = evaluate(make_clips, args.world, args.prompts, progress=TerminalBar())
     if args.json:
-        report.write(Path(args.json))
+        with unfinished(Path(args.json)) as part:
+            report.write(part)
+            print(f"wrote {place(part, Path(args.json))}")
 
 
 def register(commands: Any) -> None:

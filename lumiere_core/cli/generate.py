@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .terminal import TerminalBar, add_command, number, size
+from .terminal import TerminalBar, add_command, add_output, number, size
 
 # Sampling holds the noisy clip, x0 and what a step is made of beside it: 8 to 10 clips were measured.
 CLIPS = 8
@@ -31,17 +31,18 @@ def generate_file(args: argparse.Namespace) -> None:
     """A prompt becomes a clip file."""
     from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
     from ..media import files, measure
-    from ..media.pictures import opencv
+    from ..media.outputs import check_output
+    from ..media.pictures import write_image
     from ..model import checkpoint
     from ..model.device import pick_device
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
     out = Path(args.out)
-    files.check_clip(out, args.fps)  # before the work, not after it
+    sources = base_path, ssr_path, args.xt_slice
+    files.check_clip(out, args.fps, *sources, overwrite=args.overwrite)  # before the work, not after it
     if args.xt_slice:
-        files.check_folder(Path(args.xt_slice))
-        opencv()
+        check_output(Path(args.xt_slice), [".png"], base_path, ssr_path)
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
     ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
@@ -92,13 +93,12 @@ def generate_file(args: argparse.Namespace) -> None:
     }
     if ssr:
         facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
-    files.write_clip(out, clip[0], args.fps, facts)
+    out = files.write_clip(out, clip[0], args.fps, facts, args.overwrite)
     print(f"wrote {out}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {args.fps:g} fps")
     if args.xt_slice:
         image = files.to_pixels(measure.xt_slice(clip[0])[:, None])[0]
-        print(
-            f"wrote {files.write_image(args.xt_slice, image, files.describe(facts))}: the middle row over time"
-        )
+        trace = write_image(args.xt_slice, image, files.describe(facts), args.overwrite)
+        print(f"wrote {trace}: the middle row over time")
 
 
 def register(commands: Any) -> None:
@@ -136,7 +136,5 @@ def register(commands: Any) -> None:
     )
     g.add_argument("--weights", help="another base model's file")
     g.add_argument("--ssr-weights", help="another super-resolution file")
-    g.add_argument(
-        "--out", default="output/clip.mp4", help=".mp4, .webm, .gif, or a new folder for PNG pictures"
-    )
+    add_output(g, "output/clip.mp4")
     g.add_argument("--xt-slice", help="write the middle row over time as a PNG picture")

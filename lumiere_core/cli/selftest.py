@@ -18,7 +18,7 @@ from ..media.pictures import opencv
 from ..model.checkpoint import BUNDLED, bundled, load, read
 from ..model.device import pick_device
 
-PACKAGES = ("torch", "numpy", "einops", "safetensors", "imageio-ffmpeg")
+PACKAGES = ("torch", "numpy", "einops", "safetensors", "av", "pillow")
 PROMPT = "a red balloon rising over the sea at sunset"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ..limits import LIMITS, spelled
@@ -19,6 +21,36 @@ def add_command(
     c = commands.add_parser(name, help=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     c.set_defaults(run=run)
     return c
+
+
+def add_output(command: argparse.ArgumentParser, default: str) -> None:
+    """Where a clip goes."""
+    command.add_argument(
+        "--out",
+        default=default,
+        help=".mp4, .webm, .gif, or a folder for PNG pictures; a name that is taken gets a number",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace files of that name instead")
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the work as Ctrl-C does, so that nothing half-written stays behind."""
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup stays nohup
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class TerminalBar:

@@ -15,6 +15,9 @@ SHEET_EVERY = 600.0  # seconds
 
 def train_from_args(args: argparse.Namespace) -> None:
     """One stage of the recipe; `probe`, the judge of `evaluate`; `export`, which writes the weights files."""
+    from ..media.outputs import check_folder
+
+    check_folder(Path(args.out if args.stage in ("export", "probe") else args.runs))
     if args.stage == "export":
         for path in export(Path(args.runs), Path(args.out)):
             print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")
@@ -28,7 +31,8 @@ def write_sheet(runs: Path, stage: str) -> None:
     """Draw a contact sheet from a run's averaged weights, beside them."""
     import torch
 
-    from ..media.files import to_pixels, write_image
+    from ..media.files import to_pixels
+    from ..media.pictures import write_image
     from ..model.checkpoint import Lumiere
     from ..model.device import pick_device
     from ..train.sheet import sheet_of
@@ -39,7 +43,7 @@ def write_sheet(runs: Path, stage: str) -> None:
     model = Lumiere(spec)
     model.load_state_dict(weights)
     sheet = sheet_of(model.to(device, dtype, memory_format=torch.channels_last).eval())
-    write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0])
+    write_image(runs / stage / "sheet.png", to_pixels(sheet[:, None])[0], overwrite=True)
 
 
 def run_stage(args: argparse.Namespace) -> None:

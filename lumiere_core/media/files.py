@@ -1,17 +1,15 @@
 """Clips in and out of files: mp4, webm, gif or a folder of PNG pictures, with what made them in the metadata.
 
-In here a clip is `(3, T, H, W)` float32 in [-1, 1], the engine's sample range without its batch axis.
+In here a clip is `(3, T, H, W)` float32 in [-1, 1], the engine's sample range without its batch axis, or, where it need
+not fit into memory, an iterator of uint8 frames `(H, W, 3)`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
-import shutil
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..media.pictures import opencv
-from .video import VideoFile
+from .encode import FORMATS, encode_frames, encode_gif
+from .outputs import check_output, place, unfinished
+from .pictures import picture_comment, pillow, save_png
+from .video import Sound, VideoFile, comment_of, opened, pyav
 
-# sRGB pictures as limited-range bt709, and said so: untagged files come out darker or lighter elsewhere.
-_BT709 = [
-    "-vf",
-    "scale=out_color_matrix=bt709:out_range=tv",
-    "-colorspace",
-    "bt709",
-    "-color_primaries",
-    "bt709",
-    "-color_trc",
-    "bt709",
-    "-color_range",
-    "tv",
-]
-_PALETTE = [
-    "-filter_complex",
-    "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer",
-    "-loop",
-    "0",
-]
-FORMATS: dict[str, dict[str, Any]] = {
-    ".mp4": {
-        "codec": "libx264",
-        "pix_fmt_out": "yuv420p",
-        "quality": None,
-        "output_params": [
-            "-crf",
-            "10",
-            "-preset",
-            "medium",
-            *_BT709,
-            "-movflags",
-            "+faststart+use_metadata_tags",
-        ],
-    },
-    ".webm": {
-        "codec": "libvpx-vp9",
-        "pix_fmt_out": "yuv420p",
-        "quality": None,
-        "output_params": ["-crf", "12", "-b:v", "0", "-row-mt", "1", *_BT709],
-    },
-    ".gif": {"codec": "gif", "pix_fmt_out": "pal8", "quality": None, "output_params": _PALETTE},
-}
 MARK = "AI-generated"
 
 
@@ -84,188 +42,91 @@ def describe(facts: dict[str, Any], mark: str = f"{MARK}. ") -> str:
     return mark + json.dumps({"software": "lumiere", **facts}, ensure_ascii=False)
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write to, moved to `path` only when all went well. Raises ValueError where that cannot be."""
-    part = path.with_name(f".part-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        reason = (error.strerror or str(error)).strip().splitlines()
-        raise ValueError(
-            f"{path} cannot be written: {reason[-1] if reason else 'no reason given'}. Choose another "
-            "folder, or make room on the disk."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
-def check_folder(path: Path) -> None:
-    """Raises ValueError where nothing can be written beside `path`; folders that are not there yet can be made."""
-    folder = next(p for p in path.absolute().parents if p.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"{path} cannot be written: {folder} is no folder to write to. Choose another.")
-
-
-def check_encoder() -> None:
-    """Raises ValueError where imageio-ffmpeg brings no ffmpeg for this system."""
-    import imageio_ffmpeg
-
-    try:
-        imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise ValueError(
-            "there is no ffmpeg for this system. Install it, or set IMAGEIO_FFMPEG_EXE to one."
-        ) from error
-
-
-def check_clip(path: Path, fps: float) -> None:
-    """Raises ValueError for what `write_clip` refuses in any clip: a caller may ask before the work."""
-    if not 0 < fps <= 240:
-        raise ValueError(f"fps is {fps:g}, but it has to be above 0 and at most 240. Try 16.")
-    if path.suffix and path.suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"{path.name} ends in {path.suffix}, but clips are written as {', '.join(FORMATS)}, or into a "
-            "folder of PNG pictures where the name has no ending."
-        )
-    if path.suffix and path.is_dir():
-        raise ValueError(f"{path} is a folder. Choose another name for the clip.")
-    check_folder(path)
-    if path.suffix:
-        check_encoder()
-    else:
-        opencv()
-    if not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(
-            f"the folder {path} has something in it. Choose a new name, so that nothing is overwritten."
-        )
-
-
-def write_clip(path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any] | None = None) -> Path:
-    """Write `(3, T, H, W)` in [-1, 1] at `fps`; the suffix says how: .mp4, .webm, .gif, or none for a PNG folder.
-
-    facts (prompt, seed, settings, weights hash) go into the file's comment after a plain "AI-generated". Odd sizes are
-    padded by one pixel where the format wants even ones. Nothing half-written stays behind. Raises ValueError.
-    """
-    return write_frames(path, to_pixels(clip), fps, describe(facts or {}))
-
-
-def write_frames(path: str | Path, frames: Iterable[np.ndarray], fps: float, comment: str) -> Path:
-    """Write uint8 frames `(H, W, 3)` as they come, as `write_clip` does: the clip need not fit into memory."""
-    path = Path(path)
-    check_clip(path, fps)
-    if not path.suffix:
-        return _write_folder(path, frames, comment)
-    options = dict(FORMATS[path.suffix.lower()])
-    options["output_params"] = [*options["output_params"], "-metadata", f"comment={comment}"]
-    even = path.suffix.lower() != ".gif"
-    with whole_file(path) as part:
-        sent = _encode(part, map(_even, frames) if even else frames, fps, options)
-        written = _count_frames(part)  # on a full disk the encoder ends without a word
-        if written < sent:
-            raise OSError(f"only {written} of {sent} frames got there")
-        if path.suffix.lower() == ".gif":
-            part.write_bytes(_with_gif_comment(part.read_bytes(), comment))
-    return path
-
-
-def _even(frame: np.ndarray) -> np.ndarray:
-    """The frame with sides padded to even numbers of pixels."""
-    return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-
-
-def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, options: dict[str, Any]) -> int:
-    """Send frames to the encoder; how many there were."""
-    import imageio_ffmpeg
-
-    writer, sent = None, 0
-    try:
-        for frame in frames:
-            if writer is None:
-                writer = imageio_ffmpeg.write_frames(
-                    str(path),
-                    frame.shape[1::-1],
-                    fps=fps,
-                    macro_block_size=1,
-                    ffmpeg_log_level="error",
-                    **options,
-                )
-                writer.send(None)
-            writer.send(np.ascontiguousarray(frame))
-            sent += 1
-    finally:
-        if writer is not None:
-            writer.close()
-    return sent
-
-
-def _count_frames(path: Path) -> int:
-    import imageio_ffmpeg
-
-    try:
-        return imageio_ffmpeg.count_frames_and_secs(str(path))[0]
-    except RuntimeError:
-        return 0
-
-
-def _with_gif_comment(data: bytes, comment: str) -> bytes:
-    """A GIF with a comment block before its trailer (ffmpeg writes none)."""
-    text = comment.encode("utf-8")
-    blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
-    return data[:-1] + b"\x21\xfe" + blocks + b"\x00" + data[-1:]
-
-
-def png_bytes(image: np.ndarray, comment: str = "") -> bytes:
-    """A uint8 `(H, W, 3)` picture as PNG, the comment in an iTXt chunk."""
-    data = opencv().imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
-    if not comment:
-        return data
-    body = b"iTXt" + b"Comment\x00\x00\x00\x00\x00" + comment.encode("utf-8")
-    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-    return data[:33] + chunk + data[33:]  # after the signature and the header chunk
-
-
-def write_image(path: str | Path, image: np.ndarray, comment: str = "") -> Path:
-    """Write one uint8 `(H, W, 3)` picture as PNG."""
-    path = Path(path)
-    with whole_file(path) as part:
-        part.write_bytes(png_bytes(image, comment))
-    return path
-
-
-def _write_folder(path: Path, frames: Iterable[np.ndarray], comment: str) -> Path:
-    """Frame pictures 00000.png, 00001.png, ... in a folder that must be new or empty."""
-    part = path.with_name(f".part-{path.name}")
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # a stopped run may have left one
-        part.mkdir(parents=True)
-        for i, frame in enumerate(frames):
-            (part / f"{i:05d}.png").write_bytes(png_bytes(frame, comment))
-        if path.exists():
-            path.rmdir()
-        os.replace(part, path)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another folder."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return path
-
-
 def read_clip(path: str | Path) -> tuple[Tensor, float]:
     """A whole video file: `(3, T, H, W)` in [-1, 1] and its frames per second. Raises ValueError for anything else.
 
-    `VideoFile` reads one frame at a time; this is for short clips.
+    For short clips; `VideoFile` gives one frame at a time.
     """
     video = VideoFile(path)
     return from_pixels(np.stack(list(video))), video.fps
 
 
 def read_comment(path: str | Path) -> str:
-    """The comment of a video file, as `describe` wrote it; empty where there is none."""
-    return VideoFile(path).comment
+    """The comment of a video or picture file, as `describe` wrote it; empty where there is none."""
+    with contextlib.suppress(pyav().error.FFmpegError), opened(Path(path)) as container:
+        return comment_of(container)
+    return picture_comment(Path(path))
+
+
+def mark_of(*sources: str | Path | None) -> str:
+    """The mark for what is made of these files: a model's hand in one of them stays said."""
+    made = any(source is not None and read_comment(source).startswith(MARK) for source in sources)
+    return f"{MARK}. " if made else ""
+
+
+def check_clip(path: str | Path, fps: float, *inputs: str | Path | None, overwrite: bool = False) -> None:
+    """Raises ValueError for what `write_frames` refuses in any clip, and where `path` is one of `inputs`.
+
+    A caller asks before the work.
+    """
+    path = Path(path)
+    check_output(path, (*FORMATS, ""), *inputs, overwrite=overwrite)
+    format = FORMATS.get(path.suffix.lower())
+    fastest = format.fastest if format else 1000
+    if not 0.01 <= fps <= fastest:
+        raise ValueError(
+            f"fps is {fps:g}, but {path.suffix or 'a folder'} takes from 0.01 to {fastest}. Try {min(16, fastest)}."
+        )
+    if not format:
+        pillow()
+    elif format.codec not in pyav().codecs_available:
+        raise ValueError(
+            f"this PyAV cannot write {path.suffix}. Install the one of PyPI, or choose another ending."
+        )
+
+
+def keeps_sound(path: str | Path) -> bool:
+    """Whether clips of this name can have sound."""
+    format = FORMATS.get(Path(path).suffix.lower())
+    return bool(format and format.sound)
+
+
+def write_clip(
+    path: str | Path, clip: Tensor, fps: float, facts: dict[str, Any] | None = None, overwrite: bool = False
+) -> Path:
+    """Write `(3, T, H, W)` in [-1, 1] at `fps`; the suffix says how: .mp4, .webm, .gif, or none for a PNG folder.
+
+    facts (prompt, seed, settings, weights hash) go into the file's comment after a plain "AI-generated". The rest is as
+    in `write_frames`.
+    """
+    frames = (to_pixels(clip[:, t : t + 1])[0] for t in range(clip.shape[1]))
+    return write_frames(path, frames, fps, describe(facts or {}), overwrite=overwrite)
+
+
+def write_frames(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    comment: str,
+    sound: Sound | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write uint8 frames `(H, W, 3)` as they come: the clip need not fit into memory. Where it went is returned: a
+    name that is taken gets a number, unless `overwrite` is said, and then it is replaced by a finished file only.
+
+    Sides of odd length are padded by one pixel in .mp4 and .webm. `sound` is cut to the frames; a .gif and a folder
+    have none. Nothing half-written stays behind. Raises ValueError.
+    """
+    path = Path(path)
+    check_clip(path, fps, overwrite=overwrite)
+    rate = Fraction(fps).limit_denominator(1001)  # 29.97 is 30000/1001
+    with unfinished(path) as part:
+        if not path.suffix:
+            part.mkdir()
+            for i, frame in enumerate(frames):
+                save_png(part / f"{i:05d}.png", frame, comment)
+        elif path.suffix.lower() == ".gif":
+            encode_gif(part, frames, rate, comment)
+        else:
+            encode_frames(part, FORMATS[path.suffix.lower()], frames, rate, comment, sound)
+        return place(part, path, overwrite)

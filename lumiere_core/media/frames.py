@@ -74,6 +74,9 @@ class Rendered:
     width: int
     fps: float
     render: Callable[[], Iterator[np.ndarray]]
+    heard: int | None = (
+        None  # the source's frame from which its sound goes with this; None where it does not fit
+    )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.render()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,8 @@ CONTAINERS = (
     "yuv4mpegpipe"
 )
 FASTEST_GUESS = 240.0  # frames per second for a clip whose frames come at uneven times
+# swscale's number for the matrix of a frame's tag (AVColorSpace): bt709, FCC, bt601 (625 and 525 lines), 240M, bt2020.
+MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 
 def pyav() -> ModuleType:
@@ -32,12 +35,20 @@ def pyav() -> ModuleType:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: str | Path) -> Iterator[Any]:
     """The container of an existing file, and never of an address: its name is not parsed, nor are playlists read."""
     av = pyav()
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    with av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace") as container:
+    with av.open(f"file:{Path(path).absolute()}", options=options, metadata_errors="replace") as container:
         yield container
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a file from `start` seconds of its own clock on, for `write_frames`."""
+
+    path: Path
+    start: float
 
 
 class VideoFile:
@@ -46,7 +57,7 @@ class VideoFile:
     `count`, `height`, `width` and `fps` are those of the frames that come, which differ from the file's own where it is
     turned by a display matrix, has pixels that are not square (they become so), or a variable frame rate (frames are
     repeated or left out, so that the clip lasts as long as it does in a player). Of several video streams it is the
-    default one, of these the largest. `comment` is the file's, as `describe` wrote it; `sounds` says if it has sound.
+    default one, of these the largest. `comment` is the file's, as `describe` wrote it.
     Raises ValueError for anything that is no video, and at the pass for one that is cut or damaged.
     """
 
@@ -58,13 +69,16 @@ class VideoFile:
         with self._readable(), opened(self.path) as container:
             self._stream = self._choose(container)
             stream = container.streams[self._stream]
-            self.comment: str = read_comment_of(container.metadata)
-            self.sounds: bool = bool(container.streams.audio)
-            said = stream.frames  # by the header, 0 where it does not say
-            self._plan(stream, container.demux(stream), said)
+            self.comment: str = comment_of(container)
+            self._sounds = bool(container.streams.audio)
+            self._plan(container, stream)
         with self._readable(), opened(self.path) as container:
             first = next(container.decode(container.streams[self._stream]))
             self._look(first, container.streams[self._stream].sample_aspect_ratio)
+
+    def sound(self, start: float = 0.0) -> Sound | None:
+        """What is heard from `start` seconds after the first frame on; None for a silent file."""
+        return Sound(self.path, self._begin + start) if self._sounds else None
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -72,7 +86,8 @@ class VideoFile:
             yield
         except (pyav().error.FFmpegError, OSError, StopIteration) as error:
             raise ValueError(
-                f"{self.name} cannot be read as a video: it is none, or cut, or damaged. Convert it to mp4 and try again."
+                f"{self.name} cannot be read as a video: it is none, or cut, or damaged. "
+                "Convert it to mp4 and try again."
             ) from error
 
     def _choose(self, container: Any) -> int:
@@ -91,37 +106,49 @@ class VideoFile:
             ),
         ).index
 
-    def _plan(self, stream: Any, packets: Iterator[Any], said: int) -> None:
+    def _plan(self, container: Any, stream: Any) -> None:
         """When each frame is shown: read off the packets, without decoding one."""
-        base, shown, last, found = stream.time_base, [], 0, 0
-        for packet in packets:
-            found += packet.size > 0
-            if packet.size and not packet.is_discard:  # an edit list leaves some out
-                shown.append(packet.pts if packet.pts is not None else packet.dts)
-                last = packet.duration or 0
-        if not shown or found < said:
+        base, found, shown, spans = stream.time_base, 0, {}, [[], []]
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is not None:  # of sound, too
+                spans[0].append(time * packet.time_base)
+                spans[1].append((time + (packet.duration or 0)) * packet.time_base)
+            if packet.stream_index == stream.index:
+                found += 1
+                if not packet.is_discard:  # an edit list leaves some out
+                    shown[time if time not in shown else (None, found)] = packet.duration or 0
+        there = float(max(spans[1]) - min(spans[0])) if spans[0] else 0.0
+        said = (container.duration or 0) / 1e6  # by the header
+        if not shown or found < stream.frames or there < 0.95 * said - 0.5:
             raise ValueError(
-                f"{self.name} is cut or damaged: {found} of its {said or ''} frames are there. Copy it again."
+                f"{self.name} is cut or damaged: it says {said:.1f} s, but {there:.1f} s with {len(shown)} frames are "
+                "there. Copy it again."
             )
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        if None in shown or len(set(shown)) < len(shown):  # old containers keep no times
-            shown = list(range(len(shown)))
-            base, last = Fraction(1 / rate).limit_denominator(100_000), 1
+        if any(not isinstance(time, int) for time in shown):  # old containers keep no times
+            base, shown = Fraction(1 / rate).limit_denominator(100_000), dict.fromkeys(range(len(shown)), 1)
         self._pts = sorted(shown)
+        last = shown[self._pts[-1]] * float(base)  # the last frame's own duration, 0 where it is not told
         times = (np.array(self._pts, np.float64) - self._pts[0]) * float(base)
         gaps = np.diff(times)
         if len(times) > 1:
             even = float(gaps.mean())
             fitting = rate if abs(rate * even - 1) < 0.01 else 1 / even
+            whole = max(1, round(fitting))
+            if fitting != rate and abs(len(gaps) / whole - times[-1]) <= base:
+                fitting = float(whole)  # a GIF's clock ticks in 1/100 s only
             if np.abs(times - np.arange(len(times)) / fitting).max() < 0.5 / fitting:
                 starts, total = np.arange(len(times)), len(times)  # each frame once
             else:  # nine in ten frames are shown, and none is missing where the rate only has holes
                 fitting = min(FASTEST_GUESS, 1 / float(np.quantile(gaps, 0.1)))
                 starts = np.ceil(times * fitting - 0.5).astype(int)
-                total = max(starts[-1] + 1, round((times[-1] + (last * float(base) or even)) * fitting))
+                total = max(starts[-1] + 1, round((times[-1] + (last or even)) * fitting))
         else:
             fitting, starts, total = rate, np.zeros(1, int), 1
-        self.fps, self.count = fitting, int(total)
+        self.fps, self.count, self._begin = fitting, int(total), float(self._pts[0] * base)
         self._starts = dict(zip(self._pts, starts.tolist(), strict=True))
 
     def _look(self, frame: Any, aspect: Fraction | None) -> None:
@@ -142,19 +169,23 @@ class VideoFile:
 
     def _pixels(self, frame: Any) -> np.ndarray:
         """A decoded frame as uint8 `(H, W, 3)`, square pixels, the right way up."""
-        av = pyav()
-        options = {}
-        if (
-            int(frame.colorspace) == 2 and not frame.format.is_rgb
-        ):  # untagged: what mpv and browsers take it for
-            large = self._size[0] >= 1280 or self._size[1] > 576
-            options["src_colorspace"] = av.video.reformatter.Colorspace["ITU709" if large else "ITU601"]
-        width, height = self._square
-        pixels = frame.reformat(width, height, "rgb24", **options).to_ndarray()
+        tags = {} if frame.format.is_rgb or frame.format.has_palette else self._tags(frame)
+        pixels = frame.reformat(*self._square, "rgb24", **tags).to_ndarray()
         a, b, c, d = self._turn  # x' = ax + cy, y' = bx + dy
         if not self._upright:
             pixels, a, d = pixels.swapaxes(0, 1), c, b
         return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+    def _tags(self, frame: Any) -> dict[str, int]:
+        """What a frame's numbers mean, in swscale's terms. All four are said: PyAV 14 converts only differences."""
+        large = self._size[0] >= 1280 or self._size[1] > 576  # untagged ones are what mpv takes them for
+        full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+        return {
+            "src_colorspace": MATRICES.get(int(frame.colorspace), 1 if large else 5),
+            "dst_colorspace": 5,
+            "src_color_range": 2 if full else 1,  # AVColorRange
+            "dst_color_range": 2,
+        }
 
     def __iter__(self) -> Iterator[np.ndarray]:
         given, before = 0, None
@@ -162,6 +193,8 @@ class VideoFile:
             stream = container.streams[self._stream]
             stream.thread_type = "AUTO"
             for i, frame in enumerate(container.decode(stream)):
+                if frame.is_corrupt:
+                    raise ValueError(f"{self.name} is damaged at {given / self.fps:.1f} s. Copy it again.")
                 start = self._starts.get(frame.pts, i)
                 if before is not None:
                     for _ in range(given, start):
@@ -177,5 +210,6 @@ class VideoFile:
                 yield before
 
 
-def read_comment_of(metadata: dict[str, str]) -> str:
-    return next((value for key, value in metadata.items() if key.lower() == "comment"), "")
+def comment_of(container: Any) -> str:
+    """The comment of an open container; empty where there is none."""
+    return next((value for key, value in container.metadata.items() if key.lower() == "comment"), "")

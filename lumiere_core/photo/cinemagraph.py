@@ -41,6 +41,17 @@ class CinemagraphPlan:
         part = self.tripod.seen(frame, self.views[i], self.region.box)
         return recoloured(as_float(part), *self.changes[i]) if self.changes else part
 
+    def calm(self, part: np.ndarray) -> np.ndarray:
+        """A region of the loop, moved as far as it is to move."""
+        part, still = as_float(part), self.tripod.still[self.region.box]
+        return part if self.share is None else calmed(part, still, self.share)
+
+    def around(self, part: np.ndarray) -> np.ndarray:
+        """The whole picture, the region laid into it."""
+        frame = self.tripod.still.copy()
+        lay_over(torch.from_numpy(frame[self.region.box]), torch.from_numpy(part), self.alpha)
+        return frame
+
 
 def cinemagraph_from_clip(
     clip: Frames,
@@ -60,7 +71,8 @@ def cinemagraph_from_clip(
     things less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
     """
     plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, progress)
-    return Rendered(plan.loop.count, clip.height, clip.width, clip.fps, lambda: rendered(plan, clip))
+    render, shown = lambda: rendered(plan, clip), plan.loop
+    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard)
 
 
 def plan_cinemagraph(
@@ -104,17 +116,9 @@ def plan_cinemagraph(
 
 def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:
     """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
-    still, box = plan.tripod.still, plan.region.box
     if plan.share is not None and not plan.share.any():
-        yield from (still for _ in range(plan.loop.count))
-        return
-    for part in looped(clip, plan.loop, plan.shown):
-        part = as_float(part)
-        if plan.share is not None:
-            part = calmed(part, still[box], plan.share)
-        frame = still.copy()
-        lay_over(torch.from_numpy(frame[box]), torch.from_numpy(part), plan.alpha)
-        yield frame
+        return (plan.tripod.still for _ in range(plan.loop.count))
+    return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown)))
 
 
 def _softened(share: Tensor, feather: float) -> np.ndarray:

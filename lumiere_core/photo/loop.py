@@ -19,7 +19,7 @@ from torch import Tensor
 from ..media.frames import Frames, Rendered, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
-from .warp import flow_between, warped
+from .warp import flow_between, flow_midway, warped
 
 LOOK_SIDE = 64  # frames are compared at this size
 DECIDED = 20.0  # how fast a morph goes over from one picture to the other where they differ by 1
@@ -45,6 +45,11 @@ class LoopPlan:
         """Frames of the loop."""
         length = self.stop - self.start
         return 2 * length - 2 if self.back else length
+
+    @property
+    def heard(self) -> int | None:
+        """The frame from which the clip's sound goes with the loop; None where it goes backwards."""
+        return None if self.back else self.start
 
 
 def looked_at(clip: Frames, progress: Progress | None = None) -> list[np.ndarray]:
@@ -189,10 +194,11 @@ def morph(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
     Both are warped to where the motion between them stands, and mixed. Where they still differ there, the nearer one
     shows more than its share, for two mixed edges would be a ghost.
     """
-    cv2 = opencv()
-    from_a = warped(a, -between * flow_midway(flow_between(a, b), between))
-    from_b = warped(b, -(1 - between) * flow_midway(flow_between(b, a), 1 - between))
-    differ = cv2.GaussianBlur(cv2.absdiff(from_a, from_b).max(2), (0, 0), 2)[..., None]
+    from_a, from_b = _halfway(a, b, between), _halfway(b, a, 1 - between)
+    differ = np.abs(from_a[..., 0] - from_b[..., 0])
+    for c in (1, 2):
+        np.maximum(differ, np.abs(from_a[..., c] - from_b[..., c]), out=differ)
+    differ = opencv().GaussianBlur(differ, (0, 0), 2)[..., None]
     share = (0.5 + (between - 0.5) * (1 + DECIDED * differ)).clip(0, 1)
     from_b -= from_a
     from_b *= share
@@ -200,17 +206,11 @@ def morph(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
     return from_b
 
 
-def flow_midway(flow: np.ndarray, share: float) -> np.ndarray:
-    """The flow `(H, W, 2)` of whatever stands at each pixel after a share of its way: `u(p) = flow(p - share u(p))`."""
-    height, width = flow.shape[:2]
-    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    out, linear = flow, opencv().INTER_LINEAR
-    for _ in range(6):
-        back = np.float32(-share) * out
-        out = opencv().remap(
-            flow, x + back[..., 0], y + back[..., 1], linear, borderMode=opencv().BORDER_REPLICATE
-        )
-    return out
+def _halfway(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    """`a` after a share of its way to `b`."""
+    flow = flow_midway(flow_between(a, b), share)
+    flow *= -share
+    return warped(a, flow)
 
 
 def check_turn(frames: int) -> None:
@@ -269,7 +269,7 @@ def make_loop(clip: Frames, how: str = "cut", progress: Progress | None = None, 
             sum(1 for _ in told(clip, None, "counting", progress)) if clip.count is None else clip.count
         )
     plan = kind.plan(looks, progress=progress, **settings)
-    return Rendered(plan.count, clip.height, clip.width, clip.fps, lambda: looped(clip, plan))
+    return Rendered(plan.count, clip.height, clip.width, clip.fps, lambda: looped(clip, plan), plan.heard)
 
 
 def looped(
@@ -278,13 +278,14 @@ def looped(
     """The frames of a loop; `shown` makes of a frame's number and the clip's own frame what is to be seen of it."""
     late = _part(clip, plan.stop, plan.stop + plan.overlap)  # beside the early frames, in a pass of its own
     for i, frame in _part(clip, plan.start, plan.stop):
-        picture, into = shown(i, frame), i - plan.start + 1
-        if into <= plan.overlap:
-            end = shown(*next(late))
-            picture = morph(as_float(end), as_float(picture), into / (plan.overlap + 1))
-        elif into == plan.overlap + 1:
+        into = i - plan.start + 1
+        if into > plan.overlap:
             late.close()
-        yield picture
+            yield shown(i, frame)  # not by a name, which would hold it while the next one is made
+        else:
+            end = as_float(shown(*next(late)))
+            yield morph(end, as_float(shown(i, frame)), into / (plan.overlap + 1))
+            del end
     if plan.back:
         yield from (shown(i, frame) for i, frame in _backwards(clip, plan.start + 1, plan.stop - 1))
 

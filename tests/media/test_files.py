@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
+import tracemalloc
 
 import imageio_ffmpeg
 import numpy as np
@@ -12,15 +14,18 @@ import torch
 
 from lumiere_core.media.files import (
     FORMATS,
+    VideoFile,
     describe,
     from_pixels,
-    png_bytes,
+    keeps_sound,
+    mark_of,
     read_clip,
     read_comment,
     to_pixels,
     write_clip,
-    write_image,
+    write_frames,
 )
+from lumiere_core.media.pictures import write_image
 
 FACTS = {"prompt": "a red balloon", "seed": 7, "weights": {"base": "abc123"}}
 
@@ -69,6 +74,7 @@ def test_the_comment_says_ai_generated_first_and_then_how(tmp_path, suffix):
 
 def test_a_gif_has_its_frames_its_rate_and_its_comment(tmp_path):
     path = write_clip(tmp_path / "clip.gif", ramp(16), 16, FACTS)
+    assert (VideoFile(path).count, VideoFile(path).fps) == (16, 16)
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     assert frames == 16 and seconds == pytest.approx(1, abs=0.1)
     assert b"AI-generated" in path.read_bytes() and b"abc123" in path.read_bytes()
@@ -93,12 +99,17 @@ def test_odd_sizes_and_single_frames_are_written(tmp_path):
 def test_pixels_go_there_and_back():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     assert np.array_equal(to_pixels(from_pixels(pixels)), pixels)
-    assert png_bytes(pixels[0]).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("name", "fps", "words"),
-    [("clip.avi", 16, r"ends in \.avi.*\.mp4"), ("clip.mp4", 0, "fps is 0"), ("clip.mp4", 999, "fps is 999")],
+    [
+        ("clip.avi", 16, r"ends in \.avi.*\.mp4"),
+        ("clip.mp4", 0, "fps is 0"),
+        ("clip.mp4", 9999, "fps is 9999"),
+        ("clip.gif", 60, "fps is 60.*to 50"),
+        ("clip.webm", float("nan"), "fps is nan"),
+    ],
 )
 def test_what_cannot_be_written_is_refused_in_words(tmp_path, name, fps, words):
     with pytest.raises(ValueError, match=words):
@@ -106,43 +117,87 @@ def test_what_cannot_be_written_is_refused_in_words(tmp_path, name, fps, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_something_in_it_and_a_folder_in_the_way_are_refused(tmp_path):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("x", encoding="utf-8")
+def test_a_folder_in_the_way_is_refused(tmp_path):
     (tmp_path / "clip.mp4").mkdir()
-    for name, words in (("full", "has something in it"), ("clip.mp4", "is a folder")):
-        with pytest.raises(ValueError, match=words):
-            write_clip(tmp_path / name, ramp(), 16)
+    with pytest.raises(ValueError, match="is a folder"):
+        write_clip(tmp_path / "clip.mp4", ramp(), 16)
 
 
 def test_a_place_that_cannot_be_written_is_named_and_left_alone(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(ValueError, match="clip.mp4|file"):
+    with pytest.raises(ValueError, match="file is no folder to write to"):
         write_clip(tmp_path / "file" / "clip.mp4", ramp(), 16)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif"])
-def test_a_full_disk_leaves_the_clip_of_before(tmp_path, name, full_disk):
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.gif", "clip"])
+def test_a_full_disk_leaves_the_clip_of_before_and_nothing_else(tmp_path, name, full_disk):
     path = tmp_path / name
     path.write_bytes(b"old")
     noise = torch.rand(3, 12, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    with full_disk(), pytest.raises(ValueError, match="cannot be written"):
-        write_clip(path, noise, 16)
+    with full_disk(), pytest.raises(ValueError, match="cannot be written: (File too large|only)"):
+        write_clip(path, noise, 16, overwrite="." in name)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_ctrl_c_in_the_middle_leaves_no_file(tmp_path, monkeypatch):
-    def interrupted(*_, **__):
-        yield
-        yield
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip"])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_frames_that_end_in_an_error_leave_no_file(tmp_path, name, end):
+    def frames():
+        yield from np.zeros((80, 16, 16, 3), np.uint8)  # more than an encoder looks ahead
+        assert any(p.name.startswith(".part-") for p in tmp_path.iterdir())
+        raise end
 
-    monkeypatch.setattr(imageio_ffmpeg, "write_frames", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_clip(tmp_path / "clip.mp4", ramp(), 16)
+    with pytest.raises(end):
+        write_frames(tmp_path / name, frames(), 16, "")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif"])
+def test_no_frames_are_no_clip(tmp_path, name):
+    with pytest.raises(ValueError, match="no frames"):
+        write_frames(tmp_path / name, iter(()), 16, "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip"])
+def test_what_is_there_is_kept_beside_the_new_one_until_it_is_to_be_replaced(tmp_path, name):
+    frames = list(np.zeros((2, 16, 16, 3), np.uint8))
+    path, suffix = tmp_path / name, name[4:]
+    assert write_frames(path, frames, 16, "one") == path
+    assert write_frames(path, frames, 16, "two") == tmp_path / f"clip_00001_{suffix}"
+    assert write_frames(path, frames, 16, "three") == tmp_path / f"clip_00002_{suffix}"
+    said = [read_comment(p if suffix else p / "00000.png") for p in sorted(tmp_path.iterdir())]
+    assert sorted(said) == ["one", "three", "two"]
+    if suffix:
+        assert write_frames(path, frames, 16, "four", overwrite=True) == path and read_comment(path) == "four"
+    else:
+        with pytest.raises(ValueError, match="only single files are overwritten"):
+            write_frames(path, frames, 16, "four", overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path):
+    (tmp_path / "clip").mkdir()
+    assert write_frames(tmp_path / "clip", [np.zeros((4, 4, 3), np.uint8)], 16, "") == tmp_path / "clip"
+
+
+def test_a_clip_is_never_in_memory_as_a_whole(tmp_path):
+    count, frame = 150, np.random.default_rng(0).integers(0, 256, (180, 320, 3), np.uint8)
+    tracemalloc.start()
+    path = write_frames(tmp_path / "clip.mp4", (np.roll(frame, i, 1) for i in range(count)), 16, "")
+    video = VideoFile(path)
+    assert sum(shot.shape == frame.shape for shot in video) == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * frame.nbytes  # the clip has 150
+
+
+@pytest.mark.parametrize("fps", [0.5, 24000 / 1001, 29.97, 480, 1000])
+def test_rates_come_back(tmp_path, fps):
+    video = VideoFile(write_clip(tmp_path / "clip.mp4", ramp(9), fps))
+    assert video.fps == pytest.approx(fps, rel=2e-5) and video.count == 9
 
 
 @pytest.mark.parametrize("data", [b"", b"no video at all" * 50])
@@ -173,11 +228,6 @@ def test_every_frame_is_there_and_no_more(tmp_path, suffix, frames):
     assert imageio_ffmpeg.count_frames_and_secs(str(path))[0] == frames
 
 
-def test_a_long_clip_may_be_read_in_part(tmp_path):
-    path = write_clip(tmp_path / "clip.mp4", ramp(9), 16)
-    assert torch.equal(read_clip(path, max_frames=5)[0], read_clip(path)[0][:, :5])
-
-
 def test_a_webm_says_which_colours_it_means(tmp_path):
     told = probe(write_clip(tmp_path / "clip.webm", ramp(), 16))
     assert "vp9" in told and "yuv420p(tv, bt709" in told and "16 fps" in told
@@ -185,7 +235,22 @@ def test_a_webm_says_which_colours_it_means(tmp_path):
 
 def test_an_encoder_that_fails_is_an_error_and_leaves_the_clip_of_before(tmp_path, monkeypatch):
     (tmp_path / "clip.mp4").write_bytes(b"old")
-    monkeypatch.setitem(FORMATS, ".mp4", {**FORMATS[".mp4"], "output_params": ["-crf", "nonsense"]})
+    broken = dataclasses.replace(FORMATS[".mp4"], options={"preset": "nonsense"})
+    monkeypatch.setitem(FORMATS, ".mp4", broken)
     with pytest.raises(ValueError, match="clip.mp4 cannot be written"):
-        write_clip(tmp_path / "clip.mp4", ramp(), 16)
+        write_clip(tmp_path / "clip.mp4", ramp(), 16, overwrite=True)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+def test_the_mark_is_read_from_clips_and_pictures_and_is_not_made_up(tmp_path):
+    made = write_clip(tmp_path / "made.mp4", ramp(1), 16, FACTS)
+    shots = write_clip(tmp_path / "made", ramp(1), 16, FACTS)
+    plain = write_frames(tmp_path / "own.mp4", to_pixels(ramp(1)), 16, describe(FACTS, ""))
+    photo = write_image(tmp_path / "own.png", to_pixels(ramp(1))[0])
+    assert mark_of(plain, photo, None) == ""
+    for source in (made, shots / "00000.png"):
+        assert mark_of(plain, source) == mark_of(source, photo) == "AI-generated. "
+
+
+def test_sound_is_written_where_the_format_has_any():
+    assert [keeps_sound(name) for name in ("a.mp4", "a.WEBM", "a.gif", "a")] == [True, True, False, False]
