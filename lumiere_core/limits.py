@@ -58,7 +58,7 @@ LIMITS = {
     "size": Limit(1, 4096, 64, "pixels"),
     "clip.size": Limit(16, 4096, 64, "pixels"),
     "fps": Limit(1.0, 240.0, 16.0),
-    "file.fps": Limit(0.01, 240.0, 16.0),  # a time lapse may play slower than the widgets count
+    "file.fps": Limit(0.01, 1000.0, 16.0),  # what any format of media/files.py takes; most take less
     "factor": Limit(1, 64, 2),
     "latent_stride": Limit(1, 64, 1, "frames"),
     "blend": Limit(0, FRAMES, 8, "frames"),
