@@ -24,6 +24,10 @@ def score(args: argparse.Namespace) -> None:
     from ..train.world.scenes import WORLDS
 
     check_choice("world", args.world, WORLDS)
+    if args.paraphrases and args.prompts:
+        raise ValueError(
+            "--prompts is for the held-out prompts, but --paraphrases asks for its own. Leave one out."
+        )
     pairs = load_paraphrases(Path(args.paraphrases), args.world) if args.paraphrases else None
     model = load(args.weights or bundled("base"), *pick_device())
 

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 720, 190  # pixels of the picture, and of one chart with its hea
 LEFT, RIGHT, TOP, BOTTOM = 52, 76, 30, 24  # margins of a chart
 INK = "#7d7d7d"  # 4.1 to 1 on white and 4.6 to 1 on #111
 # Warm where a clip begins, cold where it is all but done.
-COLOURS = ("#d1495b", "#d9722e", "#b8900b", "#5a9e3d", "#1f9e94", "#3b86d1", "#8a6fd1")
+LINE_COLOURS = ("#d1495b", "#d9722e", "#b8900b", "#5a9e3d", "#1f9e94", "#3b86d1", "#8a6fd1")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def charts(entries: Sequence[dict[str, Any]]) -> list[Chart]:
     return [chart for chart in found if chart.lines]
 
 
-def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+def tick_values(low: float, high: float, logarithmic: bool) -> list[float]:
     """Round numbers between two values, about five."""
     if logarithmic:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -134,13 +134,13 @@ def draw(chart: Chart, top: float, minutes: float, changes: Sequence[tuple[float
     x = scale(0, minutes, LEFT, WIDTH - RIGHT, False)
     y = scale(low, high, top + HEIGHT - BOTTOM, top + TOP, chart.logarithmic)
     parts = [f'<text x="{LEFT}" y="{top + 18}" class="title">{escape(chart.title)}</text>']
-    for value in ticks(low, high, chart.logarithmic):
+    for value in tick_values(low, high, chart.logarithmic):
         label = f"{100 * value:g} %" if chart.percent else f"{value:g}"
         parts += [
             f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="grid"/>',
             f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{label}</text>',
         ]
-    for value in ticks(0, minutes, False):
+    for value in tick_values(0, minutes, False):
         label = f"{value:g} min" if value == 0 else f"{value:g}"
         parts.append(f'<text x="{x(value):.1f}" y="{top + HEIGHT - 8}" text-anchor="middle">{label}</text>')
     for minute, frames in changes:
@@ -152,7 +152,7 @@ def draw(chart: Chart, top: float, minutes: float, changes: Sequence[tuple[float
     ends = [y(max(line[-1][1], 1e-6) if chart.logarithmic else line[-1][1]) for line in chart.lines.values()]
     heights = apart(ends, 13, top + TOP, top + HEIGHT - BOTTOM)
     for i, ((name, line), end, height) in enumerate(zip(chart.lines.items(), ends, heights, strict=True)):
-        colour = COLOURS[i % len(COLOURS)] if len(chart.lines) > 1 else COLOURS[5]
+        colour = LINE_COLOURS[i % len(LINE_COLOURS)] if len(chart.lines) > 1 else LINE_COLOURS[5]
         points = [(x(m), y(max(v, 1e-6) if chart.logarithmic else v)) for m, v in line]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
         label = name if name == "loss" else f"σ {name}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lumiere_core.train.gauge import append
-from lumiere_core.train.plot import apart, plot_runs, read_log, ticks, to_svg
+from lumiere_core.train.plot import apart, plot_runs, read_log, tick_values, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -82,7 +82,7 @@ def test_labels_do_not_cover_each_other():
     ],
 )
 def test_ticks_are_round_numbers(low, high, logarithmic, expected):
-    assert ticks(low, high, logarithmic) == pytest.approx(expected)
+    assert tick_values(low, high, logarithmic) == pytest.approx(expected)
 
 
 def test_a_half_written_last_line_is_left_out_and_others_are_named(tmp_path):
