@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lumiere_core.config import TextSpec
-from lumiere_core.model.synonyms import SHADES, HOURS, NAMES, PLACE_NAMES
+from lumiere_core.model.synonyms import HOURS, NAMES, PLACE_NAMES, SHADES
 from lumiere_core.model.text import PAD, UNKNOWN, TextEncoder, Tokenizer
 from lumiere_core.train.world.scenes import WORLDS, Scene, vocabulary
 
