@@ -28,6 +28,10 @@ def score(args: argparse.Namespace) -> None:
     weights = Path(args.weights or bundled("base"))
     if args.json:
         check_output(Path(args.json), [".json"], weights)
+    if args.paraphrases and args.prompts:
+        raise ValueError(
+            "--prompts is for the held-out prompts, but --paraphrases asks for its own. Leave one out."
+        )
     pairs = load_paraphrases(Path(args.paraphrases), args.world) if args.paraphrases else None
     model = load(weights, *pick_device())
 

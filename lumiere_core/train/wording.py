@@ -16,7 +16,7 @@ from .world.scenes import WORLDS, Scene
 
 CLOSE = 0.05  # free wording may be obeyed by so much less than the plain captions
 OBEYED = 0.5  # share of plain captions below which a small difference says nothing
-REMEDY = 'It holds a list of {"says": "a crimson dinghy ...", "stands_for": "a red boat ..."}.'
+FORM = 'It holds a list of {"says": "a crimson dinghy ...", "stands_for": "a red boat ..."}.'
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def load_paraphrases(path: Path, world: str) -> list[tuple[str, Scene]]:
             (str(row["says"]), str(row["stands_for"])) for row in json.loads(path.read_text(encoding="utf-8"))
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no list of paraphrases ({error}). {REMEDY}") from error
+        raise ValueError(f"{path} is no list of paraphrases ({error}). {FORM}") from error
     if not pairs:
-        raise ValueError(f"{path} is empty. {REMEDY}")
+        raise ValueError(f"{path} is empty. {FORM}")
     for _, caption in pairs:
         if caption not in captions:
             raise ValueError(
