@@ -27,7 +27,6 @@ from torch.overrides import TorchFunctionMode
 from ..rules import line
 
 Spec = TypeVar("Spec")
-Shape = tuple[int, ...]
 
 LARGEST_HEADER = 16 * 2**20  # bytes; a model of 400 tensors has 50 kB
 BYTES = {"F16": 2, "BF16": 2, "F32": 4}  # the dtypes weights are kept in
@@ -64,7 +63,7 @@ class Header:
 
     metadata: dict[str, str]
     dtypes: dict[str, str]
-    shapes: dict[str, Shape]
+    shapes: dict[str, tuple[int, ...]]
     data_bytes: int
 
 
@@ -80,7 +79,7 @@ class NoDraws(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def shapes_of(kind: Kind[Spec], spec: Spec) -> dict[str, Shape]:
+def shapes_of(kind: Kind[Spec], spec: Spec) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a module's tensors; nothing is allocated."""
     with torch.device("meta"), NoDraws():
         return {name: tuple(t.shape) for name, t in kind.build(spec).state_dict().items()}
@@ -124,7 +123,7 @@ def some(names: Collection[str]) -> str:
     return ", ".join([*shown, "..."] if len(names) > 4 else shown)
 
 
-def check_tensors(header: Header, wanted: dict[str, Shape], name: str, remedy: str) -> None:
+def check_tensors(header: Header, wanted: dict[str, tuple[int, ...]], name: str, remedy: str) -> None:
     """Raises ValueError with a list where tensors are missing, unexpected, or of another size or dtype."""
     sizes = {k for k in wanted.keys() & header.shapes.keys() if wanted[k] != header.shapes[k]}
     dtypes = {k for k, dtype in header.dtypes.items() if dtype not in BYTES}
