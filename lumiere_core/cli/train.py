@@ -60,17 +60,18 @@ def run_stage(args: argparse.Namespace) -> None:
     with locked(folder):
         if args.before:
             print(f"{folder} goes back to step {step_back(folder)}", file=sys.stderr)
-        train_stage(args.stage, Path(args.runs), args.preset, args.world, args.minutes, device, args.seed)
+        train_stage(args, device)
 
 
-def train_stage(
-    stage: str, runs: Path, preset: str, world: str, minutes: float | None, device: str, seed: int
-) -> None:
+def train_stage(args: argparse.Namespace, device: str) -> None:
     """The stage itself, with its progress on the terminal and a sheet of samples now and then."""
     from ..train.stages import stage_for
     from ..train.trainer import Trainer
 
-    trainer = Trainer(stage_for(stage, device), runs, preset, world, minutes, device, seed)
+    stage, runs, source = args.stage, Path(args.runs), Path(args.source) if args.source else None
+    trainer = Trainer(
+        stage_for(stage, device), runs, args.preset, args.world, args.minutes, device, args.seed, source
+    )
     print(
         f"{stage}: {sum(p.numel() for p in trainer.trained) / 1e6:.2f} M parameters to train for {trainer.minutes:g} "
         f"minutes, from step {trainer.step}",
@@ -126,6 +127,7 @@ def export(runs: Path, out: Path) -> list[Path]:
 def register(commands: Any) -> None:
     t = add_command(commands, "train", train_from_args)
     t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export"])
+    t.add_argument("--from", dest="source", help="a weights file to start from, in place of the stage before")
     t.add_argument("--runs", default="runs", help="folder of all runs; a run goes on where it was stopped")
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
     t.add_argument("--world", default="small", help="small or full")

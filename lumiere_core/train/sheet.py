@@ -28,15 +28,21 @@ PROMPTS = (
 
 @torch.inference_mode()
 def sample_pictures(
-    model: Lumiere, prompts: Sequence[str], seed: int = 0, steps: int = 20, cfg_scale: float | None = None
+    model: Lumiere,
+    prompts: Sequence[str],
+    seed: int = 0,
+    steps: int = 20,
+    cfg_scale: float | None = None,
+    when: float = -1.0,
 ) -> Tensor:
-    """Pictures of an image model, `(B, 3, H, W)` in about [-1, 1]."""
+    """Pictures of an image model, `(B, 3, H, W)` in about [-1, 1], at one moment of the 5 s (0 to 1; -1: not told)."""
     size, device = model.spec.size, model.network.out[2].weight.device
     sigmas = Process(model.spec.diffusion).sigmas(steps).to(device)
+    moment = {"when": torch.full((len(prompts), 1), when, device=device)}
     denoise = guided(
         Denoiser(model.network, model.spec.diffusion, model.network.dtype),
-        {"context": model.text.encode(prompts)},
-        {"context": model.text.encode([""] * len(prompts))},
+        {"context": model.text.encode(prompts), **moment},
+        {"context": model.text.encode([""] * len(prompts)), **moment},
         model.spec.diffusion.cfg_scale if cfg_scale is None else cfg_scale,
     )
     return dpmpp_2m(
@@ -57,10 +63,10 @@ def tiles(rows: Sequence[Sequence[Tensor]], gap: int = 2) -> Tensor:
 
 
 def sheet_of(model: Lumiere, frames: int = 6) -> Tensor:
-    """Image model: two seeds a prompt. Base: `frames` frames a prompt. SSR: bicubic, ours, the exact render."""
+    """Image: four moments of each prompt, from one noise. Base: `frames` frames. SSR: bicubic, ours, the exact one."""
     if model.spec.kind == "image":
         prompts = [scene.caption for scene in PROMPTS]
-        rows = [sample_pictures(model, prompts, seed) for seed in range(4)]
+        rows = [sample_pictures(model, prompts, when=when) for when in (0.0, 0.3, 0.6, 0.95)]
         return tiles(rows)
     if model.spec.kind == "base":
         picks = torch.linspace(0, model.spec.num_frames - 1, frames).long()

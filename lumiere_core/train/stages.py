@@ -14,6 +14,7 @@ from ..config import PRESETS, ModelSpec, replace
 from ..diffusion.process import Process, noised, time_of
 from ..model.checkpoint import Lumiere
 from .data import DrawClips, draw_windows
+from .masks import drawn_condition
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def clip_loss(stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generato
     x0, wide = batch.clips, sigma.view(-1, 1, 1, 1, 1)
     noise = process.shared(torch.randn(x0.shape, generator=generator, device=x0.device))
     noisy = process.scaled(x0 + wide * noise, wide)
-    made = model.network(noisy, time_of(sigma), model.text(ids), when=when).float()
+    condition = drawn_condition(x0, generator) if model.spec.temporal.condition_channels else None
+    made = model.network(noisy, time_of(sigma), model.text(ids), condition, when=when).float()
     error = made - process.target(x0, noise, wide)
     return error.square().mean() + stage.flicker * error.diff(dim=2).square().mean()
 
@@ -146,7 +148,7 @@ def stages(
     """The recipe for one kind of machine: minutes and phases of each stage."""
     both = ("text.", "network.")
     return {
-        "t2i": Stage("t2i", t2i[0], 2e-3, t2i[1], picture_loss, ""),
+        "t2i": Stage("t2i", t2i[0], 3e-3, t2i[1], picture_loss, ""),
         "temporal": Stage(
             "temporal",
             temporal[0],
@@ -174,16 +176,16 @@ def stages(
 
 
 # The clips' shift is 4: most of their steps lie where only the place of things is decided, and the frozen image model
-# has to be at home there, so its training ends at that shift.
+# has to be at home there. It begins at shift 8: places and directions are learnt at large noise, and take the longest.
 STAGES = stages(
-    t2i=(150, (Phase(0.5, 1, 32, 24576, 64, 4, shift=2.0), Phase(0.5, 1, 32, 24576, 64, 4, shift=4.0))),
+    t2i=(150, (Phase(0.45, 1, 32, 24576, 64, 4, shift=8.0), Phase(0.55, 1, 32, 24576, 64, 4, shift=4.0))),
     temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8, fps=4.0), Phase(0.6, 80, 2, 640, 4, 8))),
     ssr=(60, (Phase(1.0, 16, 4, 2048, 16, 8),)),
     crop=0.25,
 )
 # The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
 GPU_STAGES = stages(
-    t2i=(8, (Phase(0.5, 1, 512, 131072, 512, 1, shift=2.0), Phase(0.5, 1, 512, 131072, 512, 1, shift=4.0))),
+    t2i=(8, (Phase(0.45, 1, 512, 131072, 512, 1, shift=8.0), Phase(0.55, 1, 512, 131072, 512, 1, shift=4.0))),
     temporal=(12, (Phase(0.4, 20, 128, 16384, 64, 2, fps=4.0), Phase(0.6, 80, 32, 16384, 32, 2))),
     ssr=(5, (Phase(1.0, 16, 64, 8192, 32, 2),)),
     crop=0.5,
@@ -207,7 +209,8 @@ def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
 def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
     """Leave only what the stage trains."""
     for name, p in model.named_parameters():
-        p.requires_grad_(name.startswith(stage.trains))
+        # Where nothing is known, <C, M> adds nothing: its bias stays zero.
+        p.requires_grad_(name.startswith(stage.trains) and not name.endswith("temporal.condition.bias"))
     return [p for p in model.parameters() if p.requires_grad]
 
 

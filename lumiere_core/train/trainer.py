@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..config import ModelSpec, from_dict, to_dict
-from ..model.checkpoint import Lumiere
+from ..model.checkpoint import Lumiere, read
 from .data import Pool
 from .gauge import Gauge, append, travelling
 from .stages import Batch, Phase, Stage, draw_for, freeze, spec_for
@@ -31,6 +31,7 @@ class Trainer:
     preset   a row of config.PRESETS (the base model's sizes)
     world    a row of scenes.WORLDS
     minutes  length of the whole stage, over all resumptions
+    source   a weights file to start from, in place of the stage before; a run that has begun goes on from its own state
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Trainer:
         minutes: float | None = None,
         device: str = "cpu",
         seed: int = 0,
+        source: Path | None = None,
     ) -> None:
         self.stage, self.folder, self.device, self.seed = stage, runs / stage.name, device, seed
         self.world, self.minutes = WORLDS[world], minutes or stage.minutes
@@ -49,8 +51,10 @@ class Trainer:
         self.spec = spec_for(stage, preset, vocabulary(self.world))
         torch.manual_seed(seed)
         self.model = Lumiere(self.spec).to(device, memory_format=torch.channels_last)
-        if stage.needs:
-            self.start_from(runs / stage.needs)
+        if source:
+            self.start_from(source, read(source).spec, read(source).tensors)
+        elif stage.needs:
+            self.start_from(runs / stage.needs, *averaged(runs / stage.needs))
         self.trained = freeze(stage, self.model)
         self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.ema = [p.detach().clone() for p in self.trained]
@@ -62,23 +66,27 @@ class Trainer:
         self.phase: Phase | None = None
         self.resume()
 
-    def start_from(self, folder: Path) -> None:
-        """Take over what an earlier stage learnt: the whole image model, or only its text encoder."""
-        spec, weights = averaged(folder)
-        whole = "network." in self.stage.takes
-        self.check_same(folder, spec, ("text", "unet") if whole else ("text",))
-        weights = {k: v for k, v in weights.items() if k.startswith(self.stage.takes)}
+    def start_from(self, place: Path, spec: ModelSpec, weights: dict[str, Tensor]) -> None:
+        """Take over what was learnt before: a whole model, one without time, or only its text encoder."""
+        takes = self.stage.takes if self.stage.needs else ("text.", "network.")
+        self.check_same(place, spec, ("text", "unet") if "network." in takes else ("text",))
+        mine = self.model.state_dict().keys()
+        weights = {k: v for k, v in weights.items() if k.startswith(takes) and k in mine}
         missing, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
 
-    def check_same(self, folder: Path, spec: ModelSpec, parts: tuple[str, ...]) -> None:
+    def check_same(self, place: Path, spec: ModelSpec, parts: tuple[str, ...]) -> None:
         """Raises ValueError where the weights in a folder have other sizes, or know other words."""
         for part in parts:
             if getattr(spec, part) != getattr(self.spec, part):
+                there, here = (
+                    f"channels {s.unet.channels} at patch {s.unet.patch}, {len(s.text.vocabulary)} words"
+                    for s in (spec, self.spec)
+                )
                 raise ValueError(
-                    f"{folder} holds a run of another preset or world (its {part} differs). Name those it was "
-                    "started with, or another folder for the runs."
+                    f"{place} was made with another preset or world: its {part} differs ({there}; here {here}). Name "
+                    "those it was made with, or start from something else."
                 )
 
     def resume(self) -> None:

@@ -119,7 +119,10 @@ def test_the_image_stage_trains_everything(runs):
 def test_the_temporal_stage_trains_the_temporal_part_and_nothing_else(runs):
     trainer = Trainer(tiny_stage("temporal"), runs, "tiny", "small", 5)
     assert all(name.startswith("network.temporal.") for name in trainer.names)
-    assert len(trainer.names) == sum("network.temporal." in n for n, _ in trainer.model.named_parameters())
+    everything = {n for n, _ in trainer.model.named_parameters() if "network.temporal." in n}
+    assert everything - set(trainer.names) == {
+        "network.temporal.condition.bias"
+    }  # nothing known adds nothing
     before = {name: p.clone() for name, p in trainer.model.named_parameters()}
     few_steps(trainer, 3)
     changed = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, before[name])}
@@ -140,6 +143,20 @@ def test_a_stopped_run_goes_on_where_it_was(runs):
 def test_another_preset_does_not_go_on_in_the_same_folder(runs):
     with pytest.raises(ValueError, match="another preset or world"):
         Trainer(tiny_stage("temporal"), runs, "mini-cpu", "small", 5)
+
+
+def test_a_stage_starts_from_a_weights_file(runs, tmp_path):
+    few_steps(Trainer(tiny_stage("temporal"), runs, "tiny", "small", 5), 2)
+    (path,) = export(runs, tmp_path / "weights")
+    tensors = read(path).tensors
+    temporal = Trainer(tiny_stage("temporal"), tmp_path / "new", "tiny", "small", 5, source=path)
+    assert all(torch.equal(p, tensors[name].float()) for name, p in temporal.model.named_parameters())
+    image = Trainer(tiny_stage("t2i"), tmp_path / "new", "tiny", "small", 5, source=path)
+    assert all(torch.equal(p, tensors[name].float()) for name, p in image.model.named_parameters())
+    with pytest.raises(
+        ValueError, match=r"unet differs \(channels \(16, 24, 32\) at patch 2"
+    ):
+        Trainer(tiny_stage("temporal"), tmp_path / "other", "mini-cpu", "small", 5, source=path)
 
 
 def test_export_writes_a_file_that_loads(runs, tmp_path):
@@ -297,7 +314,7 @@ def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):
     told = []
 
     class Network(torch.nn.Module):
-        def forward(self, noisy, t, context, when):
+        def forward(self, noisy, t, context, condition, when):
             told.append(t)
             return noisy
 
