@@ -168,10 +168,14 @@ def test_a_loop_begins_elsewhere_at_every_noise_level_and_a_sampler_may_ask_agai
 
 def test_a_rolled_clip_begins_where_its_seed_and_noise_level_say():
     seen, x = [], torch.arange(12.0).view(1, 1, 12, 1, 1)
-    windowed(lambda part, sigma: seen.append(part.flatten().tolist()) or part, Windows(roll=4))(x, SIGMA)
-    begin = shift_of(4, 2.0, 12)
-    assert begin not in (0, 6)  # or it would not show which way it is rolled
-    assert seen == [[(begin + i) % 12 for i in range(12)]]
+    call = windowed(lambda part, sigma: seen.append(part.flatten().tolist()) or part, Windows(roll=4))
+    levels = (30.0, 5.0, 2.0, 0.7)
+    for level in levels:
+        call(x, torch.tensor(level))
+    begins = [shift_of(4, level, 12) for level in levels]
+    assert len(set(begins)) > 2 and begins[2] not in (0, 6)  # or it would not show which way it is rolled
+    assert seen == [[(begin + i) % 12 for i in range(12)] for begin in begins]
+    begin = begins[2]
     ((frames, _),) = Windows(roll=4).parts(12, 2.0, multiple=8)
     assert frames.tolist() == [(begin + i) % 12 for i in range(16)]
 
