@@ -79,7 +79,11 @@ OPPOSITE: dict[type, type] = {
     ast.Or: ast.And,
 }
 # Changes that change nothing, and why.
-SAME: dict[str, str] = {}
+SAME: dict[str, str] = {
+    "guided: 2 -> 3": "two clips in three chunks are two chunks",
+    "parse: first > expected -> first >= expected": "it is asked where they differ",
+    "span_weights: 1 -> 2": "the smaller of it and 1 is taken",
+}
 EITHER_WAY = {"max", "min", "maximum", "minimum", "transpose"}  # calls whose arguments may change places
 
 

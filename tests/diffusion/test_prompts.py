@@ -29,6 +29,8 @@ def test_a_schedule_is_read_in_either_form():
         ("0-40: a / 40: b", "entry 2 .*overlaps the one before, which goes on to frame 40. Begin it at 41"),
         ("0-30: a / 40: b", "entry 2 .*at frame 40 and leaves a gap after frame 30. Begin it at 31"),
         ("0: a / 90: b", "begins at frame 90, but the clip has 80 frames"),
+        ("0: a / 80: b", "begins at frame 80, but the clip has 80 frames, 0 to 79"),
+        ("0-9: a / 10-9: b / 10: c", "entry 2 .*goes from frame 10 to 9, which holds no frame"),
         ("0-39: a", "ends at frame 39, but the clip goes on to 79"),
         ("0: a / 40: b / 20: c", "holds no frame. Order the entries"),
         ("-3: a", "begins at frame -3"),

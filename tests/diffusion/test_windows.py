@@ -8,12 +8,16 @@ from functools import partial
 import pytest
 import torch
 
+from lumiere_core.config import DiffusionSpec
+from lumiere_core.diffusion.process import Process
 from lumiere_core.diffusion.windows import (
     Windows,
     check_num_frames,
     cut,
     free_noise,
     fuse,
+    moments,
+    shared_free_noise,
     shift_of,
     starts,
     starts_around,
@@ -165,10 +169,14 @@ def test_a_loop_begins_elsewhere_at_every_noise_level_and_a_sampler_may_ask_agai
 
 def test_a_rolled_clip_begins_where_its_seed_and_noise_level_say():
     seen, x = [], torch.arange(12.0).view(1, 1, 12, 1, 1)
-    windowed(lambda part, sigma: seen.append(part.flatten().tolist()) or part, Windows(roll=4))(x, SIGMA)
-    begin = shift_of(4, 2.0, 12)
-    assert begin not in (0, 6)  # or it would not show which way it is rolled
-    assert seen == [[(begin + i) % 12 for i in range(12)]]
+    call = windowed(lambda part, sigma: seen.append(part.flatten().tolist()) or part, Windows(roll=4))
+    levels = (30.0, 5.0, 2.0, 0.7)
+    for level in levels:
+        call(x, torch.tensor(level))
+    begins = [shift_of(4, level, 12) for level in levels]
+    assert len(set(begins)) > 2 and begins[2] not in (0, 6)  # or it would not show which way it is rolled
+    assert seen == [[(begin + i) % 12 for i in range(12)] for begin in begins]
+    begin = begins[2]
     ((frames, _),) = Windows(roll=4).parts(12, 2.0, multiple=8)
     assert frames.tolist() == [(begin + i) % 12 for i in range(16)]
 
@@ -204,6 +212,30 @@ def test_every_window_holds_all_of_the_shared_noise_and_none_of_it_twice(frames,
     if window - overlap > 2:  # in another order, or the clip would repeat itself
         assert draws[window : 2 * window] != draws[:window][: frames - window]
     assert torch.equal(free_noise(noise, window, overlap), shared)
+
+
+@pytest.mark.parametrize(("frames", "last"), [(1, 0.0), (20, 19 / 80), (80, 79 / 80), (160, 159 / 160)])
+def test_frames_lie_a_sixteenth_of_a_second_apart_and_a_longer_clip_is_told_slower(frames, last):
+    when = moments(frames, 80)
+    assert when.shape == (1, 1, frames, 1, 1)
+    torch.testing.assert_close(when.flatten(), torch.linspace(0, last, frames))
+
+
+def test_a_loop_goes_there_and_back_over_the_middle_half():
+    when = moments(80, 80, loop=True)
+    assert when.shape == (1, 1, 80, 1, 1)
+    quarters = [when[0, 0, i].item() for i in (0, 20, 40, 60)]
+    assert quarters == pytest.approx([0.25, 0.5, 0.75, 0.5], abs=1e-6)
+    torch.testing.assert_close(when.flatten()[1:], when.flatten()[1:].flip(0))  # back as it came, and closed
+
+
+def test_windows_of_shared_noise_hold_the_first_ones_and_its_frames_share_theirs():
+    noise, process = torch.randn(1, 3, 20, 64, 64), Process(DiffusionSpec(noise_share=0.9))
+    shared = shared_free_noise(process, noise, 8, 2)
+    torch.testing.assert_close(shared[:, :, :8], process.shared(noise[:, :, :8]))
+    torch.testing.assert_close(shared, free_noise(shared, 8, 2))  # later frames are earlier ones
+    together = torch.corrcoef(shared[0, :, :8].transpose(0, 1).flatten(1))[~torch.eye(8, dtype=torch.bool)]
+    torch.testing.assert_close(together, torch.full((56,), 0.9), atol=0.03, rtol=0)
 
 
 def test_a_clip_no_longer_than_its_window_keeps_its_noise():

@@ -32,8 +32,8 @@ class Told(torch.nn.Module):
         super().__init__()
         self.answer, self.told = answer, {}
 
-    def forward(self, noisy, t, context, **condition):
-        self.told = {"noisy": noisy, "t": t, "context": context, **condition}
+    def forward(self, noisy, t, context, known=None, **condition):
+        self.told = {"noisy": noisy, "t": t, "context": context, "known": known, **condition}
         return self.answer(noisy, t)
 
 
