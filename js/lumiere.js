@@ -6,6 +6,7 @@ import { app } from "../../scripts/app.js";
 const SETTING = "Lumiere.Panels";
 const panels = new Map(); // widget -> panel
 const switched = [];
+let made = 0; // panels so far
 
 export const isOn = () => app.extensionManager?.setting?.get(SETTING) ?? true;
 
@@ -55,7 +56,8 @@ export function addPanel(node, name, height, panel) {
     const box = document.createElement("div");
     Object.assign(box.style, { position: "relative", width: "100%", minHeight: `${height}px` });
     box.append(column);
-    const widget = node.addDOMWidget(name, "lumiere", box, {
+    // A type of its own: Nodes 2.0 would go on showing the panel of a node that an undo has made anew.
+    const widget = node.addDOMWidget(name, `lumiere${++made}`, box, {
         serialize: false,
         hideOnZoom: false,
         margin: 6,
@@ -73,13 +75,15 @@ export function addPanel(node, name, height, panel) {
     return panel;
 }
 
-/** Draws a panel. Its fault is told in its own line and in the console, and goes no further. */
+/** Draws a panel. Its fault is told in its own line and once in the console, and goes no further. */
 export function redraw(panel) {
     let words;
     try {
         words = panel.draw() ?? "";
+        panel.fault = null;
     } catch (error) {
-        console.error("Lumiere: a panel cannot be drawn.", error);
+        if (panel.fault !== String(error)) console.error("Lumiere: a panel cannot be drawn.", error);
+        panel.fault = String(error);
         words = "This panel cannot be drawn: the browser's console says why.";
     }
     if (panel.words.textContent !== words) panel.words.textContent = words;
@@ -89,13 +93,13 @@ function redrawAll() {
     for (const panel of panels.values()) redraw(panel);
 }
 
-/** The node's panels are drawn while the artist turns one of its widgets, too. */
+/** Draw the panels when a widget of this node is turned, too: that is not always told as a change of the graph. */
 export function follow(node) {
     for (const widget of node.widgets) {
         const { callback } = widget;
         widget.callback = function (...args) {
             const result = callback?.apply(this, args);
-            for (const other of node.widgets) if (panels.has(other)) redraw(panels.get(other));
+            redrawAll();
             return result;
         };
     }

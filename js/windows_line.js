@@ -80,8 +80,7 @@ whenSwitched((on) => {
 app.registerExtension({
     name: "lumiere.WindowsLine",
     nodeCreated(node) {
-        if (!isOurs(node)) return;
-        follow(node);
-        if (isOn()) add(node);
+        if (isOurs(node) || node.comfyClass in FRAMES) follow(node);
+        if (isOurs(node) && isOn()) add(node);
     },
 });

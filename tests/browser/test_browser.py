@@ -70,7 +70,7 @@ def test_run_finishes_and_the_clip_plays_in_its_node(opened: Any) -> None:
             if (!video) return "there is no video";
             video.muted = true;
             video.scrollIntoView?.();
-            for (let i = 0; i < 50 && video.readyState < 3; i++) await new Promise(r => setTimeout(r, 100));
+            for (let i = 0; i < 200 && video.readyState < 3; i++) await new Promise(r => setTimeout(r, 100));
             await video.play();
             await new Promise(r => setTimeout(r, 500));
             return [video.readyState >= 2, video.currentTime > 0, video.duration > 0.5];
@@ -96,8 +96,11 @@ def test_every_sampled_clip_plays_in_its_node_and_stays(opened: Any) -> None:
     for panel in panels.all():
         assert panel.is_visible() and panel.bounding_box()["height"] > 40
         first = panel.evaluate("canvas => canvas.toDataURL()")
-        page.wait_for_timeout(400)
-        assert panel.evaluate("canvas => canvas.toDataURL()") != first
+        page.wait_for_function(
+            "([canvas, first]) => canvas.toDataURL() != first",
+            arg=[panel.element_handle(), first],
+            timeout=10_000,
+        )
 
 
 def test_the_row_is_dragged_on_the_first_frame_and_follows_the_widget(opened: Any) -> None:
