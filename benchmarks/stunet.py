@@ -155,7 +155,7 @@ def inputs(spec: ModelSpec, dtype: torch.dtype, device: str = "cpu") -> dict[str
     return {
         "x": torch.randn(1, 3, spec.num_frames, spec.size, spec.size, dtype=dtype, device=device),
         "t": torch.full((1,), 0.5, device=device),
-        "context": torch.randn(1, spec.text.rows, spec.unet.context_dim, dtype=dtype, device=device),
+        "context": torch.randn(1, spec.text.rows, spec.unet.row_width, dtype=dtype, device=device),
     }
 
 
@@ -186,7 +186,7 @@ class FixedText(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.unet = UNet(spec.unet)
-        self.register_buffer("context", torch.randn(1, spec.text.rows, spec.unet.context_dim))
+        self.register_buffer("context", torch.randn(1, spec.text.rows, spec.unet.row_width))
 
     def forward(self, images: Tensor, time: Tensor) -> Tensor:
         return self.unet(images, time, self.context)
@@ -386,7 +386,7 @@ def canvas(spec: ModelSpec, frames: int) -> dict[str, Tensor]:
     return {
         "x": torch.randn(1, 3, frames, spec.size, spec.size, generator=generator),
         "low_res": torch.randn(1, 3, frames, low, low, generator=generator),
-        "context": torch.randn(1, spec.text.rows, spec.unet.context_dim, generator=generator),
+        "context": torch.randn(1, spec.text.rows, spec.unet.row_width, generator=generator),
         "noise_level": torch.full((1,), 0.1),
     }
 
@@ -446,7 +446,7 @@ def half_the_windows(which: int, spec: ModelSpec, frames: int, threads: int) -> 
             given = {**clip, "x": part, "low_res": clip["low_res"][:, :, covered]}
             return one(sigma=SIGMA, **given)
 
-        return fuse(call, clip["x"], Windows(spec.window, 2).parts(frames)[which::2]).numpy()
+        return fuse(call, clip["x"], list(Windows(spec.window, 2).parts(frames))[which::2]).numpy()
 
 
 def p8(sizes: Sizes, rounds: int) -> Iterator[Row]:

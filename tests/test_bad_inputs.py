@@ -21,7 +21,7 @@ from lumiere_core.cli import main
 from lumiere_core.diffusion.prompts import parse
 from lumiere_core.media.files import write_clip
 from lumiere_core.model import checkpoint
-from lumiere_core.model.checkpoint import read_metadata
+from lumiere_core.model.container import read_header
 
 _spec = importlib.util.spec_from_file_location("bad_inputs", Path(__file__).parent / "bad_inputs.py")
 bad_inputs = importlib.util.module_from_spec(_spec)
@@ -95,7 +95,7 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
     found["folder"].mkdir()
     (found["folder"] / "mine.txt").write_text("mine", encoding="utf-8")
 
-    tensors, said, data = load_file(base), read_metadata(base), base.read_bytes()
+    tensors, said, data = load_file(base), read_header(base).metadata, base.read_bytes()
     (header,) = struct.unpack("<Q", data[:8])
     spec, first = json.loads(said["spec"]), next(iter(tensors))
     odd = json.dumps({**spec, "unet": {**spec["unet"], "warp": 9}})

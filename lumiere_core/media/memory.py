@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -20,15 +21,15 @@ def free_memory() -> float | None:
     if sys.platform == "win32":
         # MEMORYSTATUSEX: its size and the load in the first 64 bits, then all the machine has, then what is free.
         state = (ctypes.c_ulonglong * 8)(64)
-        return state[2] / 1e9 if ctypes.windll.kernel32.GlobalMemoryStatusEx(state) else None
+        return state[2] / 1e9 if vars(ctypes)["windll"].kernel32.GlobalMemoryStatusEx(state) else None
     if MEMINFO.exists():
         lines = MEMINFO.read_text(encoding="utf-8").splitlines()
         found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
         return int(found[0]) * 1024 / 1e9 if found else None
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (ValueError, OSError):
-        return None
+    if sys.platform != "win32":
+        with contextlib.suppress(ValueError, OSError):
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return None
 
 
 def check_memory(what: str, needed: float, remedy: str) -> None:

@@ -157,7 +157,7 @@ def draw(chart: Chart, top: float, minutes: float, changes: Sequence[tuple[float
         colour = LINE_COLOURS[i % len(LINE_COLOURS)] if len(chart.lines) > 1 else LINE_COLOURS[5]
         points = [(x(m), y(max(v, 1e-6) if chart.logarithmic else v)) for m, v in line]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        label = name if name == "loss" else f"σ {name}"
+        label = name if name == "loss" else f"sigma {name}"
         parts += [
             f'<polyline points="{path}" stroke="{colour}"/>',
             *(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="1.8" fill="{colour}"/>' for px, py in points),

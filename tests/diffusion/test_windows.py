@@ -12,7 +12,6 @@ from lumiere_core.config import DiffusionSpec
 from lumiere_core.diffusion.process import Process
 from lumiere_core.diffusion.windows import (
     Windows,
-    check_num_frames,
     cut,
     free_noise,
     fuse,
@@ -138,13 +137,6 @@ def test_windows_that_cannot_be_are_refused_with_the_number(window, overlap, wor
     for call in (Windows(window, overlap).parts, *(partial(f, window=window, overlap=overlap) for f in WAYS)):
         with pytest.raises(ValueError, match=words):
             call(20)
-
-
-@pytest.mark.parametrize("frames", [0, -3])
-def test_a_clip_without_frames_is_refused(frames):
-    with pytest.raises(ValueError, match=f"frames is {frames}, but a clip has at least 1. Try 80"):
-        check_num_frames(frames)
-    check_num_frames(1)
 
 
 def test_weights_with_no_row_are_refused_with_the_names_there_are():

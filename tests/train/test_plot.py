@@ -39,7 +39,7 @@ def test_there_is_a_labelled_line_for_each_noise_level_and_time_runs_to_the_righ
     assert len(found) == 1 + 3 * 3 and {len(line) for line in found} == {3}
     assert all(a[0] < b[0] < c[0] for a, b, c in found)
     assert found[0][0][1] < found[0][1][1] < found[0][2][1]  # a loss that falls goes down
-    assert texts(svg).count("σ 955") == texts(svg).count("σ 0.3") == 3
+    assert texts(svg).count("sigma 955") == texts(svg).count("sigma 0.3") == 3
     assert "temporal: step 300 after 15 minutes" in texts(svg)
 
 
