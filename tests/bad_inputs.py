@@ -66,8 +66,6 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     # What super-resolution and the file would say after the work is said before it.
     ("generate --fps 0", "fps is 0, but", 2),
     ("generate --fps -16", "fps is -16, but", 2),
-    ("generate --fps 480", "fps is 480, but", 2),
-    ("generate --fps 1000", "fps is 1000, but", 2),
     ("generate --fps nan", "fps is nan, but", 2),
     ("generate --fps inf", "fps is inf, but", 2),
     ("generate --out {out}/clip.avi", "ends in .avi, but", 2),
@@ -90,8 +88,8 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("generate --weights {cut_data}", "cut_data.safetensors is not a whole safetensors file", 2),
     ("generate --weights {foreign}", "foreign.safetensors is a safetensors file of another kind", 2),
     ("generate --weights {newer}", "newer.safetensors has format 99, but this version reads up to 1", 2),
-    ("generate --weights {speechless}", "speechless.safetensors does not say what model it holds", 2),
-    ("generate --weights {odd_field}", "with warp, which this version does not know. Update the pack", 2),
+    ("generate --weights {speechless}", "speechless.safetensors does not say what it holds", 2),
+    ("generate --weights {odd_field}", "has 'warp', which this version does not know. Update the pack", 2),
     ("generate --weights {lacking}", "lacking.safetensors lacks 1 of its", 2),
     ("generate --weights {too_much}", "too_much.safetensors has unexpected 1 of its", 2),
     ("generate --weights {other_size}", "other_size.safetensors has other sizes in 1 of its", 2),
@@ -150,7 +148,6 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("brush --frames 1", "frames", 2),
     ("brush --frames 0", "frames", 2),
     ("brush --fps 0", "fps is 0, but", 2),
-    ("brush --fps 1000", "1000", 2),
     # Training and its judge.
     ("train t2i --runs {out} --preset huge", "preset is 'huge', but it has to be one of mini-cpu", 2),
     ("train t2i --runs {out} --world flat", "world is 'flat', but it has to be one of small, full", 2),
@@ -190,10 +187,30 @@ SCHEDULES: tuple[tuple[str, str], ...] = (
 # The same for what is refused once a room is there: (the room, command line, a part of the sentence, exit code).
 WITH: tuple[tuple[str, str, str, int], ...] = (
     # An output costs no input, and is refused before the work.
-    ("media.outputs", "clip loop {clip} --out {clip}", "is also what is read. Choose another name", 2),
-    ("media.outputs", "clip loop {clip} --out {linked}", "is also what is read. Choose another name", 2),
-    ("media.outputs", "clip loop {clip} --out {clip} --overwrite", "is also what is read", 2),
-    ("media.outputs", "clip cinemagraph {clip} --mask {mask} --out {linked}", "is also what is read", 2),
+    (
+        "media.outputs",
+        "clip loop {clip} --out {clip}",
+        "is read, or written, by the same command. Choose another name",
+        2,
+    ),
+    (
+        "media.outputs",
+        "clip loop {clip} --out {linked}",
+        "is read, or written, by the same command. Choose another name",
+        2,
+    ),
+    (
+        "media.outputs",
+        "clip loop {clip} --out {clip} --overwrite",
+        "is read, or written, by the same command",
+        2,
+    ),
+    (
+        "media.outputs",
+        "clip cinemagraph {clip} --mask {mask} --out {linked}",
+        "is read, or written, by the same command",
+        2,
+    ),
     ("media.outputs", "brush --out {photo}", "ends in .png, but", 2),
     ("media.outputs", "generate --xt-slice {base}", "ends in .safetensors, but", 2),
     ("media.outputs", "generate --xt-slice {out}/slice.jpg", "ends in .jpg, but", 2),
@@ -217,7 +234,7 @@ WITH: tuple[tuple[str, str, str, int], ...] = (
     # Numbers of no size.
     ("limits", "generate --size 100000", "size is 100000", 2),
     ("limits", "generate --frames " + 30 * "9", "frames is", 2),
-    ("limits", "generate --frames 1000000", "frames is 1000000", 2),
+    ("limits", "generate --frames 1000000", "1000000 frames of 256x256 take", 2),
     ("limits", "generate --seed " + 30 * "9", "seed is", 2),
     ("limits", "generate --steps 1000000000", "steps is 1000000000", 2),
     ("limits", "generate --window 99999999", "window is 99999999", 2),
