@@ -248,16 +248,16 @@ def use(target: str, path: Path) -> None:
 
 def peak_mib() -> float:
     """The most memory this process ever had; 0 where the system does not say."""
-    if os.name == "nt":
-        return 0.0
     status = Path("/proc/self/status")
     if status.exists():  # there ru_maxrss still counts what the parent had when it started this process
         (line,) = (row for row in status.read_text(encoding="utf-8").splitlines() if row.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
-    import resource
+    if os.name != "nt":
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return 0.0
 
 
 def serve(folder: Path) -> None:
