@@ -244,7 +244,7 @@ def sharing(pack: Pack) -> dict:
     engine = checkpoint.Lumiere(spec).eval()
     for p in engine.parameters():
         p.data.normal_(std=0.15)
-    weights = checkpoint.Weights(spec, engine.state_dict(), Path("random.safetensors"), "")
+    weights = checkpoint.Weights(spec, engine.state_dict(), "", "", Path("random.safetensors"), "")
     tiny = copy.copy(pack)
     tiny.model = pack.module("nodes.host.model").make_model(weights)
     tiny.clip = pack.module("nodes.host.clip").make_clip(weights)
