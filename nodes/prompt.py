@@ -102,7 +102,6 @@ class PromptSchedule(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: Any, latent: dict, schedule: str, blend: int, latent_stride: int) -> io.NodeOutput:
-        show_text(cls.hidden.unique_id, "")  # nothing from the last run stays beside an error
         spans, masks = scheduled(schedule, latent["samples"], blend, latent_stride)
         show_remarks(cls.hidden.unique_id, clip, {span.text: span.text for span in spans})
         entries, bar = [], HostBar()

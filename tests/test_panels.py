@@ -217,4 +217,6 @@ def test_words_from_graphs_reach_the_frontend_as_text(sent, words):
 
 
 def test_half_a_sign_does_not_stop_a_node(sent):
-    sent("\ud83c").encode("utf-8")
+    """JSON may hold half of an emoji; what is sent has to be text that can be written down."""
+    text = sent("\ud83c sea")
+    assert text.encode("utf-8").decode("utf-8") == text and text.endswith("sea")
