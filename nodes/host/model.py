@@ -92,6 +92,10 @@ class HostNetwork(SpaceTimeUNet):
             )
         level = None if noise_level is None else torch.full((x.shape[0],), noise_level, device=x.device)
         if when is not None:
+            if (
+                when.shape[2] != x.shape[2]
+            ):  # older hosts' own context windows cut the clip alone, but say where
+                when = when[:, :, (transformer_options or {})["context_window"].index_list]
             when = when.float() / TICKS
         return super().forward(x, timesteps, context, low_res=low_res, noise_level=level, when=when)
 

@@ -32,6 +32,7 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 
+import comfy.context_windows  # noqa: E402
 import comfy.latent_formats  # noqa: E402
 import comfy.model_base  # noqa: E402
 import comfy.model_patcher  # noqa: E402
@@ -264,6 +265,21 @@ def sharing(pack: Pack) -> dict:
         report[f"sharing {name}"] = apart(tiny.ours("dpmpp_2m", PROMPTS["long"], model), theirs)
         report[f"sharing {name} engine"] = apart(alone, theirs)
         report[f"sharing {name} spread"] = float(theirs.std())
+    # The core's own context windows cut the clip; each window has to be told the seconds of its own frames.
+    model, told = tiny.model.clone(), []
+    model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
+        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=8,
+        context_overlap=2,
+        dim=2,
+    )
+    hear = tiny.model.model.diffusion_model.timed_text.register_forward_pre_hook(
+        lambda _, given: told.append((16 * given[1][0]).tolist())
+    )
+    report["core windows spread"] = float(tiny.theirs("euler", PROMPTS["long"], model).std())
+    hear.remove()
+    report["core windows told"] = sorted({tuple(round(frame, 3) for frame in window) for window in told})
     levels, noise = tiny.model.get_model_object("model_sampling"), torch.randn(1, 3, 16, 64, 64)
     first, other = levels.noise_scaling(torch.ones(1, 1, 1, 1, 1), noise, torch.zeros_like(noise))[
         0, :, :2

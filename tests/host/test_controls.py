@@ -93,3 +93,12 @@ def test_frames_share_noise_and_know_their_second_in_every_sampler(report: dict,
     assert report[f"sharing {how}"] < 2
     assert report[f"sharing {how} engine"] < 2
     assert report["sharing correlation"] == pytest.approx(0.9, abs=0.03)
+
+
+def test_the_cores_own_windows_are_told_the_seconds_of_their_frames(report: dict) -> None:
+    windows = report["core windows told"]
+    assert report["core windows spread"] > 0.05 and len(windows) > 1
+    for window in windows:
+        frames = sorted(set(window))  # a window of 9 frames, as newer cores have, is filled up with its last
+        assert window == sorted(window) and frames == [frames[0] + i for i in range(len(frames))]
+    assert windows[0][0] == 0 and windows[-1][-1] == 15
