@@ -85,7 +85,7 @@ class Pack:
         extension = asyncio.run(module.comfy_entrypoint())
         self.nodes = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
         for node in self.nodes.values():  # what the executor gives a node
-            node.hidden = SimpleNamespace(unique_id="1")
+            node.hidden = SimpleNamespace(unique_id="1", prompt=None, extra_pnginfo=None)
         self.choice = self.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[0]
         self.model, self.clip, self.vae = self.run("LoadModel", self.choice)
         (self.latent,) = self.run("EmptyVideo", 64, 64, 16)

@@ -87,7 +87,7 @@ def test_contrast_does_not_pulse():
 
 def test_texture_begins_to_go_over_without_a_jerk():
     """On a ramp of grey carried texture is a time-lapse of heights: halving the step quarters a smooth bend, and
-    halves a kink."""
+    halves a kink. Finer steps would measure OpenCV 4's `remap`, which knows places to a 32nd of a pixel."""
     ramp = torch.linspace(0.2, 0.8, 64).view(1, 64, 1).expand(48, 64, 3)
 
     def bend(count: int) -> float:
@@ -95,7 +95,7 @@ def test_texture_begins_to_go_over_without_a_jerk():
         light = torch.stack([frame_at(0.1 + 0.8 * i / count)[24, 32, 0] for i in range(count)])
         return (light[2:] - 2 * light[1:-1] + light[:-2]).abs().max().item()
 
-    assert bend(160) < 0.35 * bend(80)
+    assert bend(80) < 0.4 * bend(40)
 
 
 def test_motion_is_as_even_when_texture_starts_anew():
