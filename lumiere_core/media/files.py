@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..outputs import check_output, place, unfinished
 from .encode import FORMATS, encode_frames, encode_gif
-from .outputs import check_output, place, unfinished
 from .pictures import picture_comment, pillow, save_png
 from .video import Sound, VideoFile, comment_of, opened, pyav
 
