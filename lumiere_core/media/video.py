@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..limits import LIMITS
+
 # Files that hold their frames themselves. Playlists and lists of files (hls, dash, concat, sdp, image sequences) are
 # left out: they make the reader open other files, or addresses on the network.
 CONTAINERS = (
@@ -19,7 +21,7 @@ CONTAINERS = (
     "yuv4mpegpipe"
 )
 THREADS = 4  # of a decoder: each holds frames of its own, on a machine of 64 cores a gigabyte of 4K
-FASTEST_GUESS = 240.0  # frames per second for a clip whose frames come at uneven times
+FASTEST_GUESS = LIMITS["fps"].high  # frames per second for a clip whose frames come at uneven times
 # swscale's number for the matrix of a frame's tag (AVColorSpace): bt709, FCC, bt601 (625 and 525 lines), 240M, bt2020.
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
