@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..model.checkpoint import write_whole
+from ..outputs import write_whole
 from .gauge import LOG
 
 Line = list[tuple[float, float]]  # (minutes, value)
