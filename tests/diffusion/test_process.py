@@ -254,7 +254,7 @@ def test_the_second_of_a_frame_is_not_rounded_with_the_clip():
 
 
 def test_the_noise_on_a_small_clip_is_of_the_next_seed_and_not_the_clips_own():
-    """So much of the clip and so much of the noise as a fifth of the way to noise has; the last seed is followed by 0."""
+    """Of the clip and of the noise as much as a fifth of the way to noise has; the last seed is followed by 0."""
     clip = torch.ones(1, 3, 2, 4, 4)
     for seed, next_seed in ((3, 4), (2**64 - 1, 0)):
         noise = initial_noise(tuple(clip.shape), next_seed)
