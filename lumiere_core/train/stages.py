@@ -205,13 +205,13 @@ def stages(
         "temporal": Stage(
             "temporal",
             temporal[0],
-            1e-3,
+            2e-3,
             temporal[1],
             clip_loss,
             "network.temporal.",
             needs="t2i",
             takes=both,
-            flicker=2.0,
+            flicker=30.0,
         ),
         "ssr": Stage(
             "ssr",
@@ -237,13 +237,13 @@ def stages(
 # has to be at home there. It begins at shift 8: places and directions are learnt at large noise, and take the longest.
 STAGES = stages(
     t2i=(150, (Phase(0.45, 1, 32, 24576, 64, 4, shift=8.0), Phase(0.55, 1, 32, 24576, 64, 4, shift=4.0))),
-    temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8, fps=4.0), Phase(0.6, 80, 2, 640, 4, 8))),
+    temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8))),
     ssr=(60, (Phase(1.0, 16, 4, 2048, 16, 8, crop=0.25),)),
 )
 # The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
 GPU_STAGES = stages(
     t2i=(8, (Phase(0.45, 1, 512, 131072, 512, 1, shift=8.0), Phase(0.55, 1, 512, 131072, 512, 1, shift=4.0))),
-    temporal=(12, (Phase(0.4, 20, 128, 16384, 64, 2, fps=4.0), Phase(0.6, 80, 32, 16384, 32, 2))),
+    temporal=(12, (Phase(0.4, 20, 128, 16384, 64, 2), Phase(0.6, 80, 32, 16384, 32, 2))),
     ssr=(5, (Phase(1.0, 16, 64, 8192, 32, 2, crop=0.5),)),
 )
 
