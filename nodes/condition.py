@@ -24,6 +24,8 @@ TASKS = {
     "inpaint": "the painted region of a clip is made new",
     "outpaint": "room around a clip is filled",
     "extend": "a clip is continued",
+    "extend before": "what came before a clip",
+    "bridge": "from the end of one clip to the beginning of another, given in one batch, as many frames of each",
 }
 
 
@@ -44,8 +46,8 @@ def task_inputs() -> list:
         io.String.Input(
             "places",
             default="0, 40, 80",
-            tooltip="For chosen frames: one frame number for each picture. For extend: how many "
-            "frames to keep.",
+            tooltip="For chosen frames: one frame number for each picture. For extend and extend "
+            "before: how many frames to keep.",
         ),
         io.Int.Input(
             "room",
@@ -86,12 +88,15 @@ def condition_of(
         return condition.first_and_last(clip, frames, stride)
     if task == "outpaint":
         return condition.outpaint(clip, (room,) * 4, frames)
+    if task == "bridge":
+        return condition.bridge(clip, frames, stride)
     numbers = numbers_in(places)
     if task == "chosen frames":
         return condition.chosen_frames(clip, numbers, frames, stride)
     if numbers[0] == 0:
-        raise ValueError(f"places is {places!r}, but for extend it says how many frames to keep. Try 9.")
-    return condition.extend(clip, numbers[0], frames, stride)
+        raise ValueError(f"places is {places!r}, but for {task} it says how many frames to keep. Try 9.")
+    lengthen = condition.extend if task == "extend" else condition.lead_in
+    return lengthen(clip, numbers[0], frames, stride)
 
 
 def numbers_in(places: str) -> list[int]:

@@ -96,6 +96,13 @@ class Sample(io.ComfyNode):
                     default="dpmpp_2m",
                     tooltip="dpmpp_2m needs the fewest steps.",
                 ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    **within("edit.strength"),
+                    step=0.01,
+                    tooltip="1 makes a new clip. Below 1 the clip in the latent is changed, less at lower values.",
+                ),
             ],
             outputs=[io.Latent.Output(display_name="LATENT")],
         )
@@ -111,5 +118,7 @@ class Sample(io.ComfyNode):
         steps: int,
         cfg: float,
         sampler: str,
+        denoise: float = 1.0,
     ) -> io.NodeOutput:
-        return io.NodeOutput(sample_clip(model, positive, negative, latent, seed, steps, cfg, sampler))
+        made = sample_clip(model, positive, negative, latent, seed, steps, cfg, sampler, denoise)
+        return io.NodeOutput(made)

@@ -58,8 +58,10 @@ def host_sampler(name: str) -> Any:
     return comfy.samplers.KSAMPLER(run)
 
 
-def noise_levels(model: Any, steps: int) -> Tensor:
-    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "sgm_uniform", steps)
+def noise_levels(model: Any, steps: int, strength: float = 1.0) -> Tensor:
+    """`steps + 1` levels over the last `strength` of the way, as KSampler takes them at a lower `denoise`."""
+    levels = model.get_model_object("model_sampling")
+    return comfy.samplers.calculate_sigmas(levels, "sgm_uniform", int(steps / strength))[-(steps + 1) :]
 
 
 class WindowProgress:
@@ -82,9 +84,21 @@ class WindowProgress:
 
 
 def sample_clip(
-    model: Any, positive: Any, negative: Any, latent: dict, seed: int, steps: int, cfg: float, sampler: str
+    model: Any,
+    positive: Any,
+    negative: Any,
+    latent: dict,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler: str,
+    strength: float = 1.0,
 ) -> dict:
-    """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels."""
+    """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels.
+
+    strength below 1 begins with the LATENT, of which less is changed. Where the LATENT's own mask is 0 it comes back
+    unchanged.
+    """
     ratios = {name: latent[name] for name in RATIOS if name in latent}
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
     progress, clip = latent_preview.prepare_callback(model, steps), ClipPreview(model)
@@ -98,7 +112,7 @@ def sample_clip(
         comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
         cfg,
         host_sampler(sampler),
-        noise_levels(model, steps),
+        noise_levels(model, steps, strength),
         positive,
         negative,
         samples,
@@ -107,7 +121,17 @@ def sample_clip(
         seed=seed,
     )
     kept = {name: value for name, value in latent.items() if name not in RATIOS}
-    return {**kept, "samples": out}
+    return {**kept, "samples": unchanged(out, samples, latent.get("noise_mask"))}
+
+
+def unchanged(made: Tensor, given: Tensor, mask: Tensor | None) -> Tensor:
+    """What was sampled, and what was given where its mask is 0: some samplers come only close to it."""
+    if mask is None or not torch.is_tensor(
+        given
+    ):  # lists of latents (sound with a clip) are the host's own affair
+        return made
+    known = comfy.utils.reshape_mask(mask, given.shape) == 0
+    return torch.where(known.to(made.device), given.to(made), made)
 
 
 def upscale_condition(
