@@ -10,9 +10,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core.diffusion import condition
-from ..lumiere_core.diffusion.condition import Condition
+from ..lumiere_core.diffusion.condition import Condition, known_at_size
 from ..lumiere_core.limits import within
+from ..lumiere_core.photo.region import Region, crop, region_of
+from .host.notify import show_here
 from .host.progress import announce
+from .photo import RegionSocket
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -124,6 +127,8 @@ class VideoMask(io.ComfyNode):
                 "control video",
                 "cinemagraph",
                 "inpaint",
+                "outpaint",
+                "extend video",
                 "first last",
             ],
             inputs=[
@@ -165,6 +170,7 @@ class VideoMask(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         made = condition_of(image, task, frames, places, room, mask)
+        say(made.remark)
         return io.NodeOutput(image_of(made.blanked), mask_of(made.known), image_of(made.clip), fps)
 
 
@@ -183,6 +189,12 @@ class MaskedLatent(io.ComfyNode):
                 "image to video",
                 "cinemagraph",
                 "inpaint video",
+                "outpaint video",
+                "extend video",
+                "continue",
+                "first last frame",
+                "keyframes",
+                "bridge",
                 "set latent noise mask",
             ],
             inputs=[
@@ -200,13 +212,19 @@ class MaskedLatent(io.ComfyNode):
                     )
                 ),
                 region_input(),
+                fit_input(),
             ],
             outputs=[
                 io.Latent.Output(display_name="LATENT"),
-                io.Mask.Output(display_name="mask", tooltip="The mask in pixels, for Keep Untouched Pixels."),
-                io.Image.Output(
-                    display_name="source", tooltip="The clip in pixels, for Keep Untouched Pixels."
+                io.Mask.Output(
+                    display_name="mask",
+                    tooltip="The mask in pixels, for Keep Untouched Pixels or Stitch a Region.",
                 ),
+                io.Image.Output(
+                    display_name="source",
+                    tooltip="The clip in pixels, for Keep Untouched Pixels or Stitch a Region.",
+                ),
+                region_output(),
             ],
         )
 
@@ -221,16 +239,65 @@ class MaskedLatent(io.ComfyNode):
         room: int,
         motion: float,
         mask: Tensor | None = None,
+        fit: bool = True,
     ) -> io.NodeOutput:
-        stride = time_stride(vae, frames)
-        made = condition_of(image, task, frames, places, room, mask, stride)
-        source = image_of(made.clip)
-        check_grid(vae, source)
-        samples = vae.encode(source)
-        return io.NodeOutput(masked_latent(samples, made.known, motion), mask_of(made.known), source)
+        made = condition_of(image, task, frames, places, room, mask, time_stride(vae, frames))
+        latent, source, region, done = encoded(vae, made, fit, motion)
+        say(made.remark, done)
+        return io.NodeOutput(latent, mask_of(made.known), source, region)
 
 
-def time_stride(vae: Any, frames: int) -> int:
+def fit_input() -> Any:
+    return advanced(
+        io.Boolean.Input(
+            "fit",
+            default=True,
+            optional=True,
+            tooltip="For Lumiere models: cuts the part to make out, at the size the model was trained at. Stitch a "
+            "Region puts it back. Off: the picture is taken as it is.",
+        )
+    )
+
+
+def region_output() -> Any:
+    return RegionSocket.Output(
+        display_name="region", tooltip="Where the LATENT was cut out, for Stitch a Region."
+    )
+
+
+def say(*sentences: str) -> None:
+    """Show on the node what was done, where there is something to say."""
+    text = " ".join(sentence for sentence in sentences if sentence)
+    if text:
+        show_here(text)
+
+
+def encoded(
+    vae: Any, made: Condition, fit: bool, motion: float = 1.0
+) -> tuple[dict[str, Any], Tensor, Region, str]:
+    """LATENT with its mask, the whole clip as IMAGE, where the LATENT was cut out of it, and a sentence about that.
+
+    Only a VAE of ours knows the size its model was trained at; for others the region is the whole picture.
+    """
+    source, known, (height, width) = image_of(made.clip), made.known, made.clip.shape[-2:]
+    size, multiple = getattr(vae, "trained", (0, 1)) if fit else (0, 1)
+    change = (known < 1).any(dim=2)[0, 0].float()  # (H, W)
+    part, region, done = source, Region(0, 0, width, height, width, height, width, height), ""
+    if change.any() and (max(height, width) > size > 0 or height % multiple or width % multiple):
+        region = region_of(change, 0.25, multiple, size)
+        part, known = crop(source, region), known[..., region.box[0], region.box[1]]
+        known = known_at_size(known, region.crop_height, region.crop_width)
+        cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
+        done = (
+            f"This model was trained at {size} pixels: "
+            f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
+            f"{region.crop_width}x{region.crop_height}. Stitch a Region puts the result back."
+        )
+    check_grid(vae, part)
+    return masked_latent(vae.encode(part), known, motion), source, region, done
+
+
+def time_stride(vae: Any, frames: int = 1) -> int:
     """Frames in a latent step of this VAE: 1 for pictures. Raises ValueError for a clip that does not fit."""
     stride = getattr(vae, "temporal_compression_decode", lambda: None)() or 1
     if (frames - 1) % stride:

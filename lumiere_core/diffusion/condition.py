@@ -33,6 +33,15 @@ class Condition:
         return self.clip * (self.known == 1)
 
     @property
+    def remark(self) -> str:
+        """What an artist may not have meant; mostly empty."""
+        if bool((self.known == 1).all()):
+            return "The mask is empty: nothing will change. White is the part to make."
+        if bool((self.known < 1).all()):
+            return "Everything is to be made: nothing of the picture is kept. Black is the part to keep."
+        return ""
+
+    @property
     def stacked(self) -> Tensor | None:
         """<C, M> as a network reads it, `(1, 4, T, H, W)`; None where no pixel is known, as in text to video."""
         known = self.known == 1
@@ -297,13 +306,11 @@ def one_frame(clip: Tensor, task: str) -> Tensor:
 
 
 def fitting(known: Tensor, clip: Tensor) -> Tensor:
-    """M at the clip's size; one frame is repeated. Raises ValueError for another length or an empty mask."""
+    """M at the clip's size; one frame is repeated. Raises ValueError for another length."""
     frames, height, width = clip.shape[2:]
     if known.shape[2] not in (1, frames):
         raise ValueError(
             f"the mask has {known.shape[2]} frames, but the clip has {frames}. Give one frame, or {frames}."
         )
     known = known_at_size(known, height, width)
-    if bool((known == 1).all()):
-        raise ValueError("the mask is empty: nothing may change. Paint the region that shall move.")
     return known.expand(-1, -1, frames, -1, -1)

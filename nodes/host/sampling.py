@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from ...lumiere_core.config import replace
+from ...lumiere_core.diffusion.condition import Condition, on_canvas
 from ...lumiere_core.diffusion.process import augmented, check_noise_level
 from ...lumiere_core.diffusion.samplers import SAMPLERS
 from ...lumiere_core.model.unet import check_size
+from ..tensors import latent_of
 from .clip import empty_prompt
 from .controls import control_of, controlled
 from .notify import check_interrupt
@@ -134,12 +136,19 @@ def unchanged(made: Tensor, given: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(known.to(made.device), given.to(made), made)
 
 
-def upscale_condition(
-    model: Any, clip: Tensor, noise_level: float, seed: int
-) -> tuple[dict[str, Any], Tensor]:
-    """What a super-resolution MODEL is given beside the prompt, and an empty canvas for it. Raises ValueError.
+def with_own_strength(model: Any) -> Any:
+    """A clone of the MODEL for which a LATENT's mask says how strongly each pixel is changed: the core's own node."""
+    from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
-    clip `(1, 3, T, H, W)` in [-1, 1]; the canvas is `(1, 3, T, 4H, 4W)`.
+    return DifferentialDiffusion.execute(model).args[0]
+
+
+def upscale_condition(
+    model: Any, clip: Tensor, noise_level: float, seed: int, known: Condition | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a super-resolution MODEL is given beside the prompt, and a LATENT for it. Raises ValueError.
+
+    clip `(1, 3, T, H, W)` in [-1, 1]; the LATENT is an empty canvas `(1, 3, T, 4H, 4W)`, or holds the known pixels.
     """
     spec = getattr(model.model, "lumiere", None)
     if spec is None or spec.kind != "ssr":
@@ -152,7 +161,11 @@ def upscale_condition(
     check_size("height", height, spec.unet.size_multiple // spec.scale)
     announce(frames, spec.scale * height, spec.scale * width)
     condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
-    return condition, torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
+    large = frames, spec.scale * height, spec.scale * width
+    if known is None:
+        return condition, latent_of(torch.zeros(1, 3, *large))
+    known = on_canvas(known.clip, known.known, *large)
+    return condition, {**latent_of(known.clip), "noise_mask": 1 - known.known}
 
 
 def with_options(conditioning: list, options: dict[str, Any]) -> list:
@@ -169,14 +182,16 @@ def enlarge_clip(
     window: int,
     overlap: int,
     noise_level: float,
+    known: Condition | None = None,
 ) -> Tensor:
     """The engine's `upscale` over the host's MODEL: `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`. Raises ValueError."""
-    condition, canvas = upscale_condition(model, clip, noise_level, seed)
+    condition, latent = upscale_condition(model, clip, noise_level, seed, known)
+    canvas, mask = latent["samples"], latent.get("noise_mask")
     positive = with_options(empty_prompt(model) if positive is None else positive, condition)
     # A closed loop stays one: its roll is kept, only the windows are this node's own.
     windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
     progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
-    return comfy.sample.sample_custom(
+    out = comfy.sample.sample_custom(
         controlled(model, windows=windows, free_noise=False, each=progress.window),
         comfy.sample.prepare_noise(canvas, seed),
         1.0,
@@ -185,6 +200,8 @@ def enlarge_clip(
         positive,
         positive,
         canvas,
+        noise_mask=mask,
         callback=progress.step,
         seed=seed,
     )
+    return unchanged(out, canvas, mask)

@@ -1,4 +1,4 @@
-"""Runs inside ComfyUI's own interpreter: what is known of a clip, from every node to the network. Prints one JSON object.
+"""Runs inside ComfyUI's own interpreter: what is known of a clip, from node to network. Prints one JSON object.
 
     COMFYUI_PATH=... <ComfyUI's python> tests/host/inside_condition.py
 
@@ -68,6 +68,7 @@ def random_pack(pack: Pack, channels: int = 4, prediction: str = "v") -> tuple[P
     spec = config.replace(
         spec,
         num_frames=FRAMES,
+        size=SIZE,
         text=config.replace(spec.text, vocabulary=words),
         temporal=config.replace(spec.temporal, condition_channels=channels),
         diffusion=config.replace(spec.diffusion, prediction=prediction),
@@ -80,6 +81,7 @@ def random_pack(pack: Pack, channels: int = 4, prediction: str = "v") -> tuple[P
     tiny = copy.copy(pack)
     tiny.model = pack.module("nodes.host.model").make_model(weights)
     tiny.clip = pack.module("nodes.host.clip").make_clip(weights)
+    tiny.vae = pack.module("nodes.host.vae").PixelVAE(spec)
     return tiny, engine
 
 
@@ -283,15 +285,120 @@ def keeping(pack: Pack) -> dict:
     return report
 
 
+def photos(pack: Pack) -> dict:
+    """On a picture larger than the model: the region is cut out, made, enlarged and stitched, and the rest stays."""
+    tiny, _ = random_pack(pack)
+    yes, no = map(tiny.encode, PROMPTS)
+    seen, module = [], tiny.module("nodes.condition")
+    was, module.show_here = module.show_here, seen.append
+    photo = torch.rand(1, 150, 260, 3, generator=torch.Generator().manual_seed(2))
+    mask = torch.zeros(1, 150, 260)
+    mask[:, 40:100, 120:210] = 1
+    report: dict = {}
+    for task, given in (("cinemagraph", mask), ("first frame", None)):
+        latent, change, source, region = tiny.run(
+            "MaskedLatent", tiny.vae, photo, task, 6, "0", 8, 1.0, given
+        )
+        made = tiny.run("Sample", tiny.model, yes, no, latent, 5, 2, 1.0, "euler")[0]
+        (image,) = core.VAEDecode().decode(tiny.vae, made)
+        (large,) = tiny.run("Upscale", image, 9, 1, 4, 1, 0.05, source=source, mask=change, region=region)
+        (whole,) = tiny.run("Stitch", large, region, source, change, 4, False)
+        report[task] = {
+            "latent": list(latent["samples"].shape[2:]),
+            "large": list(large.shape[:3]),
+            "whole": list(whole.shape[:3]),
+            "source": list(source.shape[:3]),
+            "kept": torch.equal(whole[change == 0], source[change == 0]),
+            "moved": float((whole - source).abs().amax(-1)[change == 1].mean()),
+        }
+    report["said"] = list(seen)
+    seen.clear()
+    for shade, name in ((0.0, "black"), (1.0, "white")):
+        flat = torch.full((1, 150, 260), shade)
+        _, change, *_ = tiny.run("MaskedLatent", tiny.vae, photo, "inpaint", 6, "0", 8, 1.0, flat)
+        report[name] = [float(change.mean()), seen.pop()]
+    module.show_here = was
+    return report
+
+
+def enlarging(pack: Pack) -> dict:
+    """Known pixels in super-resolution: our node, the core's KSampler and the engine alone."""
+    checkpoint, generate, condition = map(
+        pack.module,
+        ("lumiere_core.model.checkpoint", "lumiere_core.generate", "lumiere_core.diffusion.condition"),
+    )
+    image, source = clip()[:8, :16, :16], clip()[:8].repeat(1, 2, 2, 1)
+    mask = torch.zeros(8, 64, 64)
+    mask[:, 10:40, 20:50] = 1
+    engine = checkpoint.load(checkpoint.bundled("ssr"))
+    task = condition.Condition(pack.vae.encode(source), 1 - mask[None, None])
+    settings = generate.Settings(steps=2, window=6, seed=9)
+    alone = generate.upscale(engine, pack.vae.encode(image), "", settings, task=task)
+    (alone,) = core.VAEDecode().decode(pack.vae, {"samples": alone})
+    (node,) = pack.run("Upscale", image, 9, 2, 6, 2, 0.05, source=source, mask=mask)
+    (free,) = pack.run("Upscale", image, 9, 2, 6, 2, 0.05)
+    ssr, words, vae = pack.run(
+        "LoadModel", pack.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[1]
+    )
+    (ssr,) = pack.run("MultiDiffusion", ssr, 6, 2, "triangle", False, False)
+    (nothing,) = core.CLIPTextEncode().encode(words, "")
+    told = pack.run("UpscaleConditioning", ssr, nothing, nothing, image, 0.05, 9, source=source, mask=mask)
+    (sampled,) = core.common_ksampler(ssr, 9, 2, 1.0, "dpmpp_2m", "sgm_uniform", *told)
+    (theirs,) = core.VAEDecode().decode(vae, sampled)
+    known = mask == 0
+    return {
+        "engine": 255 * float((node - alone).abs().max()),
+        "core": 255 * float((node - theirs).abs().max()),
+        "kept": float((node - source).abs().amax(-1)[known].max()),
+        "kept by the engine": float((alone - source).abs().amax(-1)[known].max()),
+        "acts inside": 255 * float((node - free).abs().amax(-1)[~known].max()),
+    }
+
+
+def editing(pack: Pack) -> dict:
+    """*Edit a Clip* before the core KSampler and ours: strengths, fitting, and what is said of it."""
+    tiny, _ = random_pack(pack)
+    yes, no = map(tiny.encode, PROMPTS)
+    seen, module = [], tiny.module("nodes.condition")
+    was, module.show_here = module.show_here, seen.append
+    report: dict = {}
+    for name, strength, inside, mask in (
+        ("one", 0.6, 0.9, None),
+        ("two", 0.5, 0.9, box(moving=True)),
+        ("inside alone", 0.0, 0.7, box()),
+    ):
+        model, latent, denoise, change, source, region, fps = tiny.run(
+            "EditClip", tiny.model, tiny.vae, clip(), strength, inside, 0, 16.0, 16.0, mask
+        )
+        theirs = by_core(model, yes, no, latent, denoise=denoise)
+        ours = tiny.run("Sample", model, yes, no, latent, 5, STEPS, 3.0, "dpmpp_2m", denoise)[0]["samples"]
+        painted = torch.ones(FRAMES, SIZE, SIZE) if mask is None else mask.expand(FRAMES, -1, -1)
+        moved = (ours - latent["samples"]).abs().amax(1)[0]
+        report[name] = {
+            "own": apart(ours, theirs),
+            "denoise": denoise,
+            "inside": float(moved[painted == 1].mean()),
+            "outside": float(moved[painted == 0].mean()) if mask is not None else 0.0,
+            "kept": torch.equal(ours[:, :, change == 0], latent["samples"][:, :, change == 0]),
+            "mask": "noise_mask" in latent,
+            "region": [region.crop_width, region.crop_height],
+        }
+    seen.clear()
+    long = torch.rand(30, 90, 150, 3, generator=torch.Generator().manual_seed(3))
+    _, latent, _, _, source, region, fps = tiny.run(
+        "EditClip", tiny.model, tiny.vae, long, 0.5, 0.5, 20, 30.0, 16.0
+    )
+    report["fitted"] = [list(latent["samples"].shape[2:]), list(source.shape[:3]), fps, seen.pop()]
+    report["frame"] = float((source[8] - long[15]).abs().max())
+    module.show_here = was
+    return report
+
+
 def main() -> dict:
     with torch.inference_mode():
         pack = Pack()
-        return {
-            "parity": parity(pack),
-            "edits": edits(pack),
-            "copies": copies(pack),
-            "keeping": keeping(pack),
-        }
+        parts = (parity, edits, copies, keeping, photos, enlarging, editing)
+        return {part.__name__: part(pack) for part in parts}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+SIZE = 32  # pixels, the long side of the random model
 TASKS = (
     "first frame",
     "first and last frame",
@@ -78,3 +79,52 @@ def test_keep_untouched_pixels_makes_any_sampler_exact(found: dict, sampler: str
 def test_a_model_that_cannot_be_told_says_so(found: dict) -> None:
     assert "does not see them" in found["keeping"]["said"]
     assert "cannot be told" in found["keeping"]["refused"]
+
+
+def test_a_photo_keeps_its_size_and_its_pixels_beside_the_region_that_is_made(found: dict) -> None:
+    made = found["photos"]["cinemagraph"]
+    assert made["whole"] == made["source"] == [6, 150, 260]
+    assert max(made["latent"][1:]) == SIZE and made["large"] == [
+        6,
+        *[4 * side for side in made["latent"][1:]],
+    ]
+    assert made["kept"] and made["moved"] > 0.05
+    assert "cut out" in found["photos"]["said"][0]
+
+
+def test_a_first_frame_larger_than_the_model_is_exact_at_its_own_size(found: dict) -> None:
+    made = found["photos"]["first frame"]
+    assert made["whole"] == [6, 150, 260] and max(made["latent"][1:]) == SIZE
+    assert made["kept"] and made["moved"] > 0.05
+
+
+def test_a_mask_of_one_colour_is_allowed_and_what_happens_is_said(found: dict) -> None:
+    share, said = found["photos"]["black"]
+    assert share == 0 and "nothing will change" in said
+    share, said = found["photos"]["white"]
+    assert share == 1 and "Everything is to be made" in said
+
+
+def test_super_resolution_holds_known_pixels_alike_everywhere(found: dict) -> None:
+    made = found["enlarging"]
+    assert made["engine"] < 2 and made["core"] < 2
+    assert made["kept"] < 1e-6 and made["kept by the engine"] < 1e-6
+    assert made["acts inside"] > 2, "what is made sees what is kept"
+
+
+@pytest.mark.parametrize("how", ["one", "two", "inside alone"])
+def test_an_edited_clip_is_the_same_from_our_sampler_and_the_cores(found: dict, how: str) -> None:
+    made = found["editing"][how]
+    assert made["own"] < 2 and made["kept"]
+    assert made["denoise"] == pytest.approx({"one": 0.6, "two": 0.9, "inside alone": 0.7}[how])
+    assert made["mask"] == (how != "one")
+    assert made["inside"] > 2 * made["outside"] and made["inside"] > 0.05
+    assert (made["outside"] == 0) == (how != "two")
+
+
+def test_a_clip_of_another_size_rate_and_length_is_fitted_and_that_is_said(found: dict) -> None:
+    latent, source, fps, said = found["editing"]["fitted"]
+    assert latent[0] == 16 and max(latent[1:]) == SIZE and source == [16, 90, 150] and fps == 16
+    assert found["editing"]["frame"] == 0, "frame 8 at 16 fps is frame 15 at 30"
+    for word in ("30 frames at 30 fps", "16 at 16", "150x90", "shorter than the 20"):
+        assert word in said
