@@ -10,9 +10,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lumiere_core.diffusion import condition
-from ..lumiere_core.diffusion.condition import Condition, known_at_size
+from ..lumiere_core.diffusion.condition import Condition
 from ..lumiere_core.limits import within
-from ..lumiere_core.photo.region import Region, crop, region_of
+from ..lumiere_core.photo.region import Region, region_for_model, whole
 from .host.notify import show_here
 from .host.progress import announce
 from .photo import RegionSocket
@@ -279,22 +279,22 @@ def encoded(
 
     Only a VAE of ours knows the size its model was trained at; for others the region is the whole picture.
     """
-    source, known, (height, width) = image_of(made.clip), made.known, made.clip.shape[-2:]
-    size, multiple = getattr(vae, "trained", (0, 1)) if fit else (0, 1)
-    change = (known < 1).any(dim=2)[0, 0].float()  # (H, W)
-    part, region, done = source, Region(0, 0, width, height, width, height, width, height), ""
-    if change.any() and (max(height, width) > size > 0 or height % multiple or width % multiple):
-        region = region_of(change, 0.25, multiple, size)
-        part, known = crop(source, region), known[..., region.box[0], region.box[1]]
-        known = known_at_size(known, region.crop_height, region.crop_width)
+    height, width = made.clip.shape[-2:]
+    region, part, done = whole(height, width), made, ""
+    if fit and hasattr(vae, "trained"):
+        region = region_for_model((made.known < 1).any(dim=2)[0, 0], *vae.trained)
+    if region != whole(height, width):
+        part = condition.cut_out(made, region.box, region.crop_height, region.crop_width)
         cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
         done = (
-            f"This model was trained at {size} pixels: "
+            f"This model was trained at {vae.trained[0]} pixels: "
             f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
             f"{region.crop_width}x{region.crop_height}. Stitch a Region puts the result back."
         )
-    check_grid(vae, part)
-    return masked_latent(vae.encode(part), known, motion), source, region, done
+    source = image_of(made.clip)
+    taken = source if part is made else image_of(part.clip)
+    check_grid(vae, taken)
+    return masked_latent(vae.encode(taken), part.known, motion), source, region, done
 
 
 def time_stride(vae: Any, frames: int = 1) -> int:

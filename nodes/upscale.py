@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.diffusion.condition import Condition, inpaint
+from ..lumiere_core.diffusion.condition import Condition, cut_out, inpaint
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.checkpoint import bundled, read
 from ..lumiere_core.photo.region import Region
@@ -171,5 +171,4 @@ def known_pixels(
             f"the source is {source.shape[2]}x{source.shape[1]}, but the region was taken from "
             f"{region.picture_width}x{region.picture_height}. Use the source of the same node."
         )
-    rows, columns = region.box
-    return Condition(made.clip[..., rows, columns], made.known[..., rows, columns])
+    return cut_out(made, region.box, region.height, region.width)

@@ -257,6 +257,13 @@ def on_canvas(clip: Tensor, known: Tensor, frames: int, height: int, width: int)
     return Condition(F.pad(clip, missing), F.pad(known, missing))
 
 
+def cut_out(task: Condition, box: tuple[slice, slice], height: int, width: int) -> Condition:
+    """A part of the picture, rows and columns, in a size of its own."""
+    rows, columns = box
+    clip, known = task.clip[..., rows, columns], task.known[..., rows, columns]
+    return Condition(at_size(clip, height, width), known_at_size(known, height, width))
+
+
 def at_size(clip: Tensor, height: int, width: int) -> Tensor:
     """`(B, C, T, h, w) -> (B, C, T, height, width)`, smoothly; of the right size already, as it is."""
     if clip.shape[-2:] == (height, width):

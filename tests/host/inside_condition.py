@@ -364,7 +364,7 @@ def editing(pack: Pack) -> dict:
     report: dict = {}
     for name, strength, inside, mask in (
         ("one", 0.6, 0.9, None),
-        ("two", 0.5, 0.9, box(moving=True)),
+        ("two", 0.3, 0.9, box(moving=True)),
         ("inside alone", 0.0, 0.7, box()),
     ):
         model, latent, denoise, change, source, region, fps = tiny.run(
