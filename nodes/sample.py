@@ -154,7 +154,7 @@ class EditClip(io.ComfyNode):
                 io.Image.Input("image", tooltip="The clip to change."),
                 io.Float.Input(
                     "strength",
-                    default=0.6,
+                    default=0.4,
                     **within("strength"),
                     step=0.01,
                     tooltip="How far the clip is changed. 0 keeps it, 1 makes a new one.",
@@ -228,7 +228,7 @@ class EditClip(io.ComfyNode):
             change = change[shown] if len(change) == len(image) else change
         most = round(float(change.max()), 6)  # as it was typed
         if most < within("edit.strength")["min"]:
-            raise ValueError("the strength is 0 everywhere: the clip would stay as it is. Try 0.6.")
+            raise ValueError("the strength is 0 everywhere: the clip would stay as it is. Try 0.4.")
         known = (1 - change / most)[None, None]
         made = inpaint(clip_of(image[shown]), known, len(shown))
         latent, source, region, done = encoded(vae, made, fit)

@@ -158,7 +158,7 @@ def add_task(command: Any) -> None:
     command.add_argument(
         "--strength",
         type=number(float, "edit.strength"),
-        default=0.6,
+        default=0.4,
         help="for edit: how far the clip is changed, up to 1",
     )
     command.add_argument(

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from lumiere_core.cli import main
+from lumiere_core.config import replace
 from lumiere_core.media.files import write_clip
+from lumiere_core.model.checkpoint import Lumiere, save
+from lumiere_core.model.stunet import SpaceTimeUNet
 
 
 @pytest.fixture
@@ -95,6 +98,24 @@ def test_a_clip_is_shown_at_the_models_rate_and_edited_inside_a_mask(command, ca
 )
 def test_every_task_runs(command, options, shape):
     assert command(*options, "--no-ssr").shape[:3] == shape
+
+
+def test_a_network_that_copies_what_it_is_told_gives_it_back(
+    command, files, tiny_spec, tmp_path, monkeypatch
+):
+    """From the files to the network: C where the mask is black, blank where it is white."""
+    spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, prediction="x0"))
+    copying = tmp_path / "copying.safetensors"
+    save(copying, spec, Lumiere(spec).state_dict(), license="Apache-2.0", trained_on="nothing")
+    monkeypatch.setattr(
+        SpaceTimeUNet, "forward", lambda self, x, t, context, condition=None, **_: condition[:, :3]
+    )
+    made = command(
+        "--task", "outpaint", "--image", "{small}", "--room", "4", "--no-ssr", "--weights", str(copying)
+    )
+    assert (made[:, 4:12, 4:12] == cv2.imread(files["small"])).all()
+    made[:, 4:12, 4:12] = 128
+    assert np.abs(made.astype(int) - 127.5).max() < 2
 
 
 @pytest.mark.parametrize(
