@@ -41,10 +41,11 @@ def generate_file(args: argparse.Namespace) -> None:
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
     out = Path(args.out)
-    sources = base_path, ssr_path, args.xt_slice, args.video, args.mask, *(args.image or ())
-    files.check_clip(out, args.fps, *sources, overwrite=args.overwrite)  # before the work, not after it
+    sources = [path for path in (*(args.image or ()), args.video, args.mask) if path]
+    inputs = base_path, ssr_path, *sources
+    files.check_clip(out, args.fps, args.xt_slice, *inputs, overwrite=args.overwrite)  # before the work
     if args.xt_slice:
-        check_output(Path(args.xt_slice), [".png"], base_path, ssr_path)
+        check_output(Path(args.xt_slice), [".png"], *inputs)
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
     ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
@@ -95,6 +96,7 @@ def generate_file(args: argparse.Namespace) -> None:
 
     facts = {
         "task": args.task,
+        "sources": [Path(path).name for path in sources],
         "prompt": args.prompt,
         "negative": args.negative,
         "model": base.spec.label,
