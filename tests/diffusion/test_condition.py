@@ -11,6 +11,7 @@ from lumiere_core.diffusion.condition import (
     bridge,
     chosen_frames,
     cinemagraph,
+    cut_out,
     differential,
     extend,
     first_and_last,
@@ -195,6 +196,13 @@ def test_a_pixel_is_known_at_another_size_where_all_it_is_made_of_is(side):
     made = on_canvas(pictures(1), outside(4), 1, side, side)
     assert made.known[..., : int(side * 0.3)].eq(1).all(), "to the bit"
     assert made.known[..., side // 2 + 1 :].lt(1).all()
+
+
+def test_a_part_is_cut_out_with_its_mask():
+    part = cut_out(inpaint(pictures(), outside(), 2), (slice(0, 4), slice(2, 6)), 8, 8)
+    assert part.clip.shape == (1, 3, 2, 8, 8) and part.known.shape == (1, 1, 2, 8, 8)
+    assert part.known[..., :2].eq(1).all() and part.known[..., 4:].lt(1).all()
+    torch.testing.assert_close(part.clip, torch.full_like(part.clip, 0.1))
 
 
 def test_held_pixels_follow_the_clips_own_path_whatever_the_network_says():
