@@ -12,7 +12,7 @@ from torch import Tensor
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
 from ..lumiere_core.limits import within
-from ..lumiere_core.photo.region import Region, region_for_model, whole
+from ..lumiere_core.photo.region import Region, all_of, region_for_model
 from .host.notify import show_here
 from .host.progress import announce
 from .photo import RegionSocket
@@ -280,10 +280,10 @@ def encoded(
     Only a VAE of ours knows the size its model was trained at; for others the region is the whole picture.
     """
     height, width = made.clip.shape[-2:]
-    region, part, done = whole(height, width), made, ""
+    region, part, done = all_of(height, width), made, ""
     if fit and hasattr(vae, "trained"):
         region = region_for_model((made.known < 1).any(dim=2)[0, 0], *vae.trained)
-    if region != whole(height, width):
+    if region != all_of(height, width):
         part = condition.cut_out(made, region.box, region.crop_height, region.crop_width)
         cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
         done = (

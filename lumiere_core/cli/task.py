@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch is imported where it is used: help comes at once
     from ..media.frames import Rendered
     from ..photo.region import Region
 
-TASKS = {
+JOBS = {
     "text": "from the prompt alone",
     "image": "one picture is the first frame, two are the first and the last",
     "cinemagraph": "of one picture only the white part of the mask moves",
@@ -62,7 +62,7 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     from ..diffusion.condition import cut_out
     from ..photo.region import region_for_model
 
-    check_choice("task", args.task, TASKS)
+    check_choice("task", args.task, JOBS)
     given = [name for name in ("image", "video", "mask") if getattr(args, name)]
     if args.task == "text":
         if given:
@@ -74,8 +74,8 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
         raise ValueError(f"task is {args.task!r}, which takes --image or --video, one of them.")
     if args.task in MASKED and not args.mask:
         raise ValueError(f"task is {args.task!r}, which needs a --mask: a picture, white where it is made.")
-    clip, remark = source_of(args)
-    task, strength = condition_of(args, clip, spec)
+    clip, remark = given_clip(args)
+    task, strength = known_pixels_for(args, clip, spec)
     size = max(args.size) if args.size else spec.size
     region = region_for_model((task.known < 1).any(dim=2)[0, 0], size, spec.unet.size_multiple)
     part = cut_out(task, region.box, region.crop_height, region.crop_width)
@@ -89,7 +89,7 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     )
 
 
-def source_of(args: argparse.Namespace) -> tuple[Tensor, str]:
+def given_clip(args: argparse.Namespace) -> tuple[Tensor, str]:
     """The pictures or the clip `(1, 3, T, H, W)` in [-1, 1], shown at args.fps, and what was done."""
     import torch
 
@@ -111,7 +111,7 @@ def source_of(args: argparse.Namespace) -> tuple[Tensor, str]:
     return clip[None, :, shown], remark
 
 
-def condition_of(args: argparse.Namespace, clip: Tensor, spec: ModelSpec) -> tuple[Condition, float]:
+def known_pixels_for(args: argparse.Namespace, clip: Tensor, spec: ModelSpec) -> tuple[Condition, float]:
     """What is known of the clip that is made, and how far the rest is changed."""
     import torch
 
@@ -146,7 +146,7 @@ def condition_of(args: argparse.Namespace, clip: Tensor, spec: ModelSpec) -> tup
 
 def add_task(command: Any) -> None:
     """The options of a task."""
-    names = "; ".join(f"{name}: {what}" for name, what in TASKS.items())
+    names = "; ".join(f"{name}: {what}" for name, what in JOBS.items())
     command.add_argument("--task", default="text", help=names)
     command.add_argument("--image", nargs="+", help="a picture, or two for the first and the last frame")
     command.add_argument("--video", help="a clip, shown at --fps")

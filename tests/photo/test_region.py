@@ -12,6 +12,7 @@ from lumiere_core.media.frames import gathered
 from lumiere_core.photo import region as regions
 from lumiere_core.photo.region import (
     Region,
+    all_of,
     change_mask,
     crop,
     crop_mask,
@@ -20,7 +21,6 @@ from lumiere_core.photo.region import (
     region_of,
     stitch,
     stitch_frames,
-    whole,
 )
 
 
@@ -220,7 +220,7 @@ def test_a_model_is_given_what_changes_at_its_own_size():
 @pytest.mark.parametrize("shape", [(64, 64), (32, 48), (150, 260)])
 def test_a_picture_that_fits_or_does_not_change_stays_whole(shape):
     change = torch.zeros(shape) if shape == (150, 260) else torch.ones(shape)
-    assert region_for_model(change, 64, 16) == whole(*shape)
+    assert region_for_model(change, 64, 16) == all_of(*shape)
 
 
 def test_a_small_picture_off_the_grid_is_scaled_to_it():
