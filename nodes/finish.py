@@ -102,7 +102,7 @@ class CinemagraphFromClip(io.ComfyNode):
         made = cinemagraph_from_clip(
             source_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
         )
-        return io.NodeOutput(collected(made, even))
+        return io.NodeOutput(collected(made, even, "cinemagraph"))
 
 
 class MakeLoop(io.ComfyNode):
@@ -155,7 +155,8 @@ class MakeLoop(io.ComfyNode):
         cls, image: Tensor, how: str, min_frames: int, max_frames: int, overlap: int
     ) -> io.NodeOutput:
         settings = loop_kind(how).own(min_frames=min_frames, max_frames=max_frames, overlap=overlap)
-        return io.NodeOutput(collected(make_loop(source_of(image), how, HostBar(), **settings)))
+        made = make_loop(source_of(image), how, HostBar(), **settings)
+        return io.NodeOutput(collected(made, command="loop"))
 
 
 class MatchDrift(io.ComfyNode):
