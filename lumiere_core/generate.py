@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelSpec
+from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
@@ -35,6 +36,10 @@ class Settings:
     overlap: int = 2
     loop: bool = False  # the clip ends where it begins
     free_noise: bool = True  # windows of the base model share their noise, see `windows.free_noise`
+    strength: float = 1.0  # below 1 the task's clip is changed only so far (SDEdit)
+    each_its_own: bool = (
+        False  # 1 - M is each pixel's share of the strength, where grey pixels else are mixed
+    )
 
     def windows(self) -> Windows:
         """How the clip is cut into windows. Call it on resolved settings."""
@@ -68,6 +73,22 @@ def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.0
     s.windows().parts(1)
 
 
+def sized(settings: Settings | None, task: Condition | None) -> Settings:
+    """Settings with the length and size of the task's clip. Raises ValueError where they are set to something else."""
+    s = settings or Settings()
+    if task is None:
+        return s
+    frames, height, width = task.clip.shape[2:]
+    of_clip = {"num_frames": frames, "width": width, "height": height}
+    for name, size in of_clip.items():
+        if getattr(s, name) not in (None, size):
+            raise ValueError(
+                f"{name.removeprefix('num_')} is {getattr(s, name)}, but the clip has {size}. Leave it out, or give "
+                "the clip that size."
+            )
+    return replace(s, **of_clip)
+
+
 @torch.inference_mode()
 def text_to_video(
     model: Lumiere,
@@ -75,24 +96,35 @@ def text_to_video(
     negative: str = "",
     settings: Settings | None = None,
     progress: Progress | None = None,
+    task: Condition | None = None,
 ) -> Tensor:
     """Sample the base model. Returns `(1, 3, T, H, W)` float32 on the CPU, about [-1, 1].
 
     Runs on the device and in the dtype of the model. The same seed gives the same clip on the same machine. Any number
-    of frames runs; with a `window` the clip is made by temporal MultiDiffusion. Raises ValueError for settings out of
-    range; the sentence holds the number and the remedy.
+    of frames runs; with a `window` the clip is made by temporal MultiDiffusion.
+
+    task: a clip of which some pixels are known, made by a function of `condition` (image to video, inpainting, ...).
+    The network is told them, they are held at every step and come back exactly; with a `strength` below 1 the unknown
+    ones begin with the clip, too. Raises ValueError for settings out of range, and for a task with known pixels where
+    the model was not trained on them; the sentence holds the number and the remedy.
     """
     spec = model.spec
     if spec.kind != "base":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
-    s = resolved(settings, spec)
+    s = resolved(sized(settings, task), spec)
     check("film.frames", s.num_frames)
     check_size("width", s.width, spec.unet.size_multiple)
     check_size("height", s.height, spec.unet.size_multiple)
     process, sample = Process(spec.diffusion), choose_sampler(s.sampler)
-    sigmas = process.sigmas(s.steps)
+    sigmas = process.sigmas(s.steps, s.strength)
     device, dtype = model.network.out[2].weight.device, model.network.dtype
     s.windows().parts(s.num_frames)
+    known = None if task is None else task.stacked
+    if known is not None and not spec.temporal.condition_channels:
+        raise ValueError(
+            f"{spec.name} was trained to make whole clips: it cannot be told of known pixels. Choose weights with a "
+            "condition (`python -m lumiere_core info` says), or change the whole clip at a strength below 1."
+        )
 
     def report(step: int, _: Tensor) -> None:
         if progress:
@@ -100,18 +132,24 @@ def text_to_video(
 
     denoise = Denoiser(model.network, spec.diffusion, dtype)
     denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
-    when = {}
+    both: dict[str, Tensor] = {}
     if spec.unet.timed_width:
-        when = {"when": moments(s.num_frames, spec.num_frames, s.loop).to(device)}
-    positive, empty = ({"context": model.text.encode([text]), **when} for text in (prompt, negative))
+        both["when"] = moments(s.num_frames, spec.num_frames, s.loop).to(device)
+    if known is not None:
+        both["condition"] = known.to(device)
+    positive, empty = ({"context": model.text.encode([text]), **both} for text in (prompt, negative))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
     x = initial_noise((1, 3, s.num_frames, s.height, s.width), s.seed)
     if s.window and s.free_noise:
         x = shared_free_noise(process, x, s.window, s.overlap)
     else:
         x = process.shared(x)
-    x = x.to(device) * sigmas[0]
-    return sample(denoise, x, sigmas.to(device), report).cpu()
+    x, sigmas = x.to(device), sigmas.to(device)
+    if task is None:
+        return sample(denoise, x * sigmas[0], sigmas, report).cpu()
+    own = differential(process, sigmas) if s.each_its_own else None
+    denoise = held(denoise, task, x, own)
+    return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())
 
 
 @torch.inference_mode()
@@ -122,11 +160,15 @@ def upscale(
     settings: Settings | None = None,
     noise_level: float = 0.05,
     progress: Progress | None = None,
+    task: Condition | None = None,
 ) -> Tensor:
     """Super-resolution over overlapping windows, fused at every step. `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`.
 
     The canvas stays in host memory; one window at a time is on the model's device. noise_level in [0, 0.4]: noise mixed
-    into the low-resolution clip, drawn once for the whole clip; higher values invent more. Raises ValueError.
+    into the low-resolution clip, drawn once for the whole clip; higher values invent more.
+
+    task: known pixels of the large clip, `(1, 3, T, 4H, 4W)`, held at every step and exact in the end; a clip of
+    another size is resized first. Raises ValueError.
     """
     spec = model.spec
     s = resolved(settings, spec)
@@ -146,7 +188,7 @@ def upscale(
         if progress:
             progress(calls, windows * (len(sigmas) - 1), "super-resolution")
 
-    x = process.shared(initial_noise((1, 3, frames, scale * height, scale * width), s.seed)) * sigmas[0]
+    x = process.shared(initial_noise((1, 3, frames, scale * height, scale * width), s.seed))
     condition = {
         "low_res": augmented(clip.float().cpu(), noise_level, s.seed),
         "noise_level": torch.full((1,), noise_level),
@@ -154,4 +196,8 @@ def upscale(
     }
     network = Denoiser(model.network, spec.diffusion, dtype)
     denoise = windowed(lambda *a, **k: network(*a, **k).cpu(), s.windows(), device, report)
-    return sample(partial(denoise, **condition), x, sigmas)
+    denoise = partial(denoise, **condition)
+    if task is None:
+        return sample(denoise, x * sigmas[0], sigmas)
+    task = on_canvas(task.clip, task.known, *x.shape[2:])
+    return task.kept(sample(held(denoise, task, x), task.clip + x * sigmas[0], sigmas))

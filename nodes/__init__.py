@@ -11,7 +11,7 @@ from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
 from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
 from .prompt import PromptSchedule, TextEncode
-from .sample import EmptyVideo, Sample
+from .sample import EditClip, EmptyVideo, Sample
 from .sockets import checked
 from .upscale import Upscale, UpscaleConditioning
 
@@ -45,5 +45,6 @@ class LumiereExtension(ComfyExtension):
             KeepPixels,
             VideoMask,
             MaskedLatent,
+            EditClip,
         ]
         return [checked(node) for node in nodes]

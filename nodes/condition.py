@@ -12,7 +12,10 @@ from torch import Tensor
 from ..lumiere_core.diffusion import condition
 from ..lumiere_core.diffusion.condition import Condition
 from ..lumiere_core.limits import within
+from ..lumiere_core.photo.region import Region, all_of, region_for_model
+from .host.notify import show_here
 from .host.progress import announce
+from .photo import RegionSocket
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 
@@ -24,6 +27,8 @@ TASKS = {
     "inpaint": "the painted region of a clip is made new",
     "outpaint": "room around a clip is filled",
     "extend": "a clip is continued",
+    "extend before": "what came before a clip",
+    "bridge": "from the end of one clip to the beginning of another, given in one batch, as many frames of each",
 }
 
 
@@ -44,8 +49,8 @@ def task_inputs() -> list:
         io.String.Input(
             "places",
             default="0, 40, 80",
-            tooltip="For chosen frames: one frame number for each picture. For extend: how many "
-            "frames to keep.",
+            tooltip="For chosen frames: one frame number for each picture. For extend and extend "
+            "before: how many frames to keep.",
         ),
         io.Int.Input(
             "room",
@@ -86,12 +91,15 @@ def condition_of(
         return condition.first_and_last(clip, frames, stride)
     if task == "outpaint":
         return condition.outpaint(clip, (room,) * 4, frames)
+    if task == "bridge":
+        return condition.bridge(clip, frames, stride)
     numbers = numbers_in(places)
     if task == "chosen frames":
         return condition.chosen_frames(clip, numbers, frames, stride)
     if numbers[0] == 0:
-        raise ValueError(f"places is {places!r}, but for extend it says how many frames to keep. Try 9.")
-    return condition.extend(clip, numbers[0], frames, stride)
+        raise ValueError(f"places is {places!r}, but for {task} it says how many frames to keep. Try 9.")
+    lengthen = condition.extend if task == "extend" else condition.lead_in
+    return lengthen(clip, numbers[0], frames, stride)
 
 
 def numbers_in(places: str) -> list[int]:
@@ -119,6 +127,8 @@ class VideoMask(io.ComfyNode):
                 "control video",
                 "cinemagraph",
                 "inpaint",
+                "outpaint",
+                "extend video",
                 "first last",
             ],
             inputs=[
@@ -160,6 +170,7 @@ class VideoMask(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         made = condition_of(image, task, frames, places, room, mask)
+        say(made.remark)
         return io.NodeOutput(image_of(made.blanked), mask_of(made.known), image_of(made.clip), fps)
 
 
@@ -178,6 +189,12 @@ class MaskedLatent(io.ComfyNode):
                 "image to video",
                 "cinemagraph",
                 "inpaint video",
+                "outpaint video",
+                "extend video",
+                "continue",
+                "first last frame",
+                "keyframes",
+                "bridge",
                 "set latent noise mask",
             ],
             inputs=[
@@ -195,13 +212,19 @@ class MaskedLatent(io.ComfyNode):
                     )
                 ),
                 region_input(),
+                fit_input(),
             ],
             outputs=[
                 io.Latent.Output(display_name="LATENT"),
-                io.Mask.Output(display_name="mask", tooltip="The mask in pixels, for Keep Untouched Pixels."),
-                io.Image.Output(
-                    display_name="source", tooltip="The clip in pixels, for Keep Untouched Pixels."
+                io.Mask.Output(
+                    display_name="mask",
+                    tooltip="The mask in pixels, for Keep Untouched Pixels or Stitch a Region.",
                 ),
+                io.Image.Output(
+                    display_name="source",
+                    tooltip="The clip in pixels, for Keep Untouched Pixels or Stitch a Region.",
+                ),
+                region_output(),
             ],
         )
 
@@ -216,16 +239,65 @@ class MaskedLatent(io.ComfyNode):
         room: int,
         motion: float,
         mask: Tensor | None = None,
+        fit: bool = True,
     ) -> io.NodeOutput:
-        stride = time_stride(vae, frames)
-        made = condition_of(image, task, frames, places, room, mask, stride)
-        source = image_of(made.clip)
-        check_grid(vae, source)
-        samples = vae.encode(source)
-        return io.NodeOutput(masked_latent(samples, made.known, motion), mask_of(made.known), source)
+        made = condition_of(image, task, frames, places, room, mask, time_stride(vae, frames))
+        latent, source, region, done = encoded(vae, made, fit, motion)
+        say(made.remark, done)
+        return io.NodeOutput(latent, mask_of(made.known), source, region)
 
 
-def time_stride(vae: Any, frames: int) -> int:
+def fit_input() -> Any:
+    return advanced(
+        io.Boolean.Input(
+            "fit",
+            default=True,
+            optional=True,
+            tooltip="For Lumiere models: cuts the part to make out, at the size the model was trained at. Stitch a "
+            "Region puts it back. Off: the picture is taken as it is.",
+        )
+    )
+
+
+def region_output() -> Any:
+    return RegionSocket.Output(
+        display_name="region", tooltip="Where the LATENT was cut out, for Stitch a Region."
+    )
+
+
+def say(*sentences: str) -> None:
+    """Show on the node what was done, where there is something to say."""
+    text = " ".join(sentence for sentence in sentences if sentence)
+    if text:
+        show_here(text)
+
+
+def encoded(
+    vae: Any, made: Condition, fit: bool, motion: float = 1.0
+) -> tuple[dict[str, Any], Tensor, Region, str]:
+    """LATENT with its mask, the whole clip as IMAGE, where the LATENT was cut out of it, and a sentence about that.
+
+    Only a VAE of ours knows the size its model was trained at; for others the region is the whole picture.
+    """
+    height, width = made.clip.shape[-2:]
+    region, part, done = all_of(height, width), made, ""
+    if fit and hasattr(vae, "trained"):
+        region = region_for_model((made.known < 1).any(dim=2)[0, 0], *vae.trained)
+    if region != all_of(height, width):
+        part = condition.cut_out(made, region.box, region.crop_height, region.crop_width)
+        cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
+        done = (
+            f"This model was trained at {vae.trained[0]} pixels: "
+            f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
+            f"{region.crop_width}x{region.crop_height}. Stitch a Region puts the result back."
+        )
+    source = image_of(made.clip)
+    taken = source if part is made else image_of(part.clip)
+    check_grid(vae, taken)
+    return masked_latent(vae.encode(taken), part.known, motion), source, region, done
+
+
+def time_stride(vae: Any, frames: int = 1) -> int:
     """Frames in a latent step of this VAE: 1 for pictures. Raises ValueError for a clip that does not fit."""
     stride = getattr(vae, "temporal_compression_decode", lambda: None)() or 1
     if (frames - 1) % stride:

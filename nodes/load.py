@@ -86,4 +86,4 @@ class LoadModel(io.ComfyNode):
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
         weights = read(file_of(model_name))
-        return io.NodeOutput(make_model(weights), make_clip(weights), PixelVAE())
+        return io.NodeOutput(make_model(weights), make_clip(weights), PixelVAE(weights.spec))

@@ -85,10 +85,13 @@ class Stitch(io.ComfyNode):
             search_aliases=["stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
             inputs=[
                 io.Image.Input("image", tooltip="The crop, of any size and length."),
-                RegionSocket.Input("region", tooltip="From Crop for a Region."),
-                io.Image.Input("original", tooltip="The large picture, or a clip as long as the crop."),
+                RegionSocket.Input("region", tooltip="From Crop for a Region, Masked Latent or Edit a Clip."),
+                io.Image.Input(
+                    "original", tooltip="The large picture, or a clip as long as the crop: their source."
+                ),
                 io.Mask.Input(
-                    "mask", tooltip="The mask of the large picture, as given to Crop for a Region."
+                    "mask",
+                    tooltip="The mask of the large picture, as given to Crop for a Region, or from those nodes.",
                 ),
                 feather_input(16),
                 even_input(),

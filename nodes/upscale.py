@@ -7,12 +7,15 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..lumiere_core.diffusion.condition import Condition, cut_out, inpaint
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.checkpoint import bundled, read
+from ..lumiere_core.photo.region import Region
 from .host.model import make_model
 from .host.sampling import enlarge_clip, upscale_condition, with_options
+from .photo import RegionSocket
 from .sockets import schema, seed_input
-from .tensors import clip_of, image_of, latent_of
+from .tensors import clip_of, image_of, known_of
 
 
 class Upscale(io.ComfyNode):
@@ -57,6 +60,7 @@ class Upscale(io.ComfyNode):
                 io.Conditioning.Input(
                     "positive", optional=True, tooltip="What the clip shows. May be left out."
                 ),
+                *known_inputs(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
         )
@@ -72,9 +76,13 @@ class Upscale(io.ComfyNode):
         noise_level: float,
         model: Any = None,
         positive: Any = None,
+        source: Tensor | None = None,
+        mask: Tensor | None = None,
+        region: Region | None = None,
     ) -> io.NodeOutput:
         model = model or make_model(read(bundled("ssr")))
-        out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level)
+        known = known_pixels(len(image), source, mask, region)
+        out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level, known)
         return io.NodeOutput(image_of(out))
 
 
@@ -103,6 +111,7 @@ class UpscaleConditioning(io.ComfyNode):
                     "and invent more.",
                 ),
                 seed_input("The random seed of that noise."),
+                *known_inputs(),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -113,9 +122,53 @@ class UpscaleConditioning(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, positive: Any, negative: Any, image: Tensor, noise_level: float, seed: int
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        image: Tensor,
+        noise_level: float,
+        seed: int,
+        source: Tensor | None = None,
+        mask: Tensor | None = None,
+        region: Region | None = None,
     ) -> io.NodeOutput:
-        condition, canvas = upscale_condition(model, clip_of(image), noise_level, seed)
-        return io.NodeOutput(
-            with_options(positive, condition), with_options(negative, condition), latent_of(canvas)
+        known = known_pixels(len(image), source, mask, region)
+        condition, latent = upscale_condition(model, clip_of(image), noise_level, seed, known)
+        return io.NodeOutput(with_options(positive, condition), with_options(negative, condition), latent)
+
+
+def known_inputs() -> list:
+    """Known pixels, which are held at every step."""
+    return [
+        io.Image.Input(
+            "source",
+            optional=True,
+            tooltip="Pixels to keep where the mask is black: the source of Masked Latent, at its own size.",
+        ),
+        io.Mask.Input("mask", optional=True, tooltip="Its mask. White is made."),
+        RegionSocket.Input(
+            "region", optional=True, tooltip="Where the clip was cut out of the source, if it was."
+        ),
+    ]
+
+
+def known_pixels(
+    frames: int, source: Tensor | None, mask: Tensor | None, region: Region | None
+) -> Condition | None:
+    """What of the large clip is known, at the source's own size. Raises ValueError."""
+    if source is None and mask is None and region is None:
+        return None
+    if source is None or mask is None:
+        raise ValueError(
+            "to keep pixels, source and mask are both needed. Connect the other one, or neither."
         )
+    made = inpaint(clip_of(source), known_of(mask), frames)
+    if region is None:
+        return made
+    if source.shape[1:3] != (region.picture_height, region.picture_width):
+        raise ValueError(
+            f"the source is {source.shape[2]}x{source.shape[1]}, but the region was taken from "
+            f"{region.picture_width}x{region.picture_height}. Use the source of the same node."
+        )
+    return cut_out(made, region.box, region.height, region.width)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lumiere_core.config import replace
+from lumiere_core.diffusion.condition import Condition
 from lumiere_core.diffusion.process import augmented, initial_noise
 from lumiere_core.generate import Settings, resolved, text_to_video, upscale
 from lumiere_core.model.checkpoint import Lumiere
@@ -186,3 +187,93 @@ def test_a_small_clip_of_a_size_that_does_not_fit_is_refused(tiny_ssr, size):
         ValueError, match=r"(height|width) is [36], but this model takes multiples of 4\. Try 4"
     ):
         upscale(tiny_ssr, torch.zeros(1, 3, 2, *size))
+
+
+# ------------------------------------------------------------------------------------------------- known pixels
+@pytest.fixture(scope="module")
+def plain(tiny_spec, randomise) -> Lumiere:
+    """A random model that makes whole clips: it is told nothing."""
+    temporal = replace(tiny_spec.temporal, condition_channels=0)
+    return randomise(Lumiere(replace(tiny_spec, temporal=temporal)))
+
+
+def half_known(frames: int = 4, size: int = 8) -> Condition:
+    clip = torch.rand(1, 3, frames, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    known = torch.zeros(1, 1, frames, size, size)
+    known[:, :, 0] = known[..., : size // 2] = 1
+    return Condition(clip, known)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "ddim", "dpmpp_2m"])
+def test_known_pixels_come_back_to_the_bit(tiny, sampler):
+    task = half_known()
+    made = text_to_video(tiny, "a boat", settings=Settings(steps=2, sampler=sampler), task=task)
+    known = (task.known == 1).expand_as(made)
+    assert torch.equal(made[known], task.clip[known])
+    assert (made[~known] - task.clip[~known]).abs().mean() > 0.05
+
+
+def test_the_network_is_told_what_is_known(tiny):
+    task, settings = half_known(), Settings(steps=2)
+    made = text_to_video(tiny, "a boat", settings=settings, task=task)
+    weight = tiny.network.temporal["condition"].weight
+    kept = weight.clone()
+    try:
+        weight.zero_()
+        deaf = text_to_video(tiny, "a boat", settings=settings, task=task)
+    finally:
+        weight.copy_(kept)
+    assert not torch.allclose(made, deaf, atol=1e-2)
+
+
+def test_the_size_and_length_are_those_of_the_task(tiny):
+    assert text_to_video(tiny, settings=Settings(steps=1), prompt="", task=half_known(6, 16)).shape[2:] == (
+        6,
+        16,
+        16,
+    )
+    with pytest.raises(ValueError, match="frames is 9, but the clip has 4"):
+        text_to_video(tiny, "", settings=Settings(num_frames=9), task=half_known())
+
+
+def test_a_model_that_is_told_nothing_refuses_known_pixels_and_still_edits(plain):
+    task = half_known()
+    with pytest.raises(ValueError, match="cannot be told of known pixels"):
+        text_to_video(plain, "a boat", settings=Settings(steps=1), task=task)
+    draft = Condition(task.clip, torch.zeros_like(task.known))
+    moved = [
+        float(
+            (
+                text_to_video(plain, "a boat", settings=Settings(steps=4, strength=strength), task=draft)
+                - draft.clip
+            )
+            .abs()
+            .mean()
+        )
+        for strength in (0.05, 0.3, 1.0)
+    ]
+    assert moved[0] < 0.5 * min(moved[1:])
+
+
+def test_a_part_is_changed_at_its_own_strength(tiny):
+    clip = half_known().clip
+    share = torch.ones(1, 1, 4, 8, 8)
+    share[..., :4] = 0.1  # of a strength of 0.9
+    settings = Settings(steps=20, strength=0.9, each_its_own=True)
+    apart = (
+        (text_to_video(tiny, "a boat", settings=settings, task=Condition(clip, 1 - share)) - clip)
+        .abs()
+        .mean((0, 1, 2, 3))
+    )
+    assert apart[:4].mean() < 0.8 * apart[4:].mean()
+
+
+def test_known_pixels_of_the_large_clip_are_held_and_exact(tiny_ssr):
+    clip, large = torch.rand(1, 3, 6, 4, 4) * 2 - 1, half_known(6, 16)
+    made = upscale(tiny_ssr, clip, "a boat", Settings(steps=2), task=large)
+    free = upscale(tiny_ssr, clip, "a boat", Settings(steps=2))
+    known = (large.known == 1).expand_as(made)
+    assert torch.equal(made[known], large.clip[known])
+    assert not torch.allclose(made[~known], free[~known], atol=1e-3), "what is made sees what is kept"
+    double = half_known(6, 32)
+    assert upscale(tiny_ssr, clip, "", Settings(steps=1), task=double).shape[-2:] == (16, 16)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .task import add_task, work_of
 from .terminal import TerminalBar, add_command, add_output, number, size
 
 # Sampling holds the noisy clip, x0 and what a step is made of beside it: 8 to 10 clips were measured.
@@ -28,9 +29,10 @@ def check_room(frames: int, height: int, width: int, scale: int = 1) -> None:
 
 
 def generate_file(args: argparse.Namespace) -> None:
-    """Make a clip file from a prompt."""
+    """Make a clip file from a prompt, and from pictures or a clip where a task takes them."""
     from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
     from ..media import files, measure
+    from ..media.frames import as_bytes
     from ..media.pictures import write_image
     from ..model import checkpoint
     from ..model.device import pick_device
@@ -39,19 +41,26 @@ def generate_file(args: argparse.Namespace) -> None:
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
     out = Path(args.out)
-    sources = base_path, ssr_path, args.xt_slice
-    files.check_clip(out, args.fps, *sources, overwrite=args.overwrite)  # before the work, not after it
+    sources = [path for path in (*(args.image or ()), args.video, args.mask) if path]
+    inputs = base_path, ssr_path, *sources
+    files.check_clip(out, args.fps, args.xt_slice, *inputs, overwrite=args.overwrite)  # before the work
     if args.xt_slice:
-        check_output(Path(args.xt_slice), [".png"], base_path, ssr_path)
+        check_output(Path(args.xt_slice), [".png"], *inputs)
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
     ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
     ssr_settings = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap, loop=args.loop)
     if ssr:
         check_upscaler(ssr.spec, ssr_settings)
+    work = work_of(args, base.spec)
     width, height = args.size or (base.spec.size, base.spec.size)
+    frames = args.frames
+    if work:
+        frames, height, width = work.part.clip.shape[2:]
+        if work.remark:
+            print(work.remark, file=sys.stderr)
     settings = Settings(
-        num_frames=args.frames,
+        num_frames=frames,
         width=width,
         height=height,
         steps=args.steps,
@@ -63,6 +72,8 @@ def generate_file(args: argparse.Namespace) -> None:
         overlap=args.overlap,
         loop=args.loop,
         free_noise=args.free_noise,
+        strength=work.strength if work else 1.0,
+        each_its_own=args.task == "edit",
     )
     check_room(resolved(settings, base.spec).num_frames, height, width, ssr.spec.scale if ssr else 1)
     tokens = base.text.tokenizer(args.prompt)
@@ -75,13 +86,17 @@ def generate_file(args: argparse.Namespace) -> None:
         print(tokens.remark, file=sys.stderr)
 
     bar = TerminalBar()
-    clip = text_to_video(base, args.prompt, args.negative, settings, bar)
+    clip = text_to_video(base, args.prompt, args.negative, settings, bar, work.part if work else None)
     used = {"base": base.hash}
     if ssr:
-        clip = upscale(ssr, clip, args.prompt, ssr_settings, progress=bar)
+        clip = upscale(
+            ssr, clip, args.prompt, ssr_settings, progress=bar, task=work.large() if work else None
+        )
         used["ssr"] = ssr.hash
 
     facts = {
+        "task": args.task,
+        "sources": [Path(path).name for path in sources],
         "prompt": args.prompt,
         "negative": args.negative,
         "model": base.spec.label,
@@ -93,8 +108,15 @@ def generate_file(args: argparse.Namespace) -> None:
     }
     if ssr:
         facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
-    out = files.write_clip(out, clip[0], args.fps, facts, args.overwrite)
-    print(f"wrote {out}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {args.fps:g} fps")
+    height, width = clip.shape[-2:]
+    if work and args.mask:  # the untouched picture, at its own size
+        made = work.stitched(clip, args.fps, args.feather)
+        height, width = made.height, made.width
+        comment = files.describe(facts)
+        out = files.write_frames(out, map(as_bytes, made), args.fps, comment, overwrite=args.overwrite)
+    else:
+        out = files.write_clip(out, clip[0], args.fps, facts, args.overwrite)
+    print(f"wrote {out}: {clip.shape[2]} frames of {width}x{height} at {args.fps:g} fps")
     if args.xt_slice:
         image = files.to_pixels(measure.xt_slice(clip[0])[:, None])[0]
         trace = write_image(args.xt_slice, image, files.describe(facts), args.overwrite)
@@ -104,6 +126,7 @@ def generate_file(args: argparse.Namespace) -> None:
 def register(commands: Any) -> None:
     g = add_command(commands, "generate", generate_file)
     g.add_argument("--prompt", default="", help="what to show, in words the model knows; may be empty")
+    add_task(g)
     g.add_argument("--negative", default="", help="what not to show")
     g.add_argument(
         "--frames", type=number(int, "film.frames"), help="number of frames; the model's own by default"

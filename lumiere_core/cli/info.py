@@ -23,11 +23,13 @@ def show_info(args: argparse.Namespace) -> None:
     for path in paths:
         weights = checkpoint.read(path)
         spec = weights.spec
+        told = spec.temporal is not None and spec.temporal.condition_channels
         count = sum(t.numel() for t in weights.tensors.values())
         print(
             f"{path.name}  ({weights.hash})\n  {spec.label or spec.name}: {spec.kind}, {count / 1e6:.2f} M parameters, "
             f"{spec.num_frames} frames at {spec.fps} fps, trained at {spec.size}x{spec.size}\n"
             f"  size in multiples of {spec.unet.size_multiple}; {spec.diffusion}\n"
+            f"  {'is told known pixels' if told else 'makes whole clips only'}\n"
             f"  knows {len(spec.text.vocabulary)} words: {', '.join(spec.text.vocabulary)}\n"
             f"  trained on {weights.trained_on or 'what it does not say'}; licence: {weights.license or 'none named'}"
         )

@@ -97,15 +97,15 @@ class Process:
     def sigmas(self, steps: int, strength: float = 1.0) -> Tensor:
         """`steps + 1` noise levels, uniform in u, from sigma_max down to 0: the host's `sgm_uniform` on this model.
 
-        strength below 1 starts that far down the same levels (SDEdit): the last `round(steps * strength)` steps
-        remain. Raises ValueError for steps outside 1 to 1000 or a strength outside (0, 1].
+        strength below 1 spreads the same number of steps over that last share of the way (SDEdit), as the host's
+        samplers do at a lower `denoise`. Raises ValueError for steps outside 1 to 1000, a strength outside 0.01 to 1.
         """
         check("steps", steps)
-        if not 0 < strength <= 1:
-            raise ValueError(f"strength is {strength:g}, but it has to be above 0 and at most 1. Try 0.6.")
-        u = torch.linspace(self.u_max, self.u_max / TABLE, steps + 1, dtype=torch.float64)[:-1]
+        check("edit.strength", strength)
+        whole = int(steps / strength)
+        u = torch.linspace(self.u_max, self.u_max / TABLE, whole + 1, dtype=torch.float64)[:-1]
         sigmas = torch.cat([self.sigma_of(u), torch.zeros(1, dtype=torch.float64)]).float()
-        return sigmas[-(max(1, round(steps * strength)) + 1) :]
+        return sigmas[-(steps + 1) :]
 
     # Network
     def scaled(self, x: Tensor, sigma: Tensor) -> Tensor:

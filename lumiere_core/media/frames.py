@@ -124,3 +124,14 @@ def gathered(clip: Rendered, progress: Progress | None = None, what: str = "rend
         out = torch.empty(clip.count, *frame.shape) if out is None else out
         out[i].copy_(torch.from_numpy(as_float(frame)))
     return out
+
+
+def at_rate(count: int, fps: float, to_fps: float, most: int = 0, stride: int = 1) -> list[int]:
+    """Which of `count` frames at `fps` to show at another rate, for as long as the clip lasts: the nearest in time.
+
+    most: no more frames than that; 0 is all. stride: their number is 1 + k * stride, as a causal video VAE takes them.
+    """
+    frames = max(1, round(count * to_fps / fps))
+    frames = min(frames, most) if most else frames
+    frames = (frames - 1) // stride * stride + 1
+    return [min(count - 1, int(i * fps / to_fps + 0.5)) for i in range(frames)]

@@ -75,6 +75,21 @@ def region_of(change: Tensor, margin: float = 0.1, multiple: int = 8, size: int 
     return Region(left, top, width, height, limits[1], limits[0], crop_width, crop_height)
 
 
+def all_of(height: int, width: int) -> Region:
+    """The region that is all of a picture, at its own size."""
+    return Region(0, 0, width, height, width, height, width, height)
+
+
+def region_for_model(change: Tensor, size: int, multiple: int) -> Region:
+    """What changes `(H, W)`, with some room around it, at the long side a model was trained at.
+
+    A picture that fits as it is stays whole, and so does one in which nothing changes.
+    """
+    height, width = change.shape
+    fits = max(height, width) <= size and not height % multiple and not width % multiple
+    return all_of(height, width) if fits or not change.any() else region_of(change, 0.25, multiple, size)
+
+
 def _span(used: Tensor) -> tuple[int, int]:
     """First and one past the last true entry."""
     places = used.nonzero()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
+from ...lumiere_core.diffusion.condition import on_canvas
 from ...lumiere_core.diffusion.process import TABLE, Process, time_of
 from ...lumiere_core.model.checkpoint import Weights
 from ...lumiere_core.model.stunet import SpaceTimeUNet
@@ -69,6 +70,7 @@ class HostNetwork(SpaceTimeUNet):
         low_res: Tensor | None = None,
         noise_level: float | None = None,
         when: Tensor | None = None,
+        condition: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
         if x.ndim != 5 or x.shape[1] != self.spec.in_channels:
@@ -91,13 +93,14 @@ class HostNetwork(SpaceTimeUNet):
                 "Encode it with the CLIP that comes out of Load Lumiere Model."
             )
         level = None if noise_level is None else torch.full((x.shape[0],), noise_level, device=x.device)
-        if when is not None:
-            if (
-                when.shape[2] != x.shape[2]
-            ):  # older hosts' own context windows cut the clip alone, but say where
-                when = when[:, :, (transformer_options or {})["context_window"].index_list]
-            when = when.float() / TICKS
-        return super().forward(x, timesteps, context, low_res=low_res, noise_level=level, when=when)
+        # Older hosts' own context windows cut the clip alone, but say where.
+        window = (transformer_options or {}).get("context_window")
+        when, condition = (
+            v if v is None or v.shape[2] == x.shape[2] else v[:, :, window.index_list]
+            for v in (when, condition)
+        )
+        when = None if when is None else when.float() / TICKS
+        return super().forward(x, timesteps, context, condition, low_res, level, when)
 
 
 class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.V_PREDICTION):
@@ -179,12 +182,38 @@ class LumiereModel(comfy.model_base.BaseModel):
         for name, source in (("c_crossattn", "cross_attn"), ("low_res", "low_res")):
             if kwargs.get(source) is not None:
                 conds[name] = comfy.conds.CONDRegular(kwargs[source])
+        condition = self.concat_cond(**kwargs)
+        if condition is not None:  # cut to a prompt's area, as the noise is
+            conds["condition"] = comfy.conds.CONDNoiseShape(condition)
         if kwargs.get("noise_level") is not None:  # a plain number: half precision would shift it
             conds["noise_level"] = comfy.conds.CONDConstant(kwargs["noise_level"])
         noise = kwargs.get("noise")
         if self.lumiere.unet.timed_width and noise is not None and noise.ndim == 5:
             conds["when"] = comfy.conds.CONDRegular(ticks(noise.shape[2], self.lumiere).to(noise.device))
         return conds
+
+    def concat_cond(self, **kwargs: Any) -> Tensor | None:
+        """<C, M> from the host's own keys `(B, 4, T, H, W)`, None where nothing is known. Raises ValueError.
+
+        InpaintModelConditioning and its like give a prompt `concat_latent_image` and `concat_mask`; Set Latent Noise
+        Mask gives the LATENT a mask. In both 1 is to be made, and a pixel is known to the network where the mask is 0.
+        """
+        mask = kwargs.get("concat_mask", kwargs.get("denoise_mask"))
+        clip = kwargs.get("concat_latent_image")
+        clip = kwargs.get("latent_image") if clip is None else self.process_latent_in(clip)
+        if mask is None or clip is None:
+            return None
+        if not self.lumiere.temporal.condition_channels:
+            if self.lumiere.kind == "base":
+                show_here(
+                    "This model was trained to make whole clips. Known pixels are kept, but it does not see them, so "
+                    "what it makes may not fit to them."
+                )
+            return None
+        # The host gives a mask (B, C, T, H, W), its nodes give (T, 1, H, W) or (T, H, W).
+        mask = mask[:, :1] if mask.ndim == 5 else mask.reshape(1, 1, -1, *mask.shape[-2:])
+        task = on_canvas(clip.to(kwargs["device"]), 1 - mask.to(kwargs["device"]), *kwargs["noise"].shape[2:])
+        return task.stacked
 
     def remark_on_size(self, noise: Tensor | None) -> None:
         """Show a warning if the clip has over four times the pixels of training: the result would be no picture."""
@@ -209,7 +238,8 @@ class LumiereModel(comfy.model_base.BaseModel):
         )
         filled = math.ceil(frames / self.lumiere.temporal.time_factor) * self.lumiere.temporal.time_factor
         cells = clips * filled * (height // unet.patch) * (width // unet.patch)
-        cell = 5 * unet.channels[0] + 4 * unet.channels[1] + 2 * unet.in_channels * unet.patch**2
+        given = 2 * unet.in_channels + self.lumiere.temporal.condition_channels
+        cell = 5 * unet.channels[0] + 4 * unet.channels[1] + given * unet.patch**2
         return float(
             cells * cell * comfy.model_management.dtype_size(self.manual_cast_dtype or self.get_dtype())
         )

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from ...lumiere_core.config import replace
+from ...lumiere_core.diffusion.condition import Condition, on_canvas
 from ...lumiere_core.diffusion.process import augmented, check_noise_level
 from ...lumiere_core.diffusion.samplers import SAMPLERS
 from ...lumiere_core.model.unet import check_size
+from ..tensors import latent_of
 from .clip import empty_prompt
 from .controls import control_of, controlled
 from .notify import check_interrupt
@@ -58,8 +60,10 @@ def host_sampler(name: str) -> Any:
     return comfy.samplers.KSAMPLER(run)
 
 
-def noise_levels(model: Any, steps: int) -> Tensor:
-    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "sgm_uniform", steps)
+def noise_levels(model: Any, steps: int, strength: float = 1.0) -> Tensor:
+    """`steps + 1` levels over the last `strength` of the way, as KSampler takes them at a lower `denoise`."""
+    levels = model.get_model_object("model_sampling")
+    return comfy.samplers.calculate_sigmas(levels, "sgm_uniform", int(steps / strength))[-(steps + 1) :]
 
 
 class WindowProgress:
@@ -82,9 +86,21 @@ class WindowProgress:
 
 
 def sample_clip(
-    model: Any, positive: Any, negative: Any, latent: dict, seed: int, steps: int, cfg: float, sampler: str
+    model: Any,
+    positive: Any,
+    negative: Any,
+    latent: dict,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler: str,
+    strength: float = 1.0,
 ) -> dict:
-    """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels."""
+    """LATENT -> LATENT with the engine's sampler on any MODEL, over the host's `sgm_uniform` noise levels.
+
+    strength below 1 begins with the LATENT, of which less is changed. Where the LATENT's own mask is 0 it comes back
+    unchanged.
+    """
     ratios = {name: latent[name] for name in RATIOS if name in latent}
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
     progress, clip = latent_preview.prepare_callback(model, steps), ClipPreview(model)
@@ -98,7 +114,7 @@ def sample_clip(
         comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
         cfg,
         host_sampler(sampler),
-        noise_levels(model, steps),
+        noise_levels(model, steps, strength),
         positive,
         negative,
         samples,
@@ -107,15 +123,32 @@ def sample_clip(
         seed=seed,
     )
     kept = {name: value for name, value in latent.items() if name not in RATIOS}
-    return {**kept, "samples": out}
+    return {**kept, "samples": unchanged(out, samples, latent.get("noise_mask"))}
+
+
+def unchanged(made: Tensor, given: Tensor, mask: Tensor | None) -> Tensor:
+    """What was sampled, and what was given where its mask is 0: some samplers come only close to it."""
+    if mask is None or not torch.is_tensor(
+        given
+    ):  # lists of latents (sound with a clip) are the host's own affair
+        return made
+    known = comfy.utils.reshape_mask(mask, given.shape) == 0
+    return torch.where(known.to(made.device), given.to(made), made)
+
+
+def with_own_strength(model: Any) -> Any:
+    """A clone of the MODEL for which a LATENT's mask says how strongly each pixel is changed: the core's own node."""
+    from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
+
+    return DifferentialDiffusion.execute(model).args[0]
 
 
 def upscale_condition(
-    model: Any, clip: Tensor, noise_level: float, seed: int
-) -> tuple[dict[str, Any], Tensor]:
-    """What a super-resolution MODEL is given beside the prompt, and an empty canvas for it. Raises ValueError.
+    model: Any, clip: Tensor, noise_level: float, seed: int, known: Condition | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a super-resolution MODEL is given beside the prompt, and a LATENT for it. Raises ValueError.
 
-    clip `(1, 3, T, H, W)` in [-1, 1]; the canvas is `(1, 3, T, 4H, 4W)`.
+    clip `(1, 3, T, H, W)` in [-1, 1]; the LATENT is an empty canvas `(1, 3, T, 4H, 4W)`, or holds the known pixels.
     """
     spec = getattr(model.model, "lumiere", None)
     if spec is None or spec.kind != "ssr":
@@ -128,7 +161,11 @@ def upscale_condition(
     check_size("height", height, spec.unet.size_multiple // spec.scale)
     announce(frames, spec.scale * height, spec.scale * width)
     condition = {"low_res": augmented(clip, noise_level, seed), "noise_level": noise_level}
-    return condition, torch.zeros(1, 3, frames, spec.scale * height, spec.scale * width)
+    large = frames, spec.scale * height, spec.scale * width
+    if known is None:
+        return condition, latent_of(torch.zeros(1, 3, *large))
+    known = on_canvas(known.clip, known.known, *large)
+    return condition, {**latent_of(known.clip), "noise_mask": 1 - known.known}
 
 
 def with_options(conditioning: list, options: dict[str, Any]) -> list:
@@ -145,14 +182,16 @@ def enlarge_clip(
     window: int,
     overlap: int,
     noise_level: float,
+    known: Condition | None = None,
 ) -> Tensor:
     """The engine's `upscale` over the host's MODEL: `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`. Raises ValueError."""
-    condition, canvas = upscale_condition(model, clip, noise_level, seed)
+    condition, latent = upscale_condition(model, clip, noise_level, seed, known)
+    canvas, mask = latent["samples"], latent.get("noise_mask")
     positive = with_options(empty_prompt(model) if positive is None else positive, condition)
     # A closed loop stays one: its roll is kept, only the windows are this node's own.
     windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
     progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
-    return comfy.sample.sample_custom(
+    out = comfy.sample.sample_custom(
         controlled(model, windows=windows, free_noise=False, each=progress.window),
         comfy.sample.prepare_noise(canvas, seed),
         1.0,
@@ -161,6 +200,8 @@ def enlarge_clip(
         positive,
         positive,
         canvas,
+        noise_mask=mask,
         callback=progress.step,
         seed=seed,
     )
+    return unchanged(out, canvas, mask)

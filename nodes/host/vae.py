@@ -7,15 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...lumiere_core.config import ModelSpec
 from ..tensors import clip_of, image_of
 
 
 class PixelVAE:
-    """The VAE of a pixel model. It changes the layout only and loses nothing. The core's nodes can use it."""
+    """The VAE of a pixel model. It changes the layout only and loses nothing. The core's nodes can use it.
+
+    trained: the long side its model was trained at, and what its sides are multiples of, both in pixels.
+    """
 
     latent_channels = 3
     latent_dim = 3
     downscale_ratio = upscale_ratio = 1
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.trained = spec.size, spec.unet.size_multiple
 
     def encode(self, pixels: Tensor) -> Tensor:
         """IMAGE -> LATENT samples `(1, 3, T, H, W)`."""

@@ -5,16 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lumiere_core.config import DiffusionSpec
 from lumiere_core.diffusion.condition import (
+    Condition,
+    bridge,
     chosen_frames,
     cinemagraph,
+    cut_out,
+    differential,
     extend,
     first_and_last,
     first_frame,
+    held,
     inpaint,
+    lead_in,
+    on_canvas,
     outpaint,
     packed,
 )
+from lumiere_core.diffusion.process import Process
+from lumiere_core.train.masks import drawn_condition
 
 
 def pictures(count: int = 1) -> torch.Tensor:
@@ -130,6 +140,100 @@ def test_a_mask_of_the_clips_size_is_taken_as_it_is_and_another_is_scaled():
     assert inpaint(pictures(), moving, 3).known[0, 0, :, 0, 0].tolist() == [1, 0, 1]
 
 
+def test_a_network_reads_what_it_was_trained_on():
+    """The order and the polarity of `drawn_condition`, found again from the clip and its M."""
+    clips = torch.rand(12, 3, 6, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    drawn = drawn_condition(clips, torch.Generator().manual_seed(3))
+    told = [Condition(clip[None], m[None]).stacked for clip, m in zip(clips, drawn[:, 3:], strict=True)]
+    assert any(v is None for v in told) and not all(v is None for v in told)
+    for trained, read in zip(drawn, told, strict=True):
+        assert torch.equal(trained[None], torch.zeros(1, 4, 6, 8, 8) if read is None else read)
+
+
+def test_a_pixel_known_in_part_is_unknown_to_the_network():
+    soft = outside()
+    soft[..., 3] = 0.9
+    told = inpaint(pictures(), soft, 2).stacked
+    assert told.shape == (1, 4, 2, 8, 8)
+    assert told[..., 3:].eq(0).all() and told[:, 3, ..., :3].eq(1).all()
+
+
+def test_where_nothing_is_known_there_is_nothing_to_tell():
+    assert inpaint(pictures(), torch.full((1, 1, 1, 8, 8), 0.5), 2).stacked is None
+
+
+def test_a_mask_of_one_colour_is_allowed_and_remarked_on():
+    assert "nothing will change" in cinemagraph(pictures(), torch.ones(1, 1, 1, 8, 8), 5).remark
+    assert "nothing of the picture is kept" in inpaint(pictures(), torch.zeros(1, 1, 1, 8, 8), 5).remark
+    assert not inpaint(pictures(), outside(), 5).remark
+
+
+def test_what_came_before_a_clip_ends_with_its_first_frames():
+    made = lead_in(pictures(4), 2, 5)
+    assert made.known[0, 0, :, 0, 0].tolist() == [0, 0, 0, 1, 1]
+    torch.testing.assert_close(made.clip[0, 0, :, 0, 0], torch.tensor([0.1, 0.1, 0.1, 0.1, 0.2]))
+    assert lead_in(pictures(8), 4, 9, 4).known[0, 0, :, 0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_bridge_begins_with_one_half_and_ends_with_the_other():
+    made = bridge(pictures(4), 8)
+    assert made.known[0, 0, :, 0, 0].tolist() == [1, 1, 0, 0, 0, 0, 1, 1]
+    torch.testing.assert_close(
+        made.clip[0, 0, :, 0, 0], torch.tensor([0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.4])
+    )
+    assert bridge(pictures(9), 17, 4).known[0, 0, :, 0, 0].tolist() == [1] * 5 + [0] * 8 + [1] * 4
+
+
+def test_what_a_canvas_lacks_is_unknown_and_what_is_too_much_is_cut():
+    short = on_canvas(pictures(2), torch.ones(1, 1, 1, 8, 8), 5, 8, 8)
+    assert short.known[0, 0, :, 0, 0].tolist() == [1, 1, 0, 0, 0] and short.clip[:, :, 2:].eq(0).all()
+    long = on_canvas(pictures(6), outside().expand(1, 1, 6, 8, 8), 3, 8, 8)
+    assert long.clip.shape == (1, 3, 3, 8, 8) and long.known.shape == (1, 1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("side", [5, 8, 12, 31])
+def test_a_pixel_is_known_at_another_size_where_all_it_is_made_of_is(side):
+    made = on_canvas(pictures(1), outside(4), 1, side, side)
+    assert made.known[..., : int(side * 0.3)].eq(1).all(), "to the bit"
+    assert made.known[..., side // 2 + 1 :].lt(1).all()
+
+
+def test_a_part_is_cut_out_with_its_mask():
+    part = cut_out(inpaint(pictures(), outside(), 2), (slice(0, 4), slice(2, 6)), 8, 8)
+    assert part.clip.shape == (1, 3, 2, 8, 8) and part.known.shape == (1, 1, 2, 8, 8)
+    assert part.known[..., :2].eq(1).all() and part.known[..., 4:].lt(1).all()
+    torch.testing.assert_close(part.clip, torch.full_like(part.clip, 0.1))
+
+
+def test_held_pixels_follow_the_clips_own_path_whatever_the_network_says():
+    task, noise = inpaint(pictures(), outside(), 3), torch.randn(1, 3, 3, 8, 8)
+    seen = []
+
+    def network(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return torch.full_like(x, 9.0)
+
+    x = torch.full((1, 3, 3, 8, 8), -5.0)
+    x0 = held(network, task, noise)(x, torch.tensor(2.0))
+    torch.testing.assert_close(seen[0][..., :4], (task.clip + 2 * noise)[..., :4])
+    assert seen[0][..., 4:].eq(-5).all()
+    torch.testing.assert_close(x0[..., :4], task.clip[..., :4])
+    assert x0[..., 4:].eq(9).all()
+    made = torch.full_like(x, float("nan"))
+    assert task.kept(made)[..., :4].eq(0.1).all() and task.kept(made)[..., 4:].isnan().all()
+
+
+def test_each_pixel_is_let_go_at_its_own_share_of_the_way():
+    process = Process(DiffusionSpec(shift=2.0))
+    sigmas = process.sigmas(10, 0.8)
+    own = differential(process, sigmas)
+    share = torch.tensor([1.0, 0.51, 0.25, 0.0])  # of the strength: 1 - M
+    freed = torch.stack([1 - own(1 - share, sigma) for sigma in sigmas[:-1]])  # (steps, pixels)
+    assert freed[:, 0].all() and not freed[:, 3].any()
+    assert freed[:, 1].tolist() == [0] * 5 + [1] * 5
+    assert freed[:, 2].tolist() == [0] * 8 + [1] * 2
+
+
 @pytest.mark.parametrize(("frames", "steps"), [(9, 9), (9, 3), (9, 2), (2, 2), (17, 5)])
 def test_a_mask_on_a_latents_grid_has_its_size(frames, steps):
     assert packed(torch.ones(1, 1, frames, 8, 8), steps, 2, 4).shape == (1, 1, steps, 2, 4)
@@ -152,7 +256,13 @@ def test_frame_0_stays_known_on_every_time_grid_and_a_region_stays_open(stride):
     ("call", "words"),
     [
         (lambda: cinemagraph(pictures(3), outside(), 5), "takes one picture, but 3"),
-        (lambda: cinemagraph(pictures(), torch.ones(1, 1, 1, 8, 8), 5), "mask is empty"),
+        (lambda: bridge(pictures(1), 5), "1 frames were given for 5.*such as 2 frames of each"),
+        (lambda: bridge(pictures(5), 5), "5 frames were given for 5"),
+        (lambda: bridge(pictures(4), 9, 4), "2 frames of the clip are to be kept.*Try 1 or 5"),
+        (lambda: bridge(pictures(2), 9, 4), "1 frames at the end.*holds 4 at a time there. Try 4 or 8"),
+        (lambda: lead_in(pictures(3), 4, 9), "4 frames of the clip are to be kept, but it has 3"),
+        (lambda: lead_in(pictures(6), 6, 9, 4), "6 frames at the end.*Try 4 or 8"),
+        (lambda: on_canvas(pictures(5), torch.ones(1, 1, 3, 8, 8), 5, 8, 8), "mask has 3 frames"),
         (lambda: inpaint(pictures(4), outside(), 5), "has 4 frames, but 5"),
         (lambda: inpaint(pictures(5), outside().expand(1, 1, 3, 8, 8), 5), "mask has 3 frames"),
         (lambda: outpaint(pictures(), (0, 0, 0, 0), 5), "one has to be above 0"),

@@ -181,12 +181,14 @@ def test_steps_are_equal_in_spaced_time():
     assert gaps[0].item() == pytest.approx(u[0].item() * (1 - 1 / TABLE) / 10, rel=1e-4)
 
 
-def test_editing_starts_down_the_same_levels():
-    spec = DiffusionSpec(shift=2.0)
-    whole = Process(spec).sigmas(10)
-    assert torch.equal(Process(spec).sigmas(10, strength=1.0), whole)
-    assert torch.equal(Process(spec).sigmas(10, strength=0.6), whole[4:])
-    assert torch.equal(Process(spec).sigmas(10, strength=0.01), whole[-2:])  # one step at least
+def test_editing_takes_as_many_steps_over_the_last_share_of_the_way():
+    process = Process(DiffusionSpec(shift=2.0))
+    assert torch.equal(process.sigmas(10, strength=1.0), process.sigmas(10))
+    assert torch.equal(process.sigmas(6, strength=0.6), process.sigmas(10)[4:])
+    for strength in (0.01, 0.33, 0.8):
+        sigmas = process.sigmas(20, strength)
+        assert len(sigmas) == 21 and sigmas[-1] == 0
+        assert float(process.spaced(sigmas[0])) / process.u_max == pytest.approx(strength, abs=0.005)
 
 
 @pytest.mark.parametrize("steps", [0, -3])
@@ -195,7 +197,7 @@ def test_no_steps_are_refused(steps):
         Process(DiffusionSpec(steps=20)).sigmas(steps)
 
 
-@pytest.mark.parametrize("strength", [0, -0.5, 1.2])
+@pytest.mark.parametrize("strength", [0, -0.5, 1.2, 1e-9])
 def test_a_strength_that_is_none_is_refused(strength):
     with pytest.raises(ValueError, match=rf"strength is {strength:g}, but .*Try 0\.6"):
         Process(DiffusionSpec()).sigmas(10, strength)

@@ -514,7 +514,8 @@ def tools(pack: Pack) -> dict:
         float((control[1:][masks[1:] == 1] - 0.5).abs().max()),
         masks.flatten(1).amax(1).tolist(),
     ]
-    latent, shown, _ = pack.run("MaskedLatent", pack.vae, still, "cinemagraph", 9, "0", 64, 1.0, small)
+    values = "cinemagraph", 9, "0", 64, 1.0, small, False
+    latent, shown, _, _ = pack.run("MaskedLatent", pack.vae, still, *values)
     (sampled,) = core.common_ksampler(
         pack.model, 3, 3, 1.0, "euler", "sgm_uniform", pack.encode("a red fish"), pack.encode(""), latent
     )

@@ -131,7 +131,7 @@ def per_frame(mask: Tensor) -> Tensor:
 
 def masked_latent(pack: Pack, stand_in: StandIn, task: str, region: Tensor | None) -> dict:
     """From *Masked Latent* through the core KSampler to the network, and back."""
-    latent, _, _ = pack.run("MaskedLatent", stand_in.vae, photo(), task, FRAMES, "0", 64, 1.0, region)
+    latent, *_ = pack.run("MaskedLatent", stand_in.vae, photo(), task, FRAMES, "0", 64, 1.0, region)
     with watching(stand_in.model) as calls:
         made = sample(stand_in.model, *prompts(stand_in), latent)
     mask = on_grid(drawn(task, region, stand_in.stride), stand_in.stride, stand_in.cell)

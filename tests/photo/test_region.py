@@ -12,10 +12,12 @@ from lumiere_core.media.frames import gathered
 from lumiere_core.photo import region as regions
 from lumiere_core.photo.region import (
     Region,
+    all_of,
     change_mask,
     crop,
     crop_mask,
     feathered,
+    region_for_model,
     region_of,
     stitch,
     stitch_frames,
@@ -203,3 +205,24 @@ def test_a_mask_of_everything_is_the_whole_picture(mask):
         stitch(torch.ones(1, 75, 101, 3), region, torch.rand(75, 101, 3), change_mask(mask, 1, 75, 101)),
         torch.ones(1, 75, 101, 3),
     )
+
+
+def test_a_model_is_given_what_changes_at_its_own_size():
+    change = torch.zeros(150, 260)
+    change[40:100, 120:210] = 1
+    found = region_for_model(change, 64, 16)
+    assert max(found.crop_width, found.crop_height) == 64 and not found.crop_height % 16
+    rows, columns = found.box
+    assert change[rows, columns].sum() == change.sum()
+    assert found.width * found.height < 0.5 * change.numel()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (32, 48), (150, 260)])
+def test_a_picture_that_fits_or_does_not_change_stays_whole(shape):
+    change = torch.zeros(shape) if shape == (150, 260) else torch.ones(shape)
+    assert region_for_model(change, 64, 16) == all_of(*shape)
+
+
+def test_a_small_picture_off_the_grid_is_scaled_to_it():
+    found = region_for_model(torch.ones(60, 60), 64, 16)
+    assert (found.width, found.height, found.crop_width, found.crop_height) == (60, 60, 64, 64)

@@ -1,0 +1,172 @@
+"""What `generate` is given beside a prompt: pictures or a clip, and a mask, for the task they are for."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .clip import open_mask, open_picture
+from .terminal import check_choice, number
+
+if TYPE_CHECKING:  # torch is imported where it is used: help comes at once
+    from torch import Tensor
+
+    from ..config import ModelSpec
+    from ..diffusion.condition import Condition
+    from ..media.frames import Rendered
+    from ..photo.region import Region
+
+JOBS = {
+    "text": "from the prompt alone",
+    "image": "one picture is the first frame, two are the first and the last",
+    "cinemagraph": "of one picture only the white part of the mask moves",
+    "inpaint": "the white part of the mask is made new",
+    "outpaint": "--room pixels are added on every side",
+    "extend": "goes on with the last --keep frames of a clip",
+    "edit": "changes a clip by --strength, inside a mask by --inside",
+}
+MASKED = ("cinemagraph", "inpaint")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A task at the source's own size, and what of it a model is given.
+
+    strength   of the whole; 1 - M is each pixel's share of it
+    remark     what was done to fit the source, and what may not be meant
+    """
+
+    task: Condition
+    part: Condition
+    region: Region
+    strength: float
+    remark: str
+
+    def large(self) -> Condition:
+        """The known pixels of the part, as large as the source has them, for super-resolution."""
+        from ..diffusion.condition import cut_out
+
+        return cut_out(self.task, self.region.box, self.region.height, self.region.width)
+
+    def stitched(self, clip: Tensor, fps: float, feather: float) -> Rendered:
+        """What was made, in the untouched source: frames `(H, W, 3)` in [0, 1]."""
+        from ..photo.region import stitch_frames
+
+        made, source = ((v[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) for v in (clip, self.task.clip))
+        return stitch_frames(made, self.region, source, 1 - self.task.known[0, 0], feather, fps)
+
+
+def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
+    """None for text alone. Raises ValueError for what does not go together, before the work."""
+    from ..diffusion.condition import cut_out
+    from ..photo.region import region_for_model
+
+    check_choice("task", args.task, JOBS)
+    given = [name for name in ("image", "video", "mask") if getattr(args, name)]
+    if args.task == "text":
+        if given:
+            raise ValueError(
+                f"task is 'text', which takes no --{given[0]}. Name the task, such as --task image."
+            )
+        return None
+    if bool(args.image) == bool(args.video):
+        raise ValueError(f"task is {args.task!r}, which takes --image or --video, one of them.")
+    if args.task in MASKED and not args.mask:
+        raise ValueError(f"task is {args.task!r}, which needs a --mask: a picture, white where it is made.")
+    clip, remark = given_clip(args)
+    task, strength = known_pixels_for(args, clip, spec)
+    size = max(args.size) if args.size else spec.size
+    region = region_for_model((task.known < 1).any(dim=2)[0, 0], size, spec.unet.size_multiple)
+    part = cut_out(task, region.box, region.crop_height, region.crop_width)
+    if part.clip.shape[-2:] != task.clip.shape[-2:]:
+        remark += (
+            f" {region.width}x{region.height} of {region.picture_width}x{region.picture_height} are made at "
+            f"{region.crop_width}x{region.crop_height}."
+        )
+    return Work(
+        task, part, region, strength, f"{remark} {task.remark if args.task != 'edit' else ''}".strip()
+    )
+
+
+def given_clip(args: argparse.Namespace) -> tuple[Tensor, str]:
+    """The pictures or the clip `(1, 3, T, H, W)` in [-1, 1], shown at args.fps, and what was done."""
+    import torch
+
+    from ..media.files import read_clip
+    from ..media.frames import at_rate
+
+    if args.image:
+        pictures = [open_picture(path) for path in args.image]
+        sizes = {tuple(picture.shape[:2]) for picture in pictures}
+        if len(sizes) > 1:
+            (height, width), (other, wide) = sorted(sizes)[:2]
+            raise ValueError(f"the pictures are {width}x{height} and {wide}x{other}. Resize one of them.")
+        return torch.stack(pictures).permute(3, 0, 1, 2)[None] * 2 - 1, ""
+    clip, fps = read_clip(args.video)
+    shown = at_rate(clip.shape[1], fps, args.fps)
+    remark = ""
+    if len(shown) != clip.shape[1]:
+        remark = f"{clip.shape[1]} frames at {fps:g} fps became {len(shown)} at {args.fps:g}."
+    return clip[None, :, shown], remark
+
+
+def known_pixels_for(args: argparse.Namespace, clip: Tensor, spec: ModelSpec) -> tuple[Condition, float]:
+    """What is known of the clip that is made, and how far the rest is changed."""
+    import torch
+
+    from ..diffusion import condition
+
+    length = clip.shape[2]
+    frames = args.frames or spec.num_frames
+    if args.task == "image":
+        if length > 2:
+            raise ValueError(f"{length} pictures were given, but image takes one or two. Leave some out.")
+        make = condition.first_frame if length == 1 else condition.first_and_last
+        return make(clip, frames), 1.0
+    if args.task == "extend":
+        return condition.extend(clip, args.keep, frames), 1.0
+    if length > 1:
+        frames = min(args.frames or length, length)
+        clip = clip[:, :, :frames]
+    if args.task == "outpaint":
+        return condition.outpaint(clip, (args.room,) * 4, frames), 1.0
+    white = open_mask(args.mask)[None, None, None] if args.mask else None
+    if args.task == "cinemagraph":
+        return condition.cinemagraph(clip, 1 - white, frames), 1.0
+    if args.task == "inpaint":
+        return condition.inpaint(clip, 1 - white, frames), 1.0
+    change = torch.full((1, 1, 1, *clip.shape[-2:]), args.strength)
+    if white is not None:
+        inside = condition.at_size(white, *clip.shape[-2:])
+        change = torch.lerp(change, torch.full_like(change, args.inside), inside)
+    most = float(change.max())
+    return condition.inpaint(clip, 1 - change / most, frames), most
+
+
+def add_task(command: Any) -> None:
+    """The options of a task."""
+    names = "; ".join(f"{name}: {what}" for name, what in JOBS.items())
+    command.add_argument("--task", default="text", help=names)
+    command.add_argument("--image", nargs="+", help="a picture, or two for the first and the last frame")
+    command.add_argument("--video", help="a clip, shown at --fps")
+    command.add_argument("--mask", help="a picture, white where something is made; what is black stays")
+    command.add_argument("--room", type=number(int, "room"), default=64, help="for outpaint, in pixels")
+    command.add_argument(
+        "--keep", type=number(int, "frames", "keep"), default=8, help="for extend: frames of the clip to keep"
+    )
+    command.add_argument(
+        "--strength",
+        type=number(float, "edit.strength"),
+        default=0.4,
+        help="for edit: how far the clip is changed, up to 1",
+    )
+    command.add_argument(
+        "--inside",
+        type=number(float, "edit.strength", "inside"),
+        default=0.8,
+        help="for edit: how far the white part of the mask is changed",
+    )
+    command.add_argument(
+        "--feather", type=number(float, "feather"), default=4, help="soft edge in pixels, inside the mask"
+    )
