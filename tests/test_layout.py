@@ -21,7 +21,7 @@ ROOMS = {
     "model": "config limits rules",
     "diffusion": "config limits",
     "media": "progress limits",
-    "photo": "media progress limits",
+    "photo": "media progress limits rules",
     "generate": "model diffusion config progress limits",
     "train.world": "",
     "train": "train.world generate model diffusion media config progress limits rules",
