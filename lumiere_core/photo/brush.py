@@ -60,7 +60,7 @@ class Brush:
 
 
 @dataclass(frozen=True)
-class Part:
+class MovingBox:
     """The box of a photo that moves, and the grid of its motion: x `(gw,)`, y `(gh,)` in shares of the photo."""
 
     region: Region
@@ -73,7 +73,7 @@ class Part:
         return self.region.width / len(self.x), self.region.height / len(self.y)
 
 
-def part_of(moves: Tensor, edge: float) -> Part:
+def moving_box(moves: Tensor, edge: float) -> MovingBox:
     """The box of all that a mask moves; edge as in `Brush`."""
     region = region_of(moves, margin=2, multiple=1)
     pin = feathered(moves, edge * region.picture_width)[region.box].cpu().numpy()
@@ -81,7 +81,7 @@ def part_of(moves: Tensor, edge: float) -> Part:
     gh, gw = (max(2, round(n / shrink)) for n in pin.shape)
     x = (region.left + (np.arange(gw, dtype=np.float32) + 0.5) * (region.width / gw)) / region.picture_width
     y = (region.top + (np.arange(gh, dtype=np.float32) + 0.5) * (region.height / gh)) / region.picture_height
-    return Part(region, x, y, _shrunk(pin, gw, gh))
+    return MovingBox(region, x, y, _shrunk(pin, gw, gh))
 
 
 def _shrunk(picture: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -133,7 +133,7 @@ class Finer:
 class Carried:
     """Texture that moves along the field: rivers, clouds, smoke. step: `(gh, gw, 2)`, pixels in a whole loop."""
 
-    def __init__(self, box: Part, loop: np.ndarray, seconds: float, seed: int):
+    def __init__(self, box: MovingBox, loop: np.ndarray, seconds: float, seed: int):
         width = box.region.picture_width
         starts = round(float(np.hypot(*np.moveaxis(loop, 2, 0)).max()) / (TRAVEL * width))
         self.starts = max(1, min(starts, int(seconds / SHORTEST)))
@@ -150,7 +150,7 @@ class Carried:
         return old + resized(share, *old.shape[:2])[..., None] * (new - old)
 
 
-def when_new(box: Part, seed: int) -> np.ndarray:
+def when_new(box: MovingBox, seed: int) -> np.ndarray:
     """The share of the time between two starts at which each place goes over, `(gh, gw)`: even, in patches."""
     region = box.region
     unit = PATCH / 2
@@ -159,7 +159,7 @@ def when_new(box: Part, seed: int) -> np.ndarray:
     return (DISSOLVE / 2 + (1 - DISSOLVE) * even).astype(np.float32)
 
 
-def traced(box: Part, step: np.ndarray) -> np.ndarray:
+def traced(box: MovingBox, step: np.ndarray) -> np.ndarray:
     """Displacements `(STEPS + 1, gh, gw, 2)` along the field of steps `(gh, gw, 2)`, by Euler's method."""
     cv2 = opencv()
     gh, gw = box.pin.shape
@@ -182,7 +182,7 @@ def at(path: np.ndarray, done: float) -> np.ndarray:
 class Light:
     """Brightness that wavers, most in bright parts: flames, lamps."""
 
-    def __init__(self, box: Part, layer: Layer, strength: float, seconds: float, seed: int):
+    def __init__(self, box: MovingBox, layer: Layer, strength: float, seconds: float, seed: int):
         starts = (2 * np.pi * torch.rand(4, generator=torch.Generator().manual_seed(seed))).tolist()
         beats = [cycles(layer.speed * faster, seconds) for faster in (0.4, 1.0, 1.7, 2.6)]
         self.waves = list(zip(beats, starts, strict=True))
@@ -228,7 +228,7 @@ def painter(image: Tensor, moves: Tensor, brush: Brush = Brush(), seconds: float
     moves = change_mask(moves, 1, height, width)[0]
     if brush.motion == 0 or brush.speed == 0:
         return lambda phase, picture=image: picture.clone()
-    box = part_of(moves, brush.edge)
+    box = moving_box(moves, brush.edge)
     shown = feathered((moves > 0).float(), 3)[box.region.box][..., None]
     paint = _mover(image, moves, box, brush, seconds)
 
@@ -247,7 +247,7 @@ def _array(picture: Tensor) -> np.ndarray:
 
 
 def _mover(
-    image: Tensor, moves: Tensor, box: Part, brush: Brush, seconds: float
+    image: Tensor, moves: Tensor, box: MovingBox, brush: Brush, seconds: float
 ) -> Callable[[float, Tensor], np.ndarray]:
     """(phase, picture) -> the box's pixels `(h, w, 3)`."""
     height, width = moves.shape
