@@ -236,7 +236,7 @@ class MotionBrush(io.ComfyNode):
             show_here(
                 f"The clip has {made.count} frames, so its motion takes {made.count} too (frames is {frames})."
             )
-        seen = [small_jpeg(image[:1]), small_jpeg(mask[:1, ..., None]), written(drawing)]
+        seen = [small_jpeg(image[:1]), small_jpeg(mask[:1, ..., None]), written(drawing), [image.shape[2], image.shape[1]]]
         return io.NodeOutput(collected(made, even), fps, ui={"lumiere_brush": seen})
 
 

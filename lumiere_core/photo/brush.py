@@ -20,7 +20,7 @@ from torch import Tensor
 from ..limits import check
 from ..media.frames import Rendered, gathered
 from ..media.pictures import opencv
-from .field import Layer, Waves, cycles, grid_of, layers_of, resampled, wobble
+from .field import GOLDEN, Layer, Waves, cycles, grid_of, layers_of, resampled, wobble
 from .region import Region, change_mask, feathered, region_of
 from .strokes import Drawing, Stroke, check_drawing
 from .warp import resized
@@ -183,7 +183,7 @@ class Light:
     """Brightness that wavers, most in bright parts: flames, lamps."""
 
     def __init__(self, box: MovingBox, layer: Layer, strength: float, seconds: float, seed: int):
-        starts = (2 * np.pi * torch.rand(4, generator=torch.Generator().manual_seed(seed))).tolist()
+        starts = [2 * math.pi * ((4 * seed + i + 1) * GOLDEN % 1) for i in range(4)]
         beats = [cycles(layer.speed * faster, seconds) for faster in (0.4, 1.0, 1.7, 2.6)]
         self.waves = list(zip(beats, starts, strict=True))
         self.amount = (resampled(layer.share, box.x, box.y) * box.pin * strength * layer.row.light).astype(

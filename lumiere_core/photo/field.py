@@ -22,6 +22,7 @@ BARRIER = 1e-3  # how well over the hardest edge
 SWEEPS = 48  # of relaxation on each level
 AROUND = 0.12  # photo widths from an anchor at which an even motion is whole
 ANCHOR = 0.012  # its own radius
+GOLDEN = 0.6180339887498949  # multiples of it, less their whole part, are spread evenly
 HORIZON = 0.25  # photo heights above the top of a mask of water
 
 
@@ -345,6 +346,6 @@ def wobble(x: np.ndarray, y: np.ndarray, number: int) -> np.ndarray:
     total = np.zeros_like(x)
     for k in range(4):
         n = 4 * number + k + 1
-        angle, start = 2 * np.pi * (n * 0.6180339887498949 % 1), 2 * np.pi * (n * 0.7548776662466927 % 1)
+        angle, start = 2 * np.pi * (n * GOLDEN % 1), 2 * np.pi * (n * 0.7548776662466927 % 1)
         total += np.sin((x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / (3 + k)) + start)
     return total * math.sqrt(0.5)
