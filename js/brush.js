@@ -167,7 +167,7 @@ function brushOn(node) {
     });
     button("↶", "Undo (Ctrl+Z)", undo);
     button("✕", "Delete the selected or the last stroke (Delete)", remove);
-    const playing = button("⏸", "Stop or play the motion (space)", () => pause(!paused));
+    const playing = button("||", "Stop or play the motion (space)", () => pause(!paused));
 
     function pause(on) {
         paused = on;
@@ -239,7 +239,7 @@ function brushOn(node) {
     /** Draw this moment and wait for the next one; out of sight, paused or long untouched, stop. */
     function play() {
         clearTimeout(timer);
-        playing.textContent = paused ? "▶" : "⏸";
+        playing.textContent = paused ? "▶" : "||";
         if (!seen || paused || !move || performance.now() > until) return;
         const began = performance.now();
         move((began / 1000 / move.seconds) % 1);

@@ -3,7 +3,7 @@
 import { PRESETS } from "./brush_field.js";
 import { set, shape } from "./lumiere.js";
 
-export const COLOURS = { drift: "#cfd8ff", flow: "#6fb3ff", ripple: "#8fdf9b", sway: "#ffd45c", flicker: "#ff9a5c" };
+export const COLOURS = { drift: "#cfd8ff", flow: "#a5d4ff", ripple: "#8fdf9b", sway: "#ffd45c", flicker: "#ff9a5c" };
 const NEAR = 0.025; // photo widths: what is closer to the pointer is meant
 const WIDE = 1000; // of the picture in the SVG's own units
 
@@ -83,7 +83,7 @@ export function show(svg, { strokes, anchors }, own, aspect, selected) {
         if (points.length < 2) return;
         const line = points.map(at);
         const d = `M${line.map((p) => p.map((n) => n.toFixed(1)).join(" ")).join("L")}${arrow(line)}`;
-        const [stroke, thick] = [COLOURS[preset ?? own], i === selected ? 4 : 2];
+        const [stroke, thick] = [COLOURS[preset ?? own], i === selected ? 5 : 3];
         parts.push(shape("path", { ...dark, d, "stroke-width": thick + 3 }));
         parts.push(shape("path", { ...dark, d, stroke, "stroke-width": thick }));
         if (PRESETS[preset ?? own].kind === "rooted") {
