@@ -16,7 +16,7 @@ export const PRESETS = {
 const [GRID, EDGE, LEAK, BARRIER, SWEEPS] = [96, 0.1, 0.02, 1e-3, 48];
 const [AROUND, ANCHOR, HORIZON] = [0.12, 0.012, 0.25];
 const TRAINS = [[1, 1, 0, 0.55], [1.6, 1.7, 0.6, 0.3], [2.3, 2.3, -0.9, 0.15]];
-const [SHORTEST, TRAVEL, PATCH, DISSOLVE] = [1.5, 0.06, 0.12, 0.25];
+const [SHORTEST, TRAVEL, PATCH, DISSOLVE] = [1.5, 0.06, 0.12, 0.3];
 const STEPS = 12; // the engine takes 32
 const TURN = 2 * Math.PI;
 

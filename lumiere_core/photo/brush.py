@@ -34,7 +34,7 @@ TRAVEL = (
     0.06  # photo widths of travel between two restarts: at flow's own speed, 0.04 a second, SHORTEST seconds
 )
 PATCH = 0.12  # photo widths: parts of a sky this far apart restart at different times
-DISSOLVE = 0.25  # of the time between two restarts in which a place goes over from old texture to new
+DISSOLVE = 0.3  # of the time between two restarts in which a place goes over from old texture to new
 TAPS = 16  # of the filter that puts pixels between pixels
 
 
@@ -179,6 +179,15 @@ def at(path: np.ndarray, done: float) -> np.ndarray:
     return (1 - share) * path[low] + share * path[low + 1]
 
 
+def as_bright(made: np.ndarray, photo: np.ndarray, pin: np.ndarray) -> np.ndarray:
+    """A frame `(h, w, 3)` as bright on average as its photo: light parts that leave do not darken what moves."""
+    stride = max(1, max(made.shape) // 500)
+    few, known = made[::stride, ::stride].mean(2), photo[::stride, ::stride].mean(2)
+    share = resized(pin, *few.shape)
+    gain = float((share * (known - few)).sum() / max(1e-6, (share * share * few).sum()))
+    return made * (1 + np.float32(min(0.1, max(-0.1, gain))) * resized(pin, *made.shape[:2])[..., None])
+
+
 class Light:
     """Brightness that wavers, most in bright parts: flames, lamps."""
 
@@ -268,13 +277,15 @@ def _mover(
     ]
     lights = [Light(box, layer, brush.motion, seconds, brush.seed) for layer in layers if layer.row.light]
     flow = Carried(box, sum(carried), seconds, brush.seed) if carried else None
-    kept: list = [None, None]
+    kept: list = [None, None, None]  # a picture, its Finer and its pixels, until another comes
 
     def paint(phase: float, picture: Tensor) -> np.ndarray:
         if kept[0] is not picture:
-            kept[:] = picture, Finer(_array(picture[box.region.box]))
+            pixels = _array(picture[box.region.box])
+            kept[:] = picture, Finer(pixels), pixels
         sway = sum(wave.at(phase)[..., None] * push for wave, push in waving)
         made = flow.paint(kept[1], phase, sway) if flow else kept[1].moved(sway)
+        made = as_bright(made, kept[2], box.pin)
         for light in lights:
             made = light.shine(made, phase)
         return made.clip(0, 1)
