@@ -81,7 +81,7 @@ def test_the_masks_own_shape_leads_round_its_bends():
     for place, slope in ((0.15, 1), (0.5, -1), (0.85, 1)):
         push = at(layer.push, place, 0.5 + 0.25 * np.sin(2 * np.pi * place))
         assert np.hypot(*push) == pytest.approx(0.1, abs=0.01)
-        assert push[0] > 0.02 and slope * push[1] > 0.02
+        assert push[0] > 0.02 and slope * push[1] > 0.01
     assert at(layer.push, 0.25, 0.75)[0] > 0.09  # where it turns, it goes straight on
 
 
