@@ -405,8 +405,8 @@ export function painter(small, layers, grid, { motion, seconds, seed, aspect }) 
                 const share = sampled(layer.share, 1, grid.width, grid.height, ...at, [0])[0];
                 return share * pin[cells[k]] * motion * layer.row.light;
             });
-            const starts = beats.map((_, i) => TURN * (((4 * seed + i + 1) * 0.6180339887498949) % 1));
-            lights.push([here, beats.map((beat, i) => [beat, starts[i]])]);
+            const sign = (i) => (((4 * seed + i + 1) * 0.6180339887498949) % 1 < 0.5 ? 1 : -1);
+            lights.push([here, beats.map((beat, i) => [beat, sign(i)])]);
         }
     }
     for (let i = 0; i < flowing.length; i += 2) fastest = Math.max(fastest, Math.hypot(flowing[i], flowing[i + 1]));
@@ -435,7 +435,7 @@ export function painter(small, layers, grid, { motion, seconds, seed, aspect }) 
             along(ahead, 1 - done, to);
         }
         const shines = lights.map(([, beats]) =>
-            beats.reduce((sum, [n, start]) => sum + Math.sin(TURN * n * phase + start) - Math.sin(start), 0) / 4,
+            beats.reduce((sum, [n, sign]) => sum + sign * Math.sin(TURN * n * phase), 0) / 4,
         );
         cells.forEach((cell, k) => {
             const [x, y] = places[k];

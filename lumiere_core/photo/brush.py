@@ -67,6 +67,7 @@ class MovingBox:
     x: np.ndarray
     y: np.ndarray
     pin: np.ndarray  # (gh, gw): 0 at the mask's edge, 1 inside
+    moves: np.ndarray  # (h, w) of bool, each pixel of the box
 
     def apart(self) -> tuple[float, float]:
         """Pixels of the photo from one point of the grid to the next, across and down."""
@@ -81,11 +82,25 @@ def moving_box(moves: Tensor, edge: float) -> MovingBox:
     gh, gw = (max(2, round(n / shrink)) for n in pin.shape)
     x = (region.left + (np.arange(gw, dtype=np.float32) + 0.5) * (region.width / gw)) / region.picture_width
     y = (region.top + (np.arange(gh, dtype=np.float32) + 0.5) * (region.height / gh)) / region.picture_height
-    return MovingBox(region, x, y, _shrunk(pin, gw, gh))
+    return MovingBox(region, x, y, _shrunk(pin, gw, gh), (moves[region.box] > 0).cpu().numpy())
 
 
 def _shrunk(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return opencv().resize(picture, (width, height), interpolation=opencv().INTER_AREA)
+
+
+def spread_out(picture: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """What moves `(h, w)`, spread over what does not, so that no still thing is mirrored in from beyond the border."""
+    if moves.all() or not moves.any():
+        return picture
+    known = moves.astype(np.float32)[..., None]
+    if min(picture.shape[:2]) < 2:
+        return np.where(known > 0, picture, (picture * known).sum((0, 1)) / known.sum())
+    half = [(n + 1) // 2 for n in picture.shape[1::-1]]
+    weight = _shrunk(known, *half)
+    less = _shrunk(picture * known, *half) / weight.clip(1e-6)[..., None]
+    wide = resized(spread_out(less, weight > 0), *picture.shape[:2])
+    return np.where(known > 0, picture, wide)
 
 
 class Finer:
@@ -192,16 +207,17 @@ class Light:
     """Brightness that wavers, most in bright parts: flames, lamps."""
 
     def __init__(self, box: MovingBox, layer: Layer, strength: float, seconds: float, seed: int):
-        starts = [2 * math.pi * ((4 * seed + i + 1) * GOLDEN % 1) for i in range(4)]
+        # Each begins at its middle, upwards or downwards, so that the loop does with the photo's own light.
+        signs = [1 if (4 * seed + i + 1) * GOLDEN % 1 < 0.5 else -1 for i in range(4)]
         beats = [cycles(layer.speed * faster, seconds) for faster in (0.4, 1.0, 1.7, 2.6)]
-        self.waves = list(zip(beats, starts, strict=True))
+        self.waves = list(zip(beats, signs, strict=True))
         self.amount = (resampled(layer.share, box.x, box.y) * box.pin * strength * layer.row.light).astype(
             np.float32
         )
 
     def shine(self, picture: np.ndarray, phase: float) -> np.ndarray:
         """The picture `(h, w, 3)` in the light of this phase; at phase 0 in its own."""
-        waver = sum(math.sin(2 * np.pi * n * phase + s) - math.sin(s) for n, s in self.waves) / 4
+        waver = sum(sign * math.sin(2 * math.pi * n * phase) for n, sign in self.waves) / 4
         bright = resized(self.amount, *picture.shape[:2]) * picture.max(2)
         return picture * (1 + np.float32(waver) * bright[..., None] * np.array([0.7, 1.0, 1.3], np.float32))
 
@@ -282,7 +298,7 @@ def _mover(
     def paint(phase: float, picture: Tensor) -> np.ndarray:
         if kept[0] is not picture:
             pixels = _array(picture[box.region.box])
-            kept[:] = picture, Finer(pixels), pixels
+            kept[:] = picture, Finer(spread_out(pixels, box.moves)), pixels
         sway = sum(wave.at(phase)[..., None] * push for wave, push in waving)
         made = flow.paint(kept[1], phase, sway) if flow else kept[1].moved(sway)
         made = as_bright(made, kept[2], box.pin)

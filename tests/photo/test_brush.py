@@ -211,6 +211,15 @@ def test_the_edge_is_still_so_nothing_tears():
     assert change[rim].mean() < 0.1 * change[mask > 0].mean()
 
 
+def test_what_stands_still_is_not_mirrored_in_from_beyond_the_border():
+    """Water flows in from the left, where a red post stands in it."""
+    still, mask = photo(), torch.ones(HEIGHT, WIDTH)
+    still[..., 0] = 0.3
+    still[40:80, 6:14], mask[38:82, 5:15] = torch.tensor([1.0, 0.0, 0.0]), 0
+    clip = motion_brush(still, mask, Brush("flow", speed=0.1), 12, 8)
+    assert clip[:, :, :, 0][:, mask > 0].max() < 0.5
+
+
 def test_a_whole_photo_may_move():
     clip = motion_brush(photo(), torch.ones(HEIGHT, WIDTH), Brush("flow"), 8, 8)
     assert torch.isfinite(clip).all() and steps(clip).min() > 0
