@@ -162,11 +162,11 @@ function brushOn(node) {
     });
     preset.addEventListener("change", edit);
     speed.addEventListener("change", edit);
-    button("∿", "A stroke along the mask's own shape", () => {
+    button("\u223f", "A stroke along the mask's own shape", () => {
         if (photo && !linked()) put({ ...drawing(), strokes: [...drawing().strokes, { ...tools(), points: [] }] });
     });
-    button("↶", "Undo (Ctrl+Z)", undo);
-    button("✕", "Delete the selected or the last stroke (Delete)", remove);
+    button("\u21b6", "Undo (Ctrl+Z)", undo);
+    button("\u2715", "Delete the selected or the last stroke (Delete)", remove);
     const playing = button("||", "Stop or play the motion (space)", () => pause(!paused));
 
     function pause(on) {
@@ -239,7 +239,7 @@ function brushOn(node) {
     /** Draw this moment and wait for the next one; out of sight, paused or long untouched, stop. */
     function play() {
         clearTimeout(timer);
-        playing.textContent = paused ? "▶" : "||";
+        playing.textContent = paused ? "\u25b6" : "||";
         if (!seen || paused || !move || performance.now() > until) return;
         const began = performance.now();
         move((began / 1000 / move.seconds) % 1);
