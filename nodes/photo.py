@@ -232,12 +232,16 @@ class MotionBrush(io.ComfyNode):
         drawing = drawing_with_path(strokes, path, image.shape[2], image.shape[1])
         brush = Brush(preset, angle, speed or None, drawing, motion, edge, variation)
         made = brushed_frames(frames_of(image), change_of(mask)[0], brush, frames, fps)
+        seen = [
+            small_jpeg(image[:1]),
+            small_jpeg(mask[:1, ..., None]),
+            written(drawing),
+            [image.shape[2], image.shape[1]],
+        ]
+        clip = collected(made, even, "brush")
         if made.count != frames:
-            show_here(
-                f"The clip has {made.count} frames, so its motion takes {made.count} too (frames is {frames})."
-            )
-        seen = [small_jpeg(image[:1]), small_jpeg(mask[:1, ..., None]), written(drawing), [image.shape[2], image.shape[1]]]
-        return io.NodeOutput(collected(made, even), fps, ui={"lumiere_brush": seen})
+            show_here(f"The clip has {made.count} frames, so it keeps {made.count} (frames is {frames}).")
+        return io.NodeOutput(clip, fps, ui={"lumiere_brush": seen})
 
 
 def small_jpeg(image: Tensor) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..limits import check
-from ..media.frames import Frames, Rendered, as_float, told
+from ..media.frames import Frames, Rendered, as_bytes, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
 from .loop import LoopPlan, check_no_cut, looked_at, loop_kind, looped, thumbnail
@@ -29,6 +29,9 @@ class CinemagraphPlan:
     """What is done to a clip: how each frame is looked through, recoloured and looped, and where it shows."""
 
     tripod: Tripod
+    paper: (
+        np.ndarray
+    )  # the still in the type of the clip's frames, a quarter of the memory where that is uint8
     region: Region  # the part of the picture that is worked on
     views: list[View]  # of each frame
     changes: list[Recolouring] | None  # of each frame; None to leave the colours as they are
@@ -48,8 +51,9 @@ class CinemagraphPlan:
 
     def around(self, part: np.ndarray) -> np.ndarray:
         """The whole picture, the region laid into it."""
-        frame = self.tripod.still.copy()
-        lay_over(torch.from_numpy(frame[self.region.box]), torch.from_numpy(part), self.alpha)
+        frame, mixed = self.paper.copy(), self.tripod.still[self.region.box].copy()
+        lay_over(torch.from_numpy(mixed), torch.from_numpy(part), self.alpha)
+        frame[self.region.box] = as_bytes(mixed) if frame.dtype == np.uint8 else mixed
         return frame
 
 
@@ -95,29 +99,30 @@ def plan_cinemagraph(
     looks = looked_at(clip, progress)
     check_no_cut("cinemagraph", looks)
     half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
-    settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}.get(loop, {})
+    settings = kind.own(min_frames=max(2, half), overlap=half)
     kind.check(len(looks), **settings)
 
     views = []
     for i, frame in enumerate(told(clip, len(looks), "steadying" if stabilise else "measuring", progress)):
-        frame = as_float(frame)
-        views.append(tripod.view(frame, stabilise))
+        views.append(tripod.view(as_float(frame), stabilise))
         if kind.looks:  # at what the region shows, before its colours are changed
-            looks[i] = thumbnail(tripod.seen(frame, views[i], region.box))
+            looks[i] = thumbnail(as_float(tripod.seen(frame, views[i], region.box)))
     changes = drift_of([view.levels for view in views], tripod.levels) if drift else None
     if changes and kind.looks:
         looks = [recoloured(look, *change) for look, change in zip(looks, changes, strict=True)]
     plan = kind.plan(looks, progress=progress, **settings)
 
     share = _softened((moves * motion)[region.box], feather)
-    alpha = feathered((moves > 0).float(), feather)[region.box][..., None]
-    return CinemagraphPlan(tripod, region, views, changes, plan, share if share.min() < 1 else None, alpha)
+    alpha = feathered((moves > 0).float(), feather)[region.box][..., None].clone()  # of the mask only that
+    paper = as_bytes(tripod.still) if frame.dtype == np.uint8 else tripod.still
+    moved = share if share.min() < 1 else None
+    return CinemagraphPlan(tripod, paper, region, views, changes, plan, moved, alpha)
 
 
 def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:
     """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
     if plan.share is not None and not plan.share.any():
-        return (plan.tripod.still for _ in range(plan.loop.count))
+        return (plan.paper for _ in range(plan.loop.count))
     return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown)))
 
 
