@@ -120,6 +120,15 @@ function brushOn(node) {
     const linked = () => inputsOf(node).linked;
     const drawing = () => read(linked() ? ran?.strokes : strokes().value, photo?.size ?? [1, 1]);
 
+    /** The drawing where it may be changed: there is a photo, and the strokes are the widget's own and can be read. */
+    function open() {
+        try {
+            return photo && !linked() ? drawing() : null;
+        } catch {
+            return null;
+        }
+    }
+
     function put(changed) {
         history.push(strokes().value);
         history = history.slice(-100);
@@ -139,19 +148,18 @@ function brushOn(node) {
     }
 
     function remove() {
-        if (linked()) return;
-        const now = drawing();
-        if (selected < 0 && !now.strokes.length) now.anchors.pop();
-        else now.strokes.splice(selected, 1); // the last one where none is selected
+        const now = open();
+        if (!now?.strokes.length && !now?.anchors.length) return;
+        if (now.strokes.length) now.strokes.splice(selected, 1); // the last one where none is selected
+        else now.anchors.pop();
         selected = -1;
         put(now);
     }
 
     function edit() {
-        if (selected < 0 || linked()) return;
-        const now = drawing();
-        const { points } = now.strokes[selected];
-        now.strokes[selected] = { ...tools(), points };
+        const now = open();
+        if (!now?.strokes[selected]) return;
+        now.strokes[selected] = { ...tools(), points: now.strokes[selected].points };
         put(now);
         redraw(panel);
     }
@@ -163,7 +171,8 @@ function brushOn(node) {
     preset.addEventListener("change", edit);
     speed.addEventListener("change", edit);
     button("\u223f", "A stroke along the mask's own shape", () => {
-        if (photo && !linked()) put({ ...drawing(), strokes: [...drawing().strokes, { ...tools(), points: [] }] });
+        const now = open();
+        if (now) put({ ...now, strokes: [...now.strokes, { ...tools(), points: [] }] });
     });
     button("\u21b6", "Undo (Ctrl+Z)", undo);
     button("\u2715", "Delete the selected or the last stroke (Delete)", remove);
@@ -264,7 +273,9 @@ function brushOn(node) {
             }
             if (selected >= now.strokes.length) selected = -1;
             const stroke = now.strokes[selected];
-            if (stroke && document.activeElement !== speed) [preset.value, speed.value] = [stroke.preset ?? "", stroke.speed ?? ""];
+            if (stroke && document.activeElement !== speed) {
+                [preset.value, speed.value] = [stroke.preset ?? "", stroke.speed ?? ""];
+            }
             preset.options[0].text = widgetOf(node, "preset").value;
             preset.style.color = COLOURS[preset.value] ?? "";
             const shown = withLine(now);
@@ -294,10 +305,10 @@ function brushOn(node) {
     }
 
     stage.addEventListener("pointerdown", (event) => {
-        if (event.button) return;
+        if (event.button || !event.isPrimary) return;
         event.stopPropagation();
         stage.focus({ preventScroll: true });
-        if (!photo || linked()) return;
+        if (!open()) return;
         stage.setPointerCapture(event.pointerId);
         line = [place(event)];
     });
@@ -319,8 +330,8 @@ function brushOn(node) {
         if (!line) return;
         const [drawn, at] = [line, line[0]];
         line = null;
-        if (event.type === "pointercancel") return redraw(panel);
-        const now = drawing();
+        const now = open();
+        if (event.type === "pointercancel" || !now) return redraw(panel);
         if (drawn.some((p) => apart(p, at, aspect()) > CLICK)) {
             now.strokes.push({ ...tools(), points: smoothed(drawn, aspect()) });
             selected = -1;
