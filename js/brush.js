@@ -3,7 +3,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { anchorAt, apart, COLOURS, read, show, smoothed, strokeAt, write } from "./brush_drawing.js";
-import { gridOf, layersOf, painter, pinOf, PRESETS } from "./brush_field.js";
+import { gridOf, layersOf, PRESETS } from "./brush_field.js";
+import { painter, pinOf } from "./brush_paint.js";
 import { addPanel, follow, isOn, nodeOf, nodesIn, panelOf, pictureOf, redraw, shape, whenSwitched } from "./lumiere.js";
 
 const NAME = "lumiere_brush";

@@ -255,14 +255,16 @@ def scene():
 
 
 def in_browser(tmp_path, body: str):
-    """What a JavaScript module body that imports js/brush_field.js prints as JSON."""
+    """What a JavaScript module with js/brush_field.js as `field` and js/brush_paint.js as `paint` prints as JSON."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("NO NODE.JS FOUND: the preview of the brush was not compared with the engine.")
-    module = tmp_path / "brush_field.mjs"
-    shutil.copyfile(JS / "brush_field.js", module)
-    script = tmp_path / "script.mjs"
-    script.write_text(f"import * as field from {json.dumps(module.as_uri())};\n{body}", encoding="utf-8")
+    for name in ("brush_field.js", "brush_paint.js"):
+        shutil.copyfile(JS / name, tmp_path / name)
+    (tmp_path / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    script = tmp_path / "script.js"
+    imports = "import * as field from './brush_field.js';\nimport * as paint from './brush_paint.js';\n"
+    script.write_text(imports + body, encoding="utf-8")
     done = subprocess.run([node, str(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -315,12 +317,12 @@ def test_the_preview_moves_as_the_clip_will(tmp_path, scene, drawn):
         const layers = field.layersOf({json.dumps(document)}, own, {json.dumps(small.ravel().tolist())}, moves, 96, 64,
             1.5);
         const pixels = Float32Array.from({json.dumps(rgba.ravel().tolist())});
-        const pin = field.pinOf({json.dumps(moves.ravel().tolist())}, 120, 80, 0.03);
+        const pin = paint.pinOf({json.dumps(moves.ravel().tolist())}, 120, 80, 0.03);
         const small = {{ width: 120, height: 80, pixels, pin }};
-        const paint = field.painter(small, layers, {{ width: 96, height: 64, moves }},
+        const painted = paint.painter(small, layers, {{ width: 96, height: 64, moves }},
             {{ motion: 1.5, seconds: 5, seed: 0, aspect: 1.5 }});
         const out = new Float32Array(pixels.length);
-        console.log(JSON.stringify({phases}.map((phase) => (paint(phase, out), [...out]))));
+        console.log(JSON.stringify({phases}.map((phase) => (painted(phase, out), [...out]))));
         """,
     )
     for phase, frame in zip(phases, frames, strict=True):

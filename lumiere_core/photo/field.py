@@ -1,7 +1,7 @@
 """The smooth field of motion that a drawing makes on a photo, and waves that run over it.
 
-A field lies on a grid over the whole photo, GRID cells along its long side. `js/brush_field.js` computes the same, step
-by step, for the preview in the browser; tests/test_panels.py compares the two. Places are x, y in shares of the photo,
+A field lies on a grid over the whole photo, GRID cells along its long side. `js/brush_field.js` and `js/brush_paint.js`
+compute the same for the preview in the browser; tests/test_panels.py compares. Places are x, y in shares of the photo,
 lengths in photo widths, with y downwards.
 """
 
