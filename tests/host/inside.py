@@ -483,7 +483,7 @@ def tools(pack: Pack) -> dict:
     (padded,) = pack.run("LoopPad", clip, 3)
     report = {
         "brushed": list(brushed.shape),
-        "brush moves": float((brushed[0] - brushed[6]).abs().max()),
+        "brush moves": float((brushed[0] - brushed[4]).abs().max()),
         "brushed again": [
             len(again.args[0]),
             len(again.ui["lumiere_brush"]),
