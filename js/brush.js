@@ -130,22 +130,24 @@ function brushOn(node) {
         }
     }
 
-    function put(changed) {
-        history.push(strokes().value);
-        history = history.slice(-100);
+    /** The strokes as a text; said to the frontend, so that they are saved and its own undo knows them. */
+    function assign(text) {
         const widget = strokes();
-        widget.value = write(changed);
-        widget.callback?.(widget.value, app.canvas, node);
+        widget.value = text;
+        widget.callback?.(text, app.canvas, node);
         node.setDirtyCanvas?.(true, true);
         app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
     }
 
+    function put(changed) {
+        history = [...history.slice(-99), strokes().value];
+        assign(write(changed));
+    }
+
     function undo() {
         if (!history.length || linked()) return;
-        const widget = strokes();
-        widget.value = history.pop();
-        widget.callback?.(widget.value, app.canvas, node);
         selected = -1;
+        assign(history.pop());
     }
 
     function remove() {

@@ -14,7 +14,7 @@ export const PRESETS = {
 };
 
 const [GRID, EDGE, LEAK, BARRIER, SWEEPS] = [96, 0.1, 0.02, 1e-3, 48];
-const [AROUND, ANCHOR, HORIZON] = [0.12, 0.012, 0.25];
+const [AROUND, ANCHOR, BESIDE, HORIZON] = [0.12, 0.012, 0.02, 0.25];
 export const TURN = 2 * Math.PI;
 
 export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
@@ -81,14 +81,16 @@ export function layersOf({ strokes, anchors }, own, photo, moves, width, height,
         for (let c = 0; c < channels; c++) values[i * channels + c] *= still[i] ? 0 : 1 / Math.max(1, count[i]);
     }
     const even = relaxed(photo, moves, values, fixed, width, height, channels);
-    return [...groups.values()].map(({ row: preset, speed, front }, k) => {
+    return [...groups.values()].map(({ row: preset, speed, front, strokes: members }, k) => {
         const push = new Float32Array(2 * width * height);
         const share = new Float32Array(width * height);
         const { size } = depth(moves, width, height);
+        const hangs = preset.kind === "rooted" && members.every(({ points }) => points.length);
         for (let i = 0; i < share.length; i++) {
-            const near_ = preset.water ? size((Math.floor(i / width) + 0.5) / height) : 1;
-            push[2 * i] = even[i * channels + 3 * k] * near_;
-            push[2 * i + 1] = even[i * channels + 3 * k + 1] * near_;
+            const [x, y] = [((i % width) + 0.5) / width, (Math.floor(i / width) + 0.5) / height];
+            const strength = (preset.water ? size(y) : 1) * (hangs ? grown(members, x, y / aspect, aspect) : 1);
+            push[2 * i] = even[i * channels + 3 * k] * strength;
+            push[2 * i + 1] = even[i * channels + 3 * k + 1] * strength;
             share[i] = clamp(even[i * channels + 3 * k + 2], 0, 1);
         }
         return { row: preset, speed, push, share, front };
@@ -117,12 +119,27 @@ function drawn(points, preset, speed, width, height, aspect, add) {
         const [wx, wy] = [(after[0] - before[0]) / step, (after[1] - before[1]) / step];
         const x = clamp(Math.floor(((before[0] + after[0]) / 2) * width), 0, width - 1);
         const y = clamp(Math.floor(((before[1] + after[1]) / 2) * aspect * height), 0, height - 1);
-        const grown = ((i + 0.5) / many) ** 1.5;
-        if (preset.kind === "rooted") add(y * width + x, -wy * grown, wx * grown);
+        if (preset.kind === "rooted") add(y * width + x, -wy, wx);
         else if (preset.kind === "carried") add(y * width + x, wx * speed, wy * speed);
         else add(y * width + x, wx, wy);
         before = after;
     }
+}
+
+/** How far things on a root give way at a place in photo widths: 0 where strokes begin, 1 from their tips on. */
+function grown(strokes, x, y, aspect) {
+    let [total, weights] = [0, 0];
+    for (const { points } of strokes) {
+        const [[ax, ay], [bx, by]] = [points[0], points.at(-1)];
+        const [dx, dy] = [bx - ax, (by - ay) / aspect];
+        const share = ((x - ax) * dx + (y - ay / aspect) * dy) / Math.max(1e-9, dx * dx + dy * dy);
+        const along = clamp(share, 0, 1);
+        const away = (x - ax - along * dx) ** 2 + (y - ay / aspect - along * dy) ** 2;
+        const weight = 1 / (away + BESIDE * BESIDE) ** 2;
+        total += weight * along ** 1.5;
+        weights += weight;
+    }
+    return total / weights;
 }
 
 /** Motion of the whole mask: in one direction, or by `ways`. */

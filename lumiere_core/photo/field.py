@@ -22,6 +22,7 @@ BARRIER = 1e-3  # how well over the hardest edge
 SWEEPS = 48  # of relaxation on each level
 AROUND = 0.12  # photo widths from an anchor at which an even motion is whole
 ANCHOR = 0.012  # its own radius
+BESIDE = 0.02  # photo widths from a stroke within which its root counts, and no other's
 GOLDEN = 0.6180339887498949  # multiples of it, less their whole part, are spread evenly
 HORIZON = 0.25  # photo heights above the top of a mask of water
 
@@ -96,6 +97,8 @@ def layers_of(
     for k, (name, speed) in enumerate(groups):
         row = BRUSH_PRESETS[name]
         push = values[..., 3 * k : 3 * k + 2] * (near[:, None, None] if row.water else 1)
+        if row.kind == "rooted" and all(stroke.points for stroke in groups[name, speed]):
+            push = push * _grown(groups[name, speed], moves.shape, aspect)[..., None]
         layers.append(Layer(row, speed, push, values[..., 3 * k + 2].clip(0, 1), fronts[k]))
     return layers
 
@@ -105,14 +108,32 @@ def _drawn(stroke: Stroke, values: np.ndarray, count: np.ndarray, aspect: float)
     row = BRUSH_PRESETS[stroke.preset]
     height, width = count.shape
     places, ways = pieces(stroke.points, width, height, aspect)
-    along = (np.arange(len(places)) + 0.5) / len(places)
     push = ways * stroke.speed if row.kind == "carried" else ways
     if row.kind == "rooted":
-        push = np.stack([-ways[:, 1], ways[:, 0]], 1) * along[:, None] ** 1.5
+        push = np.stack([-ways[:, 1], ways[:, 0]], 1)
     x, y = (places * (width, height)).astype(int).clip(0, (width - 1, height - 1)).T
     np.add.at(values, (y, x), np.concatenate([push, np.ones((len(push), 1))], 1).astype(np.float32))
     np.add.at(count, (y, x), 1)
     return push.sum(0)
+
+
+def _grown(strokes: list[Stroke], shape: tuple[int, int], aspect: float) -> np.ndarray:
+    """How far things on a root give way, `(gh, gw)`: 0 where strokes begin and behind, 1 from their tips on.
+
+    By each stroke's own axis, also far beside it; between strokes the near ones count most.
+    """
+    x = (np.arange(shape[1])[None] + 0.5) / shape[1]
+    y = (np.arange(shape[0])[:, None] + 0.5) / shape[0] / aspect
+    total, weights = np.zeros(shape), np.zeros(shape)
+    for stroke in strokes:
+        (ax, ay), (bx, by) = stroke.points[0], stroke.points[-1]
+        dx, dy = bx - ax, (by - ay) / aspect
+        along = (((x - ax) * dx + (y - ay / aspect) * dy) / max(1e-9, dx * dx + dy * dy)).clip(0, 1)
+        away = (x - ax - along * dx) ** 2 + (y - ay / aspect - along * dy) ** 2
+        weight = 1 / (away + BESIDE**2) ** 2
+        total += weight * along**1.5
+        weights += weight
+    return (total / weights).astype(np.float32)
 
 
 def pieces(points: Points, width: int, height: int, aspect: float) -> tuple[np.ndarray, np.ndarray]:

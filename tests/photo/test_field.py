@@ -102,6 +102,9 @@ def test_what_sways_hangs_where_its_stroke_begins(root):
     assert at(push, *root) < 0.02 < 0.3 < at(push, 0.5, 0.5) < at(push, *tip)
     assert at(push, *tip) == pytest.approx(1, abs=0.05)
     assert abs(at(layer.push, 0.5, 0.5)[1]) < 0.01  # across its stem
+    assert (
+        at(push, 0.05, root[1]) < 0.02 and at(push, 0.05, tip[1]) > 0.9
+    )  # and so does what stands beside it
 
 
 def test_water_far_away_is_slower_and_a_mask_from_the_top_is_seen_from_above():
