@@ -81,12 +81,17 @@ function brushOn(node) {
     const canvas = element("canvas", {}, { position: "absolute", inset: "0", width: "100%", height: "100%" });
     canvas.style.objectFit = "contain";
     const lines = shape("svg", { width: "100%", height: "100%", style: "position: absolute; inset: 0" });
-    const stage = element("div", { tabIndex: 0 }, { flex: "1", minHeight: "0", position: "relative" });
-    Object.assign(stage.style, { touchAction: "none", cursor: "crosshair", background: "#111" });
-    stage.setAttribute("role", "application");
-    stage.ariaLabel = "Photo to draw motion on. Delete takes the last stroke back, space stops the motion.";
+    const stage = element("div", {}, { flex: "1", minHeight: "0", position: "relative", background: "#111" });
+    Object.assign(stage.style, { touchAction: "none", cursor: "crosshair" });
+    stage.setAttribute("role", "group");
     stage.title = "Drag: a stroke. Click: an anchor, or select a stroke. Delete: the last one. Ctrl+Z: undo.";
-    stage.append(canvas, lines);
+    // Keys go to a field: the frontends leave those alone, and would otherwise undo a second time.
+    const keys = element("input", { type: "text", readOnly: true }, { position: "absolute", inset: "0", opacity: "0" });
+    Object.assign(keys.style, { width: "100%", height: "100%", pointerEvents: "none" });
+    keys.ariaLabel = "Photo to draw motion on. Delete takes the last stroke back, space stops the motion.";
+    keys.addEventListener("focus", () => (stage.style.outline = "2px solid #fff"));
+    keys.addEventListener("blur", () => (stage.style.outline = "none"));
+    stage.append(canvas, lines, keys);
     const bar = element("div", {}, { display: "flex", gap: "4px", font: "11px sans-serif", paddingBottom: "4px" });
     const picture = element("div", {}, { display: "flex", flexDirection: "column" });
     picture.append(bar, stage);
@@ -310,7 +315,8 @@ function brushOn(node) {
     stage.addEventListener("pointerdown", (event) => {
         if (event.button || !event.isPrimary) return;
         event.stopPropagation();
-        stage.focus({ preventScroll: true });
+        event.preventDefault(); // or the focus would go on to what is under the pointer
+        keys.focus({ preventScroll: true });
         if (!open()) return;
         stage.setPointerCapture(event.pointerId);
         line = [place(event)];
@@ -353,7 +359,7 @@ function brushOn(node) {
     };
     stage.addEventListener("pointerup", done);
     stage.addEventListener("pointercancel", done);
-    stage.addEventListener("keydown", (event) => {
+    keys.addEventListener("keydown", (event) => {
         const act = {
             Delete: remove,
             Backspace: remove,

@@ -183,7 +183,7 @@ def test_keys_take_back_what_was_drawn_and_never_the_node(opened: Any) -> None:
 
 def test_a_finger_draws_too(opened: Any) -> None:
     before = drawn(opened)
-    stage = opened.panel("lumiere_brush").locator("[role=application]")
+    stage = opened.panel("lumiere_brush").locator("[role=group]")
     assert stage.evaluate("stage => getComputedStyle(stage).touchAction") == "none"
     places = [to_screen(opened, x, 0.8) for x in (0.2, 0.4, 0.4)]
     stage.evaluate(
