@@ -89,7 +89,7 @@ function brushOn(node) {
     const keys = element("input", { type: "text", readOnly: true }, { position: "absolute", inset: "0", opacity: "0" });
     Object.assign(keys.style, { width: "100%", height: "100%", pointerEvents: "none" });
     keys.ariaLabel = "Photo to draw motion on. Delete takes the last stroke back, space stops the motion.";
-    keys.addEventListener("focus", () => (stage.style.outline = "2px solid #fff"));
+    keys.addEventListener("focus", () => Object.assign(stage.style, { outline: "2px solid #fff", outlineOffset: "-2px" }));
     keys.addEventListener("blur", () => (stage.style.outline = "none"));
     stage.append(canvas, lines, keys);
     const bar = element("div", {}, { display: "flex", gap: "4px", font: "11px sans-serif", paddingBottom: "4px" });
