@@ -24,7 +24,7 @@ from .warp import flow_between, flow_midway, warped
 LOOK_SIDE = 64  # pixels of the long side at which frames are compared: 1,000 frames of 16:9 take 28 MB
 DECIDED = 20.0  # a morph changes 1 + 20 d times as fast where its pictures differ by d: twice as fast at 0.05
 UNLIKE = 0.3  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
-HELD = 0.6e9  # bytes of a file's frames that are held to show them backwards: 24 of 4K
+HELD = 0.5e9  # bytes of a file's frames that are held to show them backwards: 20 of 4K
 ROWS = 128  # frames that are compared with all the others at a time
 
 
