@@ -142,7 +142,7 @@ app.registerExtension({
             id: SETTING,
             name: "Show panels on Lumiere nodes",
             category: ["Lumiere", "Nodes", "Panels"],
-            tooltip: "The clip while it is sampled, the row of Motion Trace, the windows of Long Clips.",
+            tooltip: "The clip while it is sampled, the photo of Motion Brush, the row of Motion Trace, the windows of Long Clips.",
             type: "boolean",
             defaultValue: true,
             onChange(on, before) {

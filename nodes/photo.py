@@ -9,12 +9,15 @@ from torch import Tensor
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.photo import region as regions
-from ..lumiere_core.photo.brush import BRUSH_PRESETS, Stroke, brushed_frames, points_of
+from ..lumiere_core.photo.brush import Brush, brushed_frames
 from ..lumiere_core.photo.examples import EXAMPLES, example
+from ..lumiere_core.photo.strokes import BRUSH_PRESETS, drawing_with_path, written
 from .finish import even_input, feather_input
+from .host.notify import show_here
+from .host.preview import jpeg, shrunk
 from .host.progress import announce, collected
 from .sockets import advanced, schema
-from .tensors import change_of, frames_of
+from .tensors import change_of, clip_of, frames_of
 
 RegionSocket = io.Custom("LUMIERE_REGION")
 
@@ -199,6 +202,14 @@ class MotionBrush(io.ComfyNode):
                     )
                 ),
                 even_input(),
+                advanced(
+                    io.String.Input(
+                        "strokes",
+                        default="",
+                        tooltip="What is drawn on the picture below, as JSON. It also takes the coordinates of "
+                        "a spline editor, in pixels. Empty: all of the mask moves in the direction.",
+                    )
+                ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE"), io.Float.Output(display_name="fps")],
         )
@@ -218,11 +229,28 @@ class MotionBrush(io.ComfyNode):
         edge: float,
         variation: int,
         even: bool,
+        strokes: str = "",
     ) -> io.NodeOutput:
         angle = None if direction < 0 else float(direction)
-        stroke = Stroke(preset, angle, speed or None, points_of(path), motion, edge, variation)
-        made = brushed_frames(frames_of(image)[0], change_of(mask)[0], stroke, frames, fps)
-        return io.NodeOutput(collected(made, even, "brush"), fps)
+        drawing = drawing_with_path(strokes, path, image.shape[2], image.shape[1])
+        brush = Brush(preset, angle, speed or None, drawing, motion, edge, variation)
+        made = brushed_frames(frames_of(image), change_of(mask)[0], brush, frames, fps)
+        seen = [
+            small_jpeg(image[:1]),
+            small_jpeg(mask[:1, ..., None]),
+            written(drawing),
+            [image.shape[2], image.shape[1]],
+        ]
+        clip = collected(made, even, "brush")
+        if made.count != frames:
+            show_here(f"The clip has {made.count} frames, so it keeps {made.count} (frames is {frames}).")
+        return io.NodeOutput(clip, fps, ui={"lumiere_brush": seen})
+
+
+def small_jpeg(image: Tensor) -> str:
+    """The first picture of an IMAGE as a small JPEG in base64, on which `js/brush.js` draws."""
+    small = shrunk(clip_of(image[:1])[:, :, 0], 512)  # (1, 3, h, w)
+    return jpeg(small[0].movedim(0, -1))
 
 
 class ExampleInput(io.ComfyNode):

@@ -48,6 +48,8 @@ CORE = {
     "model/stunet.py": "model/test_stunet.py",
     "photo/loop.py": "photo/test_loop.py photo/test_morph.py",
     "photo/brush.py": "photo/test_brush.py",
+    "photo/field.py": "photo/test_field.py",
+    "photo/strokes.py": "photo/test_strokes.py",
 }
 # Written as text: (module, what it does, what it did). Tests are of modules in which only ISSUES are tried.
 TESTS = CORE | {
@@ -361,6 +363,19 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
         "texture goes over with a kink",
         "share = share * share * (3 - 2 * share)",
         "share = share",
+    ),
+    ("photo/brush.py", "every place goes over at once", "even = 1 / (1 + ", "even = 0.5 + 0 / (1 + "),
+    (
+        "photo/brush.py",
+        "still things are mirrored into water",
+        "return np.where(known > 0, picture, wide)",
+        "return picture",
+    ),
+    (
+        "photo/field.py",
+        "a slope forgets the photo's shape",
+        "* (1, 1 / aspect)  # in photo widths",
+        "* (1, 1)",
     ),
     (
         "diffusion/windows.py",

@@ -96,6 +96,15 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
     for name, text in lists.items():
         found[name.partition(".")[0]] = given / name
         (given / name).write_text(text, encoding="utf-8")
+    drawings = {
+        "no_json": '{"strokes": [[0.1, 0.8] [0.5, 0.6]]}',
+        "no_stroke": '{"strokes": []}',
+        "outside": '{"strokes": [{"points": [[0.1, 0.8], [0.5, 1.6]]}]}',
+        "unknown": '{"strokes": [{"preset": "magic", "points": [[0.1, 0.8], [0.5, 0.6]]}]}',
+    }
+    for name, text in drawings.items():
+        found[name] = given / f"{name}.json"
+        found[name].write_text(text, encoding="utf-8")
     found["folder"] = given / "folder"
     found["folder"].mkdir()
     (found["folder"] / "mine.txt").write_text("mine", encoding="utf-8")

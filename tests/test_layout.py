@@ -22,7 +22,7 @@ ROOMS = {
     "model": "config limits outputs rules",
     "diffusion": "config limits",
     "media": "outputs progress limits",
-    "photo": "media progress limits",
+    "photo": "media progress limits rules",
     "generate": "model diffusion config progress limits",
     "train.world": "",
     "train": "train.world generate model diffusion media config outputs progress limits rules",

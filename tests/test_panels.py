@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import importlib.util
 import io
@@ -14,10 +15,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from lumiere_core.diffusion.windows import Windows
+from lumiere_core.photo import field as fields
+from lumiere_core.photo.brush import Brush, painter
+from lumiere_core.photo.strokes import BRUSH_PRESETS, Stroke, drawing_of
 
 ROOT = Path(__file__).resolve().parent.parent
 JS = ROOT / "js"
@@ -182,7 +188,7 @@ def test_extensions_bear_the_packs_name():
         path.name: re.findall(r'registerExtension\(\{\s*name: "(.*?)"', path.read_text("utf-8"))
         for path in JS.glob("*.js")
     }
-    assert [len(found) for found in names.values()].count(1) == 4
+    assert [len(found) for found in names.values()].count(1) == 5
     assert all(name.startswith("lumiere.") for found in names.values() for name in found), names
 
 
@@ -220,3 +226,108 @@ def test_half_a_sign_does_not_stop_a_node(sent):
     """JSON may hold half of an emoji; what is sent has to be text that can be written down."""
     text = sent("\ud83c sea")
     assert text.encode("utf-8").decode("utf-8") == text and text.endswith("sea")
+
+
+FIELDS = {
+    "strokes of all kinds and anchors": [
+        {"preset": "flow", "speed": 0.08, "points": [[0.1, 0.9], [0.5, 0.7], [0.9, 0.8]]},
+        {"preset": "flow", "points": [[0.3, 0.5], [0.35, 0.95]]},
+        {"preset": "ripple", "points": [[0.8, 0.65], [0.9, 0.95]]},
+        {"preset": "sway", "points": [[0.6, 0.9], [0.62, 0.6]]},
+        {"preset": "flicker", "speed": 1.5, "points": [[0.2, 0.8], [0.2, 0.6]]},
+    ],
+    "the mask's own shape": [{"preset": "flow", "points": []}],
+    "an even motion": [],
+}
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A small photo with edges, and a mask with a hole, in the shape of a bent river."""
+    width, height = 120, 80
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    r = np.random.default_rng(2)
+    photo = cv2.GaussianBlur(r.random((height, width, 3), np.float32), (0, 0), 2) * 2 - 0.5
+    photo[x > 70] += 0.3
+    river = np.abs(y - 55 - 12 * np.sin(x / 20)) < 18
+    river &= np.hypot(x - 60, y - 62) > 6
+    return photo.clip(0, 1), river.astype(np.float32)
+
+
+def in_browser(tmp_path, body: str):
+    """What a JavaScript module with js/brush_field.js as `field` and js/brush_paint.js as `paint` prints as JSON."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("NO NODE.JS FOUND: the preview of the brush was not compared with the engine.")
+    for name in ("brush_field.js", "brush_paint.js"):
+        shutil.copyfile(JS / name, tmp_path / name)
+    (tmp_path / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    script = tmp_path / "script.js"
+    imports = "import * as field from './brush_field.js';\nimport * as paint from './brush_paint.js';\n"
+    script.write_text(imports + body, encoding="utf-8")
+    done = subprocess.run([node, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_browser_knows_the_brushs_presets(tmp_path):
+    known = in_browser(tmp_path, "console.log(JSON.stringify(field.PRESETS));")
+    assert known == {name: dataclasses.asdict(row) for name, row in BRUSH_PRESETS.items()}
+
+
+@pytest.mark.parametrize("drawn", FIELDS)
+def test_the_browsers_field_is_the_engines(tmp_path, scene, drawn):
+    photo, moves = (cv2.resize(p, fields.grid_of(120, 80), interpolation=cv2.INTER_AREA) for p in scene)
+    document = {"strokes": FIELDS[drawn], "anchors": [[0.5, 0.8], [0.75, 0.7]]}
+    drawing = drawing_of(json.dumps(document), 120, 80)
+    engine = fields.layers_of(drawing, Stroke("flow"), None, photo, moves, 1.5)
+    layers = in_browser(
+        tmp_path,
+        f"""
+        const own = {{ preset: "flow", speed: null, direction: null }};
+        const layers = field.layersOf({json.dumps(document)}, own, {json.dumps(photo.ravel().tolist())},
+            {json.dumps(moves.ravel().tolist())}, 96, 64, 1.5);
+        console.log(JSON.stringify(layers.map((l) =>
+            ({{ push: [...l.push], share: [...l.share], front: l.front, speed: l.speed }}))));
+        """,
+    )
+    assert len(layers) == len(engine)
+    for ours, theirs in zip(engine, layers, strict=True):
+        largest = np.abs(ours.push).max()
+        assert largest > 0
+        np.testing.assert_allclose(np.reshape(theirs["push"], (64, 96, 2)), ours.push, atol=0.01 * largest)
+        np.testing.assert_allclose(np.reshape(theirs["share"], (64, 96)), ours.share, atol=0.01)
+        assert theirs["front"] == pytest.approx(ours.front, abs=1e-4)
+
+
+@pytest.mark.parametrize("drawn", FIELDS)
+def test_the_preview_moves_as_the_clip_will(tmp_path, scene, drawn):
+    photo, moves = scene
+    document = {"strokes": FIELDS[drawn], "anchors": [[0.5, 0.8], [0.75, 0.7]]}
+    brush = Brush("flow", drawing=drawing_of(json.dumps(document), 120, 80), motion=1.5)
+    frame_at = painter(torch.from_numpy(photo), torch.from_numpy(moves), brush, 5)
+    small, mask = (cv2.resize(p, fields.grid_of(120, 80), interpolation=cv2.INTER_AREA) for p in scene)
+    rgba = np.concatenate([photo * 255, np.full_like(photo[..., :1], 255)], 2)
+    phases = [0.15, 0.4, 0.7]
+    frames = in_browser(
+        tmp_path,
+        f"""
+        const moves = {json.dumps(mask.ravel().tolist())};
+        const own = {{ preset: "flow", speed: null, direction: null }};
+        const layers = field.layersOf({json.dumps(document)}, own, {json.dumps(small.ravel().tolist())}, moves, 96, 64,
+            1.5);
+        const pixels = Float32Array.from({json.dumps(rgba.ravel().tolist())});
+        const pin = paint.pinOf({json.dumps(moves.ravel().tolist())}, 120, 80, 0.03);
+        const small = {{ width: 120, height: 80, pixels, pin }};
+        const painted = paint.painter(small, layers, {{ width: 96, height: 64, moves }},
+            {{ motion: 1.5, seconds: 5, seed: 0, aspect: 1.5 }});
+        const out = new Float32Array(pixels.length);
+        console.log(JSON.stringify({phases}.map((phase) => (painted(phase, out), [...out]))));
+        """,
+    )
+    for phase, frame in zip(phases, frames, strict=True):
+        frame = np.reshape(frame, rgba.shape)[..., :3] / 255
+        ours, theirs = frame_at(phase).numpy() - photo, frame - photo
+        assert np.abs(theirs[moves == 0]).max() < 1e-6
+        alike = float((ours * theirs).sum() / np.sqrt((ours**2).sum() * (theirs**2).sum()))
+        assert alike > 0.95, (phase, alike)

@@ -115,20 +115,28 @@ def open_clip(args: argparse.Namespace, *inputs: str | None) -> VideoFile:
 def brush_file(args: argparse.Namespace) -> None:
     """Move the part of a photo that is white in a mask, in a loop."""
     from ..media.files import check_clip
-    from ..photo.brush import Stroke, brushed_frames, points_of
+    from ..photo.brush import Brush, brushed_frames
+    from ..photo.strokes import drawing_with_path
 
-    check_clip(args.out, args.fps, args.source, args.mask, overwrite=args.overwrite)
-    stroke = Stroke(
-        args.preset,
-        args.direction,
-        args.speed,
-        points_of(" ".join(args.path)),
-        args.motion,
-        args.edge,
-        args.seed,
-    )
-    made = brushed_frames(open_picture(args.source), open_mask(args.mask), stroke, args.frames, args.fps)
-    write_loop(args, made, {"tool": "brush", **dataclasses.asdict(stroke)})
+    inputs = [args.source, args.mask, *([args.strokes] if args.strokes else [])]
+    check_clip(args.out, args.fps, *inputs, overwrite=args.overwrite)
+    photo = open_picture(args.source)
+    height, width = photo.shape[:2]
+    drawn = read_text(args.strokes) if args.strokes else ""
+    drawing = drawing_with_path(drawn, " ".join(args.path), width, height, args.strokes or "strokes")
+    brush = Brush(args.preset, args.direction, args.speed, drawing, args.motion, args.edge, args.seed)
+    made = brushed_frames(photo, open_mask(args.mask), brush, args.frames, args.fps)
+    write_loop(args, made, {"tool": "brush", **dataclasses.asdict(brush)})
+
+
+def read_text(path: str) -> str:
+    """A text file. Raises ValueError for what cannot be read as text."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}.") from None
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{path} cannot be read as text.") from None
 
 
 def register(commands: Any) -> None:
@@ -204,6 +212,11 @@ def register(commands: Any) -> None:
         nargs="+",
         default=(),
         help="points x,y in shares of the photo, which the motion follows in place of a direction",
+    )
+    t.add_argument(
+        "--strokes",
+        metavar="FILE",
+        help="strokes and anchors as JSON, as the Motion Brush node has them, or a spline editor's points",
     )
     t.add_argument(
         "--motion",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..media.pictures import opencv
-from .brush import Stroke, brushed_frames
+from .brush import Brush, brushed_frames
 
 EXAMPLE_FPS = 16.0  # the rate of Lumiere's clips
 EXAMPLES = {
@@ -126,7 +126,7 @@ def shaky_lake(width: int, height: int, frames: int) -> tuple[Tensor, Tensor]:
     cv2 = opencv()
     room = 16
     picture, moves = lake(width + 2 * room, height + 2 * room, seed=7)
-    moving = brushed_frames(picture, moves, Stroke("ripple", motion=2.5), frames + 9, EXAMPLE_FPS)
+    moving = brushed_frames(picture, moves, Brush("ripple", motion=2.5), frames + 9, EXAMPLE_FPS)
     clip = torch.empty(frames, height, width, 3)
     inner = (slice(room, room + height), slice(room, room + width))
     for i, (to, frame) in enumerate(zip(clip, moving, strict=False)):

@@ -21,6 +21,7 @@ PANELS = {
     "Lumiere_Sample": "lumiere_clip",
     "Lumiere_Upscale": "lumiere_clip",
     "Lumiere_XTSlice": "lumiere_row",
+    "Lumiere_MotionBrush": "lumiere_brush",
 }
 
 

@@ -60,7 +60,17 @@ def test_a_brushed_photo_says_how_and_not_that_a_model_made_it(photo, mask, tmp_
     clip, fps = read_clip(out)
     assert clip.shape == (3, 9, 48, 64) and fps == 8
     assert read_comment(out).startswith("{")
-    assert facts(out)["preset"] == "sway" and facts(out)["path"] == [[0.1, 0.5], [0.9, 0.5]]
+    (stroke,) = facts(out)["drawing"]["strokes"]
+    assert facts(out)["preset"] == "sway" and stroke["points"] == [[0.1, 0.5], [0.9, 0.5]]
+
+
+def test_a_drawing_in_a_file_is_brushed(photo, mask, tmp_path):
+    drawn = tmp_path / "drawn.json"
+    drawn.write_text('[{"x": 20, "y": 24}, {"x": 44, "y": 24}]', encoding="utf-8")
+    given = ["clip", "brush", photo, "--mask", mask, "--strokes", str(drawn), "--frames", "4"]
+    assert main([*given, "--out", str(tmp_path / "out.mp4")]) == 0
+    (stroke,) = facts(tmp_path / "out.mp4")["drawing"]["strokes"]
+    assert stroke["points"] == [[20 / 64, 0.5], [44 / 64, 0.5]]
 
 
 @pytest.mark.parametrize(("how", "frames"), [("cut", 24), ("dissolve", 26), ("ping-pong", 58)])

@@ -470,6 +470,10 @@ def tools(pack: Pack) -> dict:
     """The hand tools as nodes: what they leave alone, and that Lumiere's mask reaches a causal video VAE."""
     photo, mask, _ = pack.run("ExampleInput", "candle (photo)")
     brushed, fps = pack.run("MotionBrush", photo, mask, "flicker", -1, 1.0, 12, 16.0, 0.0, "", 0.03, 0, True)
+    drawn = '{"strokes": [{"preset": "sway", "points": [[0.5, 0.47], [0.5, 0.3]]}], "anchors": [[0.4, 0.3]]}'
+    again = pack.nodes["Lumiere_MotionBrush"].execute(
+        brushed[:3], mask, "flow", -1, 1.0, 80, 16.0, 0.0, "", 0.03, 0, True, drawn
+    )
     still = mask[0] == 0
     crop, cropped, region = pack.run("CropForRegion", photo, mask, 0.25, 16, 256)
     noise = torch.rand(5, *crop.shape[1:])
@@ -479,7 +483,12 @@ def tools(pack: Pack) -> dict:
     (padded,) = pack.run("LoopPad", clip, 3)
     report = {
         "brushed": list(brushed.shape),
-        "brush moves": float((brushed[0] - brushed[6]).abs().max()),
+        "brush moves": float((brushed[0] - brushed[4]).abs().max()),
+        "brushed again": [
+            len(again.args[0]),
+            len(again.ui["lumiere_brush"]),
+            json.loads(again.ui["lumiere_brush"][2]),
+        ],
         "outside": [bool((made[:, still] == photo[:, still]).all()) for made in (brushed, stitched, kept)],
         "crop": list(crop.shape[1:3]) == list(cropped.shape[1:3])
         and not any(n % 16 for n in crop.shape[1:3]),

@@ -8,6 +8,13 @@ def test_what_is_not_painted_stays_the_photo_bit_for_bit(report: dict) -> None:
     assert report["outside"] == [True, True, True], "brush, stitch, keep pixels"
 
 
+def test_a_clip_is_brushed_again_and_its_node_is_told_what_was_drawn(report: dict) -> None:
+    frames, sent, drawn = report["brushed again"]
+    assert frames == 3 and sent == 4
+    assert drawn["strokes"] == [{"preset": "sway", "points": [[0.5, 0.47], [0.5, 0.3]]}]
+    assert drawn["anchors"] == [[0.4, 0.3]]
+
+
 def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) -> None:
     assert report["crop"] and report["unpadded"] and report["drift"]
     assert report["cinemagraph"] == [22, 256, 256, 3], "12 frames there and back"
