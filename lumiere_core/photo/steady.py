@@ -20,16 +20,23 @@ from .region import change_mask, one_picture
 from .warp import grey
 
 Box = tuple[slice, slice]  # rows and columns
+Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
 WHOLE: Box = (slice(None), slice(None))
 
 TRACK_SIDE = 1280  # corners are followed to about 0.05 pixels of a picture so large; in 4K that is 0.15, as small as seen
 CORNERS = 600  # each is off by some 0.1 pixels; of half of them, in eight numbers, that leaves less than 0.02
 FEWEST = 8  # points that agree, twice the 4 a homography needs; each of two halves has to have them
 STILL = 0.1  # pixels; what moves less is not seen, and to resample it would cost more sharpness than it gives
-BETTER = 0.9  # a model with more numbers is taken where it leaves less than this of the error, on other points
-NEAR = 1 / 640  # of the long side, 2 pixels of 1280: a corner farther from the camera's motion does not follow it
+BETTER = (
+    0.9  # a model with more numbers is taken where it leaves less than this of the error, on other points
+)
+NEAR = (
+    1 / 640
+)  # of the long side, 2 pixels of 1280: a corner farther from the camera's motion does not follow it
 LOST = 0.1  # of the frames may go without an answer of their own, which their neighbours then give
-IN_VIEW = 0.5  # of the still has to be in view in every frame: otherwise the camera pans, and no tripod can do that
+IN_VIEW = (
+    0.5  # of the still has to be in view in every frame: otherwise the camera pans, and no tripod can do that
+)
 
 
 # The models, simplest first. Each row gives, for points (N, 2) and where they go, a linear system for its numbers, and
@@ -83,7 +90,9 @@ def stabilised(
 class Path:
     """Where the camera was in each frame, and what is said of it."""
 
-    places: Sequence[np.ndarray | None]  # (3, 3): where the still's pixels are in it; None to leave it as it is
+    places: Sequence[
+        np.ndarray | None
+    ]  # (3, 3): where the still's pixels are in it; None to leave it as it is
     said: str
     shake: tuple[float, float] = (0.0, 0.0)  # pixels, before and after; see `_shake`
 
@@ -131,11 +140,22 @@ class Tripod:
             return left_alone(len(seen), f"only {len(self.corners)} corners to hold on to outside the mask")
         return _path(self.corners[:, 0] / self.scale, np.stack(seen), (width, height), reference)
 
-    def seen(self, frame: np.ndarray, place: np.ndarray | None, box: Box = WHOLE) -> np.ndarray:
-        """A box of the frame from where the still was taken; what it does not show is the still's."""
+    def seen(
+        self,
+        frame: np.ndarray,
+        place: np.ndarray | None,
+        box: Box = WHOLE,
+        change: Recolouring | None = None,
+    ) -> np.ndarray:
+        """A box of the frame from where the still was taken, its colours changed; what it does not show is the still's.
+
+        The frame's own pixels where neither is to be done.
+        """
         if place is None:
-            return frame[box]
+            return frame[box] if change is None else recoloured(as_float(frame[box]), *change)
         seen, there = looked_through(as_float(frame), place, box)
+        if change is not None:
+            seen = recoloured(seen, *change)
         if not there.all():
             seen[~there] = self.still[box][~there]
         return seen
@@ -176,6 +196,12 @@ def looked_through(frame: np.ndarray, place: np.ndarray, box: Box = WHOLE) -> tu
     return np.clip(seen, 0, 1, out=seen), there
 
 
+def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """`gain * picture + offset` of each channel, in [0, 1]."""
+    out = opencv().transform(np.ascontiguousarray(picture), np.column_stack([np.diag(gain), offset]))
+    return np.clip(out, 0, 1, out=out)
+
+
 def _evened(picture: np.ndarray) -> np.ndarray:
     """A grey picture without its light: the same where a lamp, a cloud or the camera made it brighter or flatter.
 
@@ -193,7 +219,9 @@ def _corners(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     cv2 = opencv()
     allowed = cv2.resize(known.astype(np.uint8), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
     apart = max(3, max(picture.shape) // 80)
-    found = cv2.goodFeaturesToTrack(picture, 5 * CORNERS, 0.005, apart, mask=cv2.erode(allowed, np.ones((5, 5))))
+    found = cv2.goodFeaturesToTrack(
+        picture, 5 * CORNERS, 0.005, apart, mask=cv2.erode(allowed, np.ones((5, 5)))
+    )
     if found is None:
         return np.zeros((0, 1, 2), np.float32)
     parts = _parts(found[:, 0], picture.shape[::-1], 8)
@@ -234,7 +262,9 @@ def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], referenc
     corners, seen = corners[keep], seen[:, keep]
     agree = np.stack([_agreeing(corners, points, near) for points in seen])  # (T, N)
     column, row = (np.clip(corners / size, 0, 0.999) * 6).astype(int).T
-    folds = [(column + row) % 2 == k for k in (0, 1)]  # a chequerboard: neighbours see the same noise, and judge nothing
+    folds = [
+        (column + row) % 2 == k for k in (0, 1)
+    ]  # a chequerboard: neighbours see the same noise, and judge nothing
     answered = int(np.min([(agree[:, fold].sum(1) >= FEWEST) for fold in folds], 0).sum())
     if answered < (1 - LOST) * frames:
         return left_alone(frames, f"it can be followed in {answered} of {frames} frames only")
@@ -249,7 +279,11 @@ def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], referenc
     chosen, left = None, untouched
     for model in MODELS:
         paths = [fitted(model, fold) for fold in folds]
-        for width in (0, 1, 2):  # frames over which it is smoothed: what jitters faster is the corners' own error
+        for width in (
+            0,
+            1,
+            2,
+        ):  # frames over which it is smoothed: what jitters faster is the corners' own error
             away = np.empty_like(untouched)
             for path, other in zip(paths, reversed(folds), strict=True):
                 away[:, other] = _away(_smooth(path, width), corners[other], seen[:, other], size)
@@ -265,7 +299,9 @@ def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], referenc
     places = [opencv().getPerspectiveTransform(_box(size), there.astype(np.float32)) for there in path]
     for i, place in enumerate(places):
         if _in_view(place, size) < IN_VIEW:
-            return left_alone(frames, f"frame {i} shows less than half of the still, so it is no tripod's view")
+            return left_alone(
+                frames, f"frame {i} shows less than half of the still, so it is no tripod's view"
+            )
     if reference is not None:
         places[reference] = None
     shake = _shake(untouched), _shake(left)
@@ -348,18 +384,15 @@ def _smooth(path: np.ndarray, width: float) -> np.ndarray:
 
 
 def slowly(values: np.ndarray, width: float) -> np.ndarray:
-    """Values `(T, n)` smoothed over `width` frames by straight lines fitted around each: steady change stays exact."""
-    if len(values) < 3:
-        return values
-    t = np.arange(len(values))
-    reach = int(4 * width) + 1
-    out = np.empty(values.shape)
-    for i in t:
-        near = slice(max(0, i - reach), i + reach + 1)
-        away = t[near] - i
-        weight = np.exp(-0.5 * np.square(away / width))
-        s0, s1, s2 = weight.sum(), (weight * away).sum(), (weight * np.square(away)).sum()
-        out[i] = (weight * (s2 - s1 * away) / (s0 * s2 - s1 * s1)) @ values[near]
+    """Values `(T, n)` smoothed over about `width` frames, by parabolas fitted around each: what bends slowly stays."""
+    out = np.array(values, np.float64)
+    for i in range(len(out) if len(out) > 3 else 0):
+        near = np.arange(max(0, i - int(4 * width)), min(len(out), i + int(4 * width) + 1))
+        away = (near - i) / width
+        weight = np.exp(-0.25 * away * away)  # the root of a bell
+        out[i] = np.linalg.lstsq(
+            weight[:, None] * away[:, None] ** [0, 1, 2], weight[:, None] * values[near], rcond=None
+        )[0][0]
     return out
 
 

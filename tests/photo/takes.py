@@ -59,7 +59,9 @@ def hand(frames: int, reach: float, seed: int, turn: float = 0.0, tilt: float = 
     """A hand's path: slow sway and quick jitter, `reach` pixels; turn in degrees, tilt as perspective. `(T, 3, 3)`."""
     rng = np.random.default_rng(seed)
     t = np.arange(frames)[:, None]
-    sway = np.sin(t * rng.uniform(0.08, 0.3, (2, 5))[0] + rng.uniform(0, 6, 5)) + 0.25 * rng.normal(0, 1, (frames, 5))
+    sway = np.sin(t * rng.uniform(0.08, 0.3, (2, 5))[0] + rng.uniform(0, 6, 5)) + 0.25 * rng.normal(
+        0, 1, (frames, 5)
+    )
     sway -= sway[:1]
     out = np.tile(np.eye(3), (frames, 1, 1))
     for m, (x, y, a, p, q) in zip(out, sway, strict=True):
@@ -82,7 +84,10 @@ def filmed(
     rng = np.random.default_rng(seed)
     scene = world(height, width) if scene is None else scene
     middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
-    clip, covered = np.empty((len(camera), height, width, 3), np.uint8), np.zeros((len(camera), height, width), bool)
+    clip, covered = (
+        np.empty((len(camera), height, width, 3), np.uint8),
+        np.zeros((len(camera), height, width), bool),
+    )
     room = np.array([[1, 0, -WHERE], [0, 1, -WHERE], [0, 0, 1]])
     for t, m in enumerate(camera):
         picture, cover = scene.copy(), np.zeros(scene.shape[:2], np.float32)
@@ -103,7 +108,9 @@ def pasted(picture: np.ndarray, cover: np.ndarray, what: np.ndarray, x: float, y
     size = picture.shape[1::-1]
     soft = np.pad(np.ones((h - 2, w - 2), np.float32), 1)
     alpha = cv2.warpAffine(soft, at, size)[..., None]
-    picture[:] = picture * (1 - alpha) + cv2.warpAffine(what, at, size, borderMode=cv2.BORDER_REPLICATE) * alpha
+    picture[:] = (
+        picture * (1 - alpha) + cv2.warpAffine(what, at, size, borderMode=cv2.BORDER_REPLICATE) * alpha
+    )
     np.maximum(cover, alpha[..., 0], out=cover)
 
 
@@ -127,7 +134,13 @@ def dancer(height: int, width: int, frames: int, seed: int) -> tuple:
     cloth = figure(int(0.8 * height), width // 3, seed, dark=False)
 
     def act(t: int, picture: np.ndarray, cover: np.ndarray) -> None:
-        pasted(picture, cover, cloth, width * (0.35 + 0.08 * np.sin(0.4 * t)), height * (0.1 + 0.04 * np.sin(0.7 * t)))
+        pasted(
+            picture,
+            cover,
+            cloth,
+            width * (0.35 + 0.08 * np.sin(0.4 * t)),
+            height * (0.1 + 0.04 * np.sin(0.7 * t)),
+        )
 
     return _stands(frames), _even(frames), 0.02, act, None, None
 
@@ -147,7 +160,14 @@ def fence(height: int, width: int, frames: int, seed: int) -> tuple:
     scene = world(height, width)
     for x in range(WHERE + 10, WHERE + width, width // 7):
         scene[WHERE // 2 :, x : x + 7] = [0.16, 0.26, 0.2]
-    return hand(frames, height / 40, seed + 3, 0.7, 4e-5 * 320 / width), _even(frames), 0.01, act, moves, scene
+    return (
+        hand(frames, height / 40, seed + 3, 0.7, 4e-5 * 320 / width),
+        _even(frames),
+        0.01,
+        act,
+        moves,
+        scene,
+    )
 
 
 def walker(height: int, width: int, frames: int, seed: int) -> tuple:
@@ -195,7 +215,11 @@ def crowd(height: int, width: int, frames: int, seed: int) -> tuple:
     """A tripod before a crowd that walks through, nobody painted: two thirds of what is seen is people."""
     rng = np.random.default_rng(seed)
     people = [
-        (figure(int(0.55 * height), width // 8, k, k % 2 == 0), rng.uniform(-0.2, 1.0), rng.choice([-1, 1]) * rng.uniform(0.6, 1.4))
+        (
+            figure(int(0.55 * height), width // 8, k, k % 2 == 0),
+            rng.uniform(-0.2, 1.0),
+            rng.choice([-1, 1]) * rng.uniform(0.6, 1.4),
+        )
         for k in range(9)
     ]
 

@@ -1,0 +1,239 @@
+"""The still of a cinemagraph, and its clip as it fits that still: from one place, in one light.
+
+Where none is given, the still is the sharpest frame, without the people who walk through the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..media.frames import Frames, as_bytes, as_float, told
+from ..media.pictures import opencv
+from ..progress import Progress
+from .drift import Drift, drift_of, reduced
+from .region import one_picture
+from .steady import WHOLE, Box, Path, Tripod, left_alone, outside
+from .warp import grey
+
+SHARP_SIDE = (
+    960  # sharpness is measured on a picture whose long side is at most this, as it is seen on a screen
+)
+AS_SHARP = (
+    0.95  # of the sharpest frame, which the eye does not tell from it: the first of these frames is taken
+)
+SAMPLES = (
+    25  # frames of which a median is taken: an odd number, and whoever stands still for half of it remains
+)
+FEW = 5  # frames; in fewer a walker may be in most of them
+HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
+ROWS = 64  # rows of which the median is taken at a time
+ENOUGH = 0.3  # of the samples agree with what stands behind a crowd; leaves, water and fire agree with less
+LIKE = 6  # of 255: samples that are so near show the same, in a clip with little noise
+LOOSE = 0.25  # of somebody's outline may border on what never stands still
+SEEN = (
+    10 / 255
+)  # a difference from the median that somebody is seeded by; what is next to it from a third on is his
+SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A clip's still, and what is done to each frame so that it fits."""
+
+    tripod: Tripod  # its `still` is the one that is shown
+    path: Path
+    drift: Drift
+    said: str
+
+    def seen(self, i: int, frame: np.ndarray, box: Box = WHOLE) -> np.ndarray:
+        """A box of the clip's frame i, steadied and in the still's light."""
+        return self.tripod.seen(frame, self.path.places[i], box, self.drift.changes[i])
+
+
+def setting_of(
+    clip: Frames,
+    count: int,
+    moves: Tensor,
+    still: Tensor | int | None,
+    stabilise: bool,
+    drift: bool,
+    where: np.ndarray,
+    progress: Progress | None = None,
+) -> Setting:
+    """Choose the still of a clip of `count` frames, and measure camera and light against it, each in a pass.
+
+    still: a picture `(H, W, 3)`, a frame's number, or None for the sharpest frame as a clean plate, which it is within
+    `where`, bool `(H, W)`. Raises ValueError.
+    """
+    picture, reference, what = _still(clip, count, moves, still, progress)
+    tripod = Tripod(picture, moves)
+    seen, small = [], []
+    for frame in told(clip, count, "steadying" if stabilise else "measuring", progress):
+        frame = as_float(frame)
+        if stabilise:
+            seen.append(tripod.follow(frame))
+        if drift:
+            small.append(reduced(frame))
+    path = tripod.path(seen, reference) if stabilise else left_alone(count, "as asked")
+    changes = drift_of(tripod, small, path.places, reference) if drift else Drift([None] * count, "")
+    made = Setting(tripod, path, changes, "")
+    if still is None:
+        numbers = chosen_frames(count)
+
+        def samples() -> Iterator[np.ndarray]:
+            for i, frame in enumerate(told(islice(clip, numbers[-1] + 1), count, "clean plate", progress)):
+                if i in numbers:
+                    yield made.seen(i, frame)
+
+        tripod.still, people = clean_plate(tripod.still, samples, len(numbers), where)
+        what = f"{what}, {people}"
+    said = "; ".join(part for part in (path.said, changes.said, what) if part)
+    return Setting(tripod, path, changes, said)
+
+
+def _still(
+    clip: Frames, count: int, moves: Tensor, still: Tensor | int | None, progress: Progress | None
+) -> tuple[Tensor, int | None, str]:
+    """The picture that the clip is held against, its number where it is a frame, and what is said of it."""
+    if isinstance(still, Tensor):
+        return one_picture("still", still, clip.height, clip.width), None, "still: the picture given"
+    if still is None:
+        known = outside(moves, clip.height, clip.width)
+        frames = told(clip, count, "choosing the still", progress)
+        number = sharpest([detail(as_float(frame), known) for frame in frames])
+    elif 0 <= still < count:
+        number = still
+    else:
+        raise ValueError(
+            f"the still is frame {still}, but the clip has {count} frames, 0 to {count - 1}. Try 0, or -1 for auto."
+        )
+    return torch.from_numpy(as_float(next(islice(clip, number, None)))), number, f"still: frame {number}"
+
+
+def detail(frame: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """How steep a frame `(H, W, 3)` in [0, 1] is in each of 8 x 8 parts, `(64,)`, of which `known` `(H, W)` counts."""
+    cv2 = opencv()
+    luma = grey(frame, min(1.0, SHARP_SIDE / max(frame.shape[:2])))
+    steep = _steepness(luma) / (cv2.blur(luma, (9, 9)) + 16)  # a lighter frame is no sharper
+    counts = cv2.resize(known.astype(np.float32), luma.shape[::-1], interpolation=cv2.INTER_AREA)
+    total, share = (
+        cv2.resize(part, (8, 8), interpolation=cv2.INTER_AREA) for part in (steep * counts, counts)
+    )
+    return np.where(share > 0.1, total / share.clip(1e-3), np.nan).ravel()
+
+
+def sharpest(details: Sequence[np.ndarray]) -> int:
+    """The first of a clip's sharpest frames: sharp in most of its parts, not where somebody in checks walks through."""
+    parts = np.stack(details)  # (T, 64)
+    parts = parts[:, ~np.isnan(parts[0])]
+    sharp = np.median(parts / np.median(parts, 0).clip(1e-3), 1)
+    return int(np.flatnonzero(sharp >= AS_SHARP * sharp.max())[0])
+
+
+def chosen_frames(count: int) -> list[int]:
+    """The frames of which the median is taken, evenly over a clip of so many."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count - 1 + count % 2, SAMPLES))})
+
+
+def clean_plate(
+    picture: np.ndarray, samples: Callable[[], Iterator[np.ndarray]], count: int, where: np.ndarray
+) -> tuple[np.ndarray, str]:
+    """A still `(H, W, 3)` in [0, 1] without those who walk through, and what is said of it.
+
+    `samples` goes through `count` steadied frames, at the still's light, of which the median of each pixel is taken, or
+    what most of them show. Only where that stands, and somebody in the still does not, the still is changed, within
+    `where` `(H, W)`: elsewhere it keeps its grain, its leaves and its water.
+    """
+    if count < FEW:
+        return picture, "too few frames for a clean plate"
+    usual, stands = _background(samples, count, picture.shape)
+    if not stands[where].any() or stands[where].mean() < 0.5:
+        return picture, "no clean plate, most of the picture moves"
+    walkers = _walkers(picture, usual, stands) & where
+    if not walkers.any():
+        return picture, "nobody walks through"
+    cv2 = opencv()
+    alpha = cv2.GaussianBlur(walkers.astype(np.float32), (0, 0), 1.5) * where
+    out = picture.copy()
+    touched = alpha > 0
+    mixed = alpha[touched][:, None]
+    out[touched] = picture[touched] * (1 - mixed) + usual[touched] * (np.float32(1 / 255) * mixed)
+    return out, f"clean plate, people taken out of {100 * walkers.mean():.1f} % of it"
+
+
+def _background(
+    samples: Callable[[], Iterator[np.ndarray]], count: int, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is mostly seen at each pixel, uint8 `(H, W, 3)`, and whether that is something that stands, `(H, W)`.
+
+    The median where half of the samples agree with it; else the sample with which most others agree, if enough do.
+    """
+    height, width = shape[:2]
+    usual, stands = np.empty(shape, np.uint8), np.empty((height, width), bool)
+    strip = max(ROWS, int(HELD / (3 * width * count)) // ROWS * ROWS)
+    for top in range(0, height, strip):
+        held = np.stack([as_bytes(frame[top : top + strip]) for frame in samples()])
+        for row in range(0, held.shape[1], ROWS):
+            part = held[:, row : row + ROWS]
+            middle = np.partition(part, count // 2, 0)[count // 2]
+            away = np.partition(_apart(part, middle), count // 2, 0)[count // 2]  # (rows, W)
+            near = max(LIKE, 3 * int(np.median(away)))  # the median is the clip's noise
+            agree = away <= near
+            odd = part[:, ~agree]  # (n, N, 3)
+            most = np.stack([(_apart(odd, one) <= near).sum(0) for one in odd])  # (n, N)
+            middle[~agree] = odd[most.argmax(0), np.arange(odd.shape[1])]
+            agree[~agree] = most.max(0) >= ENOUGH * count
+            here = slice(top + row, top + row + part.shape[1])
+            usual[here], stands[here] = middle, agree
+    return usual, stands
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far colours in uint8 are apart, in the channel that differs most."""
+    return (np.maximum(a, b) - np.minimum(a, b)).max(-1)
+
+
+def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray) -> np.ndarray:
+    """Where the picture shows somebody in front of what stands, `(H, W)`.
+
+    Of two views the one with somebody in it has his outline, which the other lacks: who enters and stays is not put in.
+    What borders on something that never stands still is a part of that.
+    """
+    cv2 = opencv()
+    height, width = stands.shape
+    off = np.abs(cv2.blur(picture - as_float(usual), (5, 5))).max(-1)  # noise and a shifted edge cancel out
+    weak = cv2.morphologyEx(((off > SEEN / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    reach = 2 * max(1, round(max(height, width) / 400)) + 1
+    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
+    seeded = np.bincount(labels[off > SEEN], minlength=count)
+    steep = [_steepness(grey(view)) for view in (picture, as_float(usual))]
+    out = np.zeros((height, width), bool)
+    for i in range(1, count):
+        if min(boxes[i, cv2.CC_STAT_AREA], 2 * seeded[i]) < max(12, SMALLEST * height * width):
+            continue
+        left, top, across, down = boxes[i, :4]
+        box = (
+            slice(max(0, top - 2 * reach), top + down + 2 * reach),
+            slice(max(0, left - 2 * reach), left + across + 2 * reach),
+        )
+        body = (labels[box] == i).astype(np.uint8)
+        rim = (cv2.dilate(body, ball) > 0) & (cv2.erode(body, ball) == 0)
+        loose = (~stands[box] & (cv2.dilate(body, ball) > 0)).sum() / max(1, (rim & (body == 0)).sum())
+        with_him, without = (part[box][rim].mean() for part in steep)
+        if with_him > without and loose < LOOSE:
+            out[box] |= cv2.dilate(body, ball, iterations=2) > 0
+    return out & stands
+
+
+def _steepness(luma: np.ndarray) -> np.ndarray:
+    cv2 = opencv()
+    luma = cv2.GaussianBlur(luma.astype(np.float32), (0, 0), 1)  # noise is no detail
+    return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
