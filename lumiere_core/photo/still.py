@@ -33,7 +33,6 @@ SAMPLES = (
 FEW = 5  # frames; in fewer a walker may be in most of them
 HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
 ROWS = 64  # rows of which the median is taken at a time
-ENOUGH = 0.3  # of the samples agree with what stands behind a crowd; leaves, water and fire agree with less
 LIKE = 6  # of 255: samples that are so near show the same, in a clip with little noise
 LOOSE = 0.25  # of somebody's outline may border on what never stands still
 SEEN = (
@@ -146,9 +145,9 @@ def clean_plate(
 ) -> tuple[np.ndarray, str]:
     """A still `(H, W, 3)` in [0, 1] without those who walk through, and what is said of it.
 
-    `samples` goes through `count` steadied frames, at the still's light, of which the median of each pixel is taken, or
-    what most of them show. Only where that stands, and somebody in the still does not, the still is changed, within
-    `where` `(H, W)`: elsewhere it keeps its grain, its leaves and its water.
+    `samples` goes through `count` steadied frames, at the still's light, of which the median of each pixel is taken.
+    Only where that stands, and somebody in the still does not, the still is changed, within `where` `(H, W)`: elsewhere
+    it keeps its grain, its leaves and its water.
     """
     if count < FEW:
         return picture, "too few frames for a clean plate"
@@ -170,33 +169,22 @@ def clean_plate(
 def _background(
     samples: Callable[[], Iterator[np.ndarray]], count: int, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is mostly seen at each pixel, uint8 `(H, W, 3)`, and whether that is something that stands, `(H, W)`.
+    """The median of each pixel, uint8 `(H, W, 3)`, and where half of the samples agree with it, `(H, W)`.
 
-    The median where half of the samples agree with it; else the sample with which most others agree, if enough do.
+    There it is something that was seen, and stands; elsewhere it is a mixture.
     """
     height, width = shape[:2]
-    usual, stands = np.empty(shape, np.uint8), np.empty((height, width), bool)
+    usual, apart = np.empty(shape, np.uint8), np.empty((height, width), np.uint8)
     strip = max(ROWS, int(HELD / (3 * width * count)) // ROWS * ROWS)
     for top in range(0, height, strip):
         held = np.stack([as_bytes(frame[top : top + strip]) for frame in samples()])
         for row in range(0, held.shape[1], ROWS):
             part = held[:, row : row + ROWS]
             middle = np.partition(part, count // 2, 0)[count // 2]
-            away = np.partition(_apart(part, middle), count // 2, 0)[count // 2]  # (rows, W)
-            near = max(LIKE, 3 * int(np.median(away)))  # the median is the clip's noise
-            agree = away <= near
-            odd = part[:, ~agree]  # (n, N, 3)
-            most = np.stack([(_apart(odd, one) <= near).sum(0) for one in odd])  # (n, N)
-            middle[~agree] = odd[most.argmax(0), np.arange(odd.shape[1])]
-            agree[~agree] = most.max(0) >= ENOUGH * count
-            here = slice(top + row, top + row + part.shape[1])
-            usual[here], stands[here] = middle, agree
-    return usual, stands
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How far colours in uint8 are apart, in the channel that differs most."""
-    return (np.maximum(a, b) - np.minimum(a, b)).max(-1)
+            away = (np.maximum(part, middle) - np.minimum(part, middle)).max(-1)
+            apart[top + row : top + row + part.shape[1]] = np.partition(away, count // 2, 0)[count // 2]
+            usual[top + row : top + row + part.shape[1]] = middle
+    return usual, apart <= max(LIKE, 3 * np.median(apart))  # the median is the clip's noise
 
 
 def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray) -> np.ndarray:
