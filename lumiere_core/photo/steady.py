@@ -189,11 +189,15 @@ def looked_through(frame: np.ndarray, place: np.ndarray, box: Box = WHOLE) -> tu
     seen = cv2.warpPerspective(
         frame, place, size, flags=cv2.INTER_CUBIC | inverse, borderMode=cv2.BORDER_REPLICATE
     )
-    inside = cv2.warpPerspective(
-        np.ones(frame.shape[:2], np.uint8), place, size, flags=cv2.INTER_NEAREST | inverse
-    )
-    there = cv2.erode(inside, np.ones((3, 3)), borderValue=1) > 0
-    return np.clip(seen, 0, 1, out=seen), there
+    return np.clip(seen, 0, 1, out=seen), in_view(place, frame.shape, size)
+
+
+def in_view(place: np.ndarray, shape: tuple[int, ...], size: tuple[int, int] | None = None) -> np.ndarray:
+    """Which pixels of the still a frame `(H, W, ...)` shows, bool; of a part of that size (x, y), or of all of it."""
+    cv2 = opencv()
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    inside = cv2.warpPerspective(np.ones(shape[:2], np.uint8), place, size or shape[1::-1], flags=flags)
+    return cv2.erode(inside, np.ones((3, 3)), borderValue=1) > 0
 
 
 def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..media.pictures import opencv
 from ..progress import Progress
 from .drift import Drift, drift_of, reduced
 from .region import one_picture
-from .steady import WHOLE, Box, Path, Tripod, left_alone, outside
+from .steady import WHOLE, Box, Path, Tripod, in_view, left_alone, outside
 from .warp import grey
 
 SHARP_SIDE = (
@@ -39,6 +39,10 @@ SEEN = (
     10 / 255
 )  # a difference from the median that somebody is seeded by; what is next to it from a third on is his
 SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
+
+Sample = tuple[
+    np.ndarray, np.ndarray | None
+]  # a frame (H, W, 3), and where it shows the still; None for everywhere
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,11 @@ def setting_of(
     if still is None:
         numbers = chosen_frames(count)
 
-        def samples() -> Iterator[np.ndarray]:
+        def samples() -> Iterator[Sample]:
             for i, frame in enumerate(told(islice(clip, numbers[-1] + 1), count, "clean plate", progress)):
                 if i in numbers:
-                    yield made.seen(i, frame)
+                    place = path.places[i]
+                    yield made.seen(i, frame), None if place is None else in_view(place, frame.shape)
 
         tripod.still, people = clean_plate(tripod.still, samples, len(numbers), where)
         what = f"{what}, {people}"
@@ -119,7 +124,9 @@ def detail(frame: np.ndarray, known: np.ndarray) -> np.ndarray:
     """How steep a frame `(H, W, 3)` in [0, 1] is in each of 8 x 8 parts, `(64,)`, of which `known` `(H, W)` counts."""
     cv2 = opencv()
     luma = grey(frame, min(1.0, SHARP_SIDE / max(frame.shape[:2])))
-    steep = _steepness(luma) / (cv2.blur(luma, (9, 9)) + 16)  # a lighter frame is no sharper
+    steep = _steepness(luma) / (
+        cv2.blur(luma.astype(np.float32), (9, 9)) + 16
+    )  # a lighter frame is no sharper
     counts = cv2.resize(known.astype(np.float32), luma.shape[::-1], interpolation=cv2.INTER_AREA)
     total, share = (
         cv2.resize(part, (8, 8), interpolation=cv2.INTER_AREA) for part in (steep * counts, counts)
@@ -141,7 +148,7 @@ def chosen_frames(count: int) -> list[int]:
 
 
 def clean_plate(
-    picture: np.ndarray, samples: Callable[[], Iterator[np.ndarray]], count: int, where: np.ndarray
+    picture: np.ndarray, samples: Callable[[], Iterator[Sample]], count: int, where: np.ndarray
 ) -> tuple[np.ndarray, str]:
     """A still `(H, W, 3)` in [0, 1] without those who walk through, and what is said of it.
 
@@ -167,7 +174,7 @@ def clean_plate(
 
 
 def _background(
-    samples: Callable[[], Iterator[np.ndarray]], count: int, shape: tuple[int, ...]
+    samples: Callable[[], Iterator[Sample]], count: int, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The median of each pixel, uint8 `(H, W, 3)`, and where half of the samples agree with it, `(H, W)`.
 
@@ -175,16 +182,34 @@ def _background(
     """
     height, width = shape[:2]
     usual, apart = np.empty(shape, np.uint8), np.empty((height, width), np.uint8)
-    strip = max(ROWS, int(HELD / (3 * width * count)) // ROWS * ROWS)
+    strip = max(ROWS, int(HELD / (4 * width * count)) // ROWS * ROWS)
     for top in range(0, height, strip):
-        held = np.stack([as_bytes(frame[top : top + strip]) for frame in samples()])
+        held = np.empty((count, min(strip, height - top), width, 3), np.uint8)
+        there = np.ones(held.shape[:3], bool)
+        for i, (frame, view) in enumerate(samples()):
+            held[i] = as_bytes(frame[top : top + strip])
+            there[i] = True if view is None else view[top : top + strip]
         for row in range(0, held.shape[1], ROWS):
-            part = held[:, row : row + ROWS]
-            middle = np.partition(part, count // 2, 0)[count // 2]
-            away = (np.maximum(part, middle) - np.minimum(part, middle)).max(-1)
-            apart[top + row : top + row + part.shape[1]] = np.partition(away, count // 2, 0)[count // 2]
-            usual[top + row : top + row + part.shape[1]] = middle
+            part, seen = held[:, row : row + ROWS], there[:, row : row + ROWS]
+            here = slice(top + row, top + row + part.shape[1])
+            usual[here] = _middle(part, seen)
+            away = (np.maximum(part, usual[here]) - np.minimum(part, usual[here])).max(-1)
+            apart[here] = np.where(seen.sum(0) >= FEW, _middle(away, seen), 255)
     return usual, apart <= max(LIKE, 3 * np.median(apart))  # the median is the clip's noise
+
+
+def _middle(part: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """The median of uint8 `(n, h, w, ...)` over the first axis, of those that are seen, bool `(n, h, w)`."""
+    out = np.partition(part, len(part) // 2, 0)[len(part) // 2]
+    some = ~seen.all(0)
+    if some.any():
+        ranked = np.where(
+            seen[:, some].reshape(len(part), -1, *[1] * (part.ndim - 3)), part[:, some], np.uint16(999)
+        )
+        ranked.sort(0)  # what is not seen comes last
+        middle = (seen[:, some].sum(0) // 2).reshape(1, -1, *[1] * (part.ndim - 3))
+        out[some] = np.take_along_axis(ranked, middle, 0)[0]
+    return out
 
 
 def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray) -> np.ndarray:
