@@ -220,30 +220,38 @@ def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray) -> np.n
     """
     cv2 = opencv()
     height, width = stands.shape
-    off = np.abs(cv2.blur(picture - as_float(usual), (5, 5))).max(-1)  # noise and a shifted edge cancel out
-    weak = cv2.morphologyEx(((off > SEEN / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
     reach = 2 * max(1, round(max(height, width) / 400)) + 1
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball)
+    smooth, usual = (
+        cv2.blur(picture, (3, 3)),
+        as_float(usual),
+    )  # outside what is there within `reach`: more than a shift
+    off = np.maximum(smooth - cv2.dilate(usual, ball), cv2.erode(usual, ball) - smooth).max(-1)
+    stands = (
+        cv2.boxFilter(stands.astype(np.float32), -1, (2 * reach + 1,) * 2) > 0.6
+    )  # lines do not, but for a shift
+    weak = cv2.morphologyEx(((off > SEEN / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball, iterations=2)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
     seeded = np.bincount(labels[off > SEEN], minlength=count)
-    steep = [_steepness(grey(view)) for view in (picture, as_float(usual))]
+    steep = [_steepness(grey(view)) for view in (picture, usual)]
     out = np.zeros((height, width), bool)
     for i in range(1, count):
-        if min(boxes[i, cv2.CC_STAT_AREA], 2 * seeded[i]) < max(12, SMALLEST * height * width):
+        area = boxes[i, cv2.CC_STAT_AREA]
+        if area < max(12, SMALLEST * height * width) or seeded[i] < 0.25 * area:
             continue
         left, top, across, down = boxes[i, :4]
         box = (
-            slice(max(0, top - 2 * reach), top + down + 2 * reach),
-            slice(max(0, left - 2 * reach), left + across + 2 * reach),
+            slice(max(0, top - 3 * reach), top + down + 3 * reach),
+            slice(max(0, left - 3 * reach), left + across + 3 * reach),
         )
         body = (labels[box] == i).astype(np.uint8)
         rim = (cv2.dilate(body, ball) > 0) & (cv2.erode(body, ball) == 0)
         loose = (~stands[box] & (cv2.dilate(body, ball) > 0)).sum() / max(1, (rim & (body == 0)).sum())
         with_him, without = (part[box][rim].mean() for part in steep)
         if with_him > without and loose < LOOSE:
-            out[box] |= cv2.dilate(body, ball, iterations=2) > 0
-    return out & stands
+            out[box] |= cv2.dilate(body, ball, iterations=3) > 0
+    return out
 
 
 def _steepness(luma: np.ndarray) -> np.ndarray:
