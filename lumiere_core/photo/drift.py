@@ -132,7 +132,8 @@ def drift_of(
     if chosen is None:
         return alone
     gains = np.stack([gain for gain, _ in chosen])
-    said = f"colour drift: gain {gains.min():.2f} to {gains.max():.2f}, off by {255 * before:.1f} -> {255 * after:.1f} of 255"
+    off = f"off by {255 * before:.1f} -> {255 * after:.1f} of 255"
+    said = f"colour drift: gain {gains.min():.2f} to {gains.max():.2f}, {off}"
     return Drift([None if i == reference else change for i, change in enumerate(chosen)], said)
 
 
@@ -208,7 +209,7 @@ def _changes(lights: np.ndarray, reference: int | None) -> list[Recolouring]:
 
 
 def _left(pixels: list, changes: list, reference: int | None) -> float:
-    """How far the middle pixel is from the still, as the mean over the frames; each half judged by the other's light."""
+    """How far the middle pixel is from the still, mean over the frames; each half is judged by the other's light."""
     away = []
     for (still, frames), other in zip(pixels, reversed(changes), strict=True):
         for i, frame in enumerate(frames):

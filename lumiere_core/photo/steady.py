@@ -23,7 +23,7 @@ Box = tuple[slice, slice]  # rows and columns
 Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
 WHOLE: Box = (slice(None), slice(None))
 
-TRACK_SIDE = 1280  # corners are followed to about 0.05 pixels of a picture so large; in 4K that is 0.15, as small as seen
+TRACK_SIDE = 1280  # a corner is followed to 0.1 pixels of a picture so large, and 600 of them tell the rest
 CORNERS = 600  # each is off by some 0.1 pixels; of half of them, in eight numbers, that leaves less than 0.02
 FEWEST = 8  # points that agree, twice the 4 a homography needs; each of two halves has to have them
 STILL = 0.1  # pixels; what moves less is not seen, and to resample it would cost more sharpness than it gives

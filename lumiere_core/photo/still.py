@@ -34,7 +34,8 @@ FEW = 5  # frames; in fewer a walker may be in most of them
 HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
 ROWS = 64  # rows of which the median is taken at a time
 LIKE = 6  # of 255: samples that are so near show the same, in a clip with little noise
-LOOSE = 0.25  # of somebody's outline may border on what never stands still
+BESIDE = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
+LOOSE = 0.3  # of somebody's size may never stand still beside him
 SEEN = (
     10 / 255
 )  # a difference from the median that somebody is seeded by; what is next to it from a third on is his
@@ -161,7 +162,7 @@ def clean_plate(
     usual, stands = _background(samples, count, picture.shape)
     if not stands[where].any() or stands[where].mean() < 0.5:
         return picture, "no clean plate, most of the picture moves"
-    walkers = _walkers(picture, usual, stands) & where
+    walkers = _walkers(picture, usual, stands, where)
     if not walkers.any():
         return picture, "nobody walks through"
     cv2 = opencv()
@@ -212,46 +213,44 @@ def _middle(part: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return out
 
 
-def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray) -> np.ndarray:
-    """Where the picture shows somebody in front of what stands, `(H, W)`.
+def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Where the picture shows somebody in front of what stands, bool `(H, W)`, within `where`.
 
     Of two views the one with somebody in it has his outline, which the other lacks: who enters and stays is not put in.
-    What borders on something that never stands still is a part of that.
+    Nobody is taken out by half: where what is beside him never stands still, he may be a part of it.
     """
     cv2 = opencv()
-    height, width = stands.shape
-    reach = 2 * max(1, round(max(height, width) / 400)) + 1
+    size = height, width = stands.shape
+    reach = 2 * max(1, round(max(size) / 400)) + 1
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    smooth, usual = (
-        cv2.blur(picture, (3, 3)),
-        as_float(usual),
-    )  # outside what is there within `reach`: more than a shift
+    smooth, usual = cv2.blur(picture, (3, 3)), as_float(usual)
+    # Outside of what is there within `reach`: more than a shift, in which edges and cobbles differ, too.
     off = np.maximum(smooth - cv2.dilate(usual, ball), cv2.erode(usual, ball) - smooth).max(-1)
     stands = (
-        cv2.boxFilter(stands.astype(np.float32), -1, (2 * reach + 1,) * 2) > 0.6
-    )  # lines do not, but for a shift
+        cv2.boxFilter(stands.astype(np.float32), -1, (2 * reach + 1, 2 * reach + 1)) > 0.6
+    )  # and so do lines
     weak = cv2.morphologyEx(((off > SEEN / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
     weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball, iterations=2)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
     seeded = np.bincount(labels[off > SEEN], minlength=count)
-    steep = [_steepness(grey(view)) for view in (picture, usual)]
-    out = np.zeros((height, width), bool)
+    restless = ((off > SEEN) & ~stands & where).astype(np.uint8)
+    with_him, without = (_steepness(grey(view)) for view in (picture, usual))
+    out, beside = np.zeros(size, bool), round(BESIDE * max(size)) + 3 * reach
     for i in range(1, count):
         area = boxes[i, cv2.CC_STAT_AREA]
         if area < max(12, SMALLEST * height * width) or seeded[i] < 0.25 * area:
             continue
         left, top, across, down = boxes[i, :4]
         box = (
-            slice(max(0, top - 3 * reach), top + down + 3 * reach),
-            slice(max(0, left - 3 * reach), left + across + 3 * reach),
+            slice(max(0, top - beside), top + down + beside),
+            slice(max(0, left - beside), left + across + beside),
         )
         body = (labels[box] == i).astype(np.uint8)
         rim = (cv2.dilate(body, ball) > 0) & (cv2.erode(body, ball) == 0)
-        loose = (~stands[box] & (cv2.dilate(body, ball) > 0)).sum() / max(1, (rim & (body == 0)).sum())
-        with_him, without = (part[box][rim].mean() for part in steep)
-        if with_him > without and loose < LOOSE:
+        near = cv2.boxFilter(body.astype(np.float32), -1, (2 * beside + 1, 2 * beside + 1)) > 1e-6
+        if with_him[box][rim].mean() > without[box][rim].mean() and restless[box][near].sum() < LOOSE * area:
             out[box] |= cv2.dilate(body, ball, iterations=3) > 0
-    return out
+    return out & where
 
 
 def _steepness(luma: np.ndarray) -> np.ndarray:
