@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
+from ..lumiere_core.photo.drift import match_drift
 from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
-from ..lumiere_core.photo.steady import match_drift
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of, source_of
