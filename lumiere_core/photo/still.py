@@ -116,7 +116,7 @@ def _still(
         number = still
     else:
         raise ValueError(
-            f"the still is frame {still}, but the clip has {count} frames, 0 to {count - 1}. Try 0, or -1 for auto."
+            f"the still is frame {still}, but the clip has {count} frames, 0 to {count - 1}. Take one of them, or auto."
         )
     return torch.from_numpy(as_float(next(islice(clip, number, None)))), number, f"still: frame {number}"
 

@@ -42,8 +42,12 @@ def announce(frames: int, height: int, width: int) -> None:
 def collected(clip: Rendered, even: bool = False) -> Tensor:
     """A rendered clip as IMAGE, the only copy of it, with progress; what a large one takes is announced first.
 
-    even repeats the last row or column of odd sides.
+    even repeats the last row or column of odd sides. What was done is said on the node.
     """
+    said = clip.said
     clip = with_even_sides(clip) if even else clip
     announce(clip.count, clip.height, clip.width)
-    return gathered(clip, HostBar())
+    image = gathered(clip, HostBar())
+    if said:
+        show_here(said)
+    return image

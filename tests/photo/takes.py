@@ -80,7 +80,7 @@ def filmed(
     seed: int = 0,
     scene: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The clip, the first frame without actors and noise, and where actors are. Actors paint in the first frame's view."""
+    """The clip, its first frame without actors and noise, and where actors are, who paint in the first frame's view."""
     rng = np.random.default_rng(seed)
     scene = world(height, width) if scene is None else scene
     middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
