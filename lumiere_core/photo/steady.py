@@ -294,12 +294,12 @@ def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], referenc
             same = chosen is not None and chosen[0] == model
             if error(away) < error(left) * (1 if same else BETTER):
                 chosen, left = (model, width), away
-    stands = f"it stands still to {max(0.1, _shake(untouched)):.1f} px"
+    stands = "it stands still" if _shake(untouched) < 0.5 else "no motion of a camera explains what is seen"
     if chosen is None:
         return left_alone(frames, stands)
     path = _smooth(fitted(chosen[0], np.ones(len(corners), bool)), chosen[1])
     if np.sqrt(np.square(path - _box(size)).sum(-1).mean()) < STILL:
-        return left_alone(frames, stands)
+        return left_alone(frames, "it stands still")
     places = [opencv().getPerspectiveTransform(_box(size), there.astype(np.float32)) for there in path]
     for i, place in enumerate(places):
         if _in_view(place, size) < IN_VIEW:

@@ -33,7 +33,7 @@ SAMPLES = (
 FEW = 5  # frames; in fewer a walker may be in most of them
 HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
 ROWS = 64  # rows of which the median is taken at a time
-LIKE = 6  # of 255: samples that are so near show the same, in a clip with little noise
+LIKE = 6, 30  # of 255: samples that are so near show the same, in a clip with no noise, and with 4 %
 BESIDE = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
 LOOSE = 0.3  # of somebody's size may never stand still beside him
 SEEN = (
@@ -196,7 +196,7 @@ def _background(
             usual[here] = _middle(part, seen)
             away = (np.maximum(part, usual[here]) - np.minimum(part, usual[here])).max(-1)
             apart[here] = np.where(seen.sum(0) >= FEW, _middle(away, seen), 255)
-    return usual, apart <= max(LIKE, 3 * np.median(apart))  # the median is the clip's noise
+    return usual, apart <= np.clip(3 * np.median(apart), *LIKE)  # the median is the clip's noise
 
 
 def _middle(part: np.ndarray, seen: np.ndarray) -> np.ndarray:

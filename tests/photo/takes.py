@@ -104,7 +104,7 @@ def filmed(
 def pasted(picture: np.ndarray, cover: np.ndarray, what: np.ndarray, x: float, y: float) -> None:
     """Put an actor at a place in parts of a pixel, with soft edges."""
     h, w = what.shape[:2]
-    at = np.array([[1, 0, x], [0, 1, y]])
+    at = np.array([[1, 0, x], [0, 1, y]], float)
     size = picture.shape[1::-1]
     soft = np.pad(np.ones((h - 2, w - 2), np.float32), 1)
     alpha = cv2.warpAffine(soft, at, size)[..., None]

@@ -1,0 +1,108 @@
+"""A tripod by `photo.steady` beside ffmpeg's vid.stab (vidstabdetect, vidstabtransform), on the same clips.
+
+    python benchmarks/steady.py [--frames 48] [--width 640]
+
+Clips with known cameras are drawn by `tests/photo/takes.py`. Both results are judged alike, by their pixels: the phase
+of the still world in patches against the first frame, in pixels, as the root mean square over frames and patches.
+Patches that a mask or somebody covers in that frame do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lumiere_core.media.frames import TensorFrames, as_bytes  # noqa: E402
+from lumiere_core.photo.steady import stabilised  # noqa: E402
+
+_spec = importlib.util.spec_from_file_location("takes", ROOT / "tests" / "photo" / "takes.py")
+takes = importlib.util.module_from_spec(_spec)
+sys.modules["takes"] = takes
+_spec.loader.exec_module(takes)
+
+PATCH = 8  # patches fit the picture's width so many times
+
+
+def vidstab(clip: np.ndarray, shakiness: int = 10, interpolation: str = "bicubic") -> np.ndarray:
+    """The clip by ffmpeg in tripod mode, losslessly in and out, without zoom."""
+    frames, height, width = clip.shape[:3]
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "16", "-i", "-"]
+    detect = f"format=yuv444p,vidstabdetect=tripod=1:shakiness={shakiness}:accuracy=15:mincontrast=0.1:result=t.trf"
+    show = (
+        f"format=yuv444p,vidstabtransform=tripod=1:input=t.trf:optzoom=0:crop=keep:interpol={interpolation}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        data = clip.tobytes()
+        run = {"input": data, "cwd": folder, "check": True, "capture_output": True}
+        subprocess.run([*ffmpeg, *raw, "-vf", detect, "-f", "null", "-"], **run)
+        made = subprocess.run(
+            [*ffmpeg, *raw, "-vf", show, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], **run
+        ).stdout
+    return np.frombuffer(made, np.uint8).reshape(-1, height, width, 3)
+
+
+def ours(clip: np.ndarray, moves: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """The clip by `stabilised`, and what it says."""
+    made = stabilised(
+        TensorFrames(torch.from_numpy(clip).float() / 255), None if moves is None else torch.from_numpy(moves)
+    )
+    return np.stack([as_bytes(frame) for frame in made]), made.said
+
+
+def away(clip: np.ndarray, covered: np.ndarray) -> float:
+    """How far the still world is from where the first frame has it, in pixels; covered `(T, H, W)` does not count."""
+    frames, height, width = clip.shape[:3]
+    side = width // PATCH
+    luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip]).astype(np.float64)
+    window = cv2.createHanningWindow((side, side), cv2.CV_64F)
+    found = []
+    room = height // 12  # borders come into view
+    for top in np.linspace(room, height - room - side, max(2, height // side)).astype(int):
+        for left in np.linspace(room, width - room - side, PATCH - 1).astype(int):
+            box = slice(top, top + side), slice(left, left + side)
+            if luma[0][box].std() < 6:
+                continue
+            for t in range(1, frames):
+                if covered[[0, t]][(slice(None), *box)].mean() < 0.05:
+                    (x, y), sure = cv2.phaseCorrelate(luma[0][box], luma[t][box], window)
+                    found.append(min(np.hypot(x, y), side / 4))
+    return float(np.sqrt(np.mean(np.square(found)))) if found else float("nan")
+
+
+def table(names: list[str], height: int, width: int, frames: int) -> list[str]:
+    """A row for each take."""
+    rows = ["| clip | as filmed | vid.stab | ours | ours says |", "| --- | --- | --- | --- | --- |"]
+    for name in names:
+        take = takes.take(name, height, width, frames)
+        grown = np.stack([cv2.dilate(c.astype(np.uint8), np.ones((9, 9))) > 0 for c in take.covered])
+        if take.moves is not None:
+            grown |= take.moves > 0
+        mine, said = ours(take.clip, take.moves)
+        best = min(away(vidstab(take.clip, shakiness), grown) for shakiness in (5, 10))  # its better setting
+        rows.append(
+            f"| {name} | {away(take.clip, grown):.2f} | {best:.2f} | {away(mine, grown):.2f} | {said} |"
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=list(takes.TAKES))
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--width", type=int, default=640)
+    args = parser.parse_args()
+    table(args.names, args.width * 9 // 16, args.width, args.frames)
