@@ -157,7 +157,7 @@ class Tripod:
         if change is not None:
             seen = recoloured(seen, *change)
         if not there.all():
-            seen[~there] = self.still[box][~there]
+            seen[~there] = _as_light(self.still[box], seen, there)[~there]
         return seen
 
 
@@ -198,6 +198,16 @@ def in_view(place: np.ndarray, shape: tuple[int, ...], size: tuple[int, int] | N
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     inside = cv2.warpPerspective(np.ones(shape[:2], np.uint8), place, size or shape[1::-1], flags=flags)
     return cv2.erode(inside, np.ones((3, 3)), borderValue=1) > 0
+
+
+def _as_light(still: np.ndarray, seen: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """A part of the still in the light in which it is seen: by the middle ratio of each channel."""
+    some = there.copy()
+    some[1::4], some[:, 1::4] = False, False
+    some &= (still > 0.03).all(-1)
+    if some.sum() < 16:
+        return still
+    return np.clip(still * np.median(seen[some] / still[some], 0), 0, 1)
 
 
 def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:

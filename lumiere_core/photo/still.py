@@ -96,7 +96,7 @@ def setting_of(
                     place = path.places[i]
                     yield made.seen(i, frame), None if place is None else in_view(place, frame.shape)
 
-        tripod.still, people = clean_plate(tripod.still, samples, len(numbers), where)
+        tripod.still, people = clean_plate(tripod.still, samples, len(numbers), where, tripod.known)
         what = f"{what}, {people}"
     said = "; ".join(part for part in (path.said, changes.said, what) if part)
     return Setting(tripod, path, changes, said)
@@ -149,20 +149,24 @@ def chosen_frames(count: int) -> list[int]:
 
 
 def clean_plate(
-    picture: np.ndarray, samples: Callable[[], Iterator[Sample]], count: int, where: np.ndarray
+    picture: np.ndarray,
+    samples: Callable[[], Iterator[Sample]],
+    count: int,
+    where: np.ndarray,
+    known: np.ndarray,
 ) -> tuple[np.ndarray, str]:
     """A still `(H, W, 3)` in [0, 1] without those who walk through, and what is said of it.
 
     `samples` goes through `count` steadied frames, at the still's light, of which the median of each pixel is taken.
     Only where that stands, and somebody in the still does not, the still is changed, within `where` `(H, W)`: elsewhere
-    it keeps its grain, its leaves and its water.
+    it keeps its grain, its leaves and its water. Who is mostly in the mask, where `known` is false, belongs there.
     """
     if count < FEW:
         return picture, "too few frames for a clean plate"
     usual, stands = _background(samples, count, picture.shape)
-    if not stands[where].any() or stands[where].mean() < 0.5:
+    if stands[known].mean() < 0.5:
         return picture, "no clean plate, most of the picture moves"
-    walkers = _walkers(picture, usual, stands, where)
+    walkers = _walkers(picture, usual, stands, known) & where
     if not walkers.any():
         return picture, "nobody walks through"
     cv2 = opencv()
@@ -213,8 +217,8 @@ def _middle(part: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return out
 
 
-def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Where the picture shows somebody in front of what stands, bool `(H, W)`, within `where`.
+def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Where the picture shows somebody in front of what stands, bool `(H, W)`; mostly where `known`.
 
     Of two views the one with somebody in it has his outline, which the other lacks: who enters and stays is not put in.
     Nobody is taken out by half: where what is beside him never stands still, he may be a part of it.
@@ -233,12 +237,13 @@ def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, where: 
     weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball, iterations=2)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
     seeded = np.bincount(labels[off > SEEN], minlength=count)
-    restless = ((off > SEEN) & ~stands & where).astype(np.uint8)
+    open_ = np.bincount(labels[known], minlength=count)
+    restless = ((off > SEEN) & ~stands & known).astype(np.uint8)
     with_him, without = (_steepness(grey(view)) for view in (picture, usual))
     out, beside = np.zeros(size, bool), round(BESIDE * max(size)) + 3 * reach
     for i in range(1, count):
         area = boxes[i, cv2.CC_STAT_AREA]
-        if area < max(12, SMALLEST * height * width) or seeded[i] < 0.25 * area:
+        if area < max(12, SMALLEST * height * width) or min(2 * seeded[i], open_[i]) < 0.5 * area:
             continue
         left, top, across, down = boxes[i, :4]
         box = (
@@ -250,7 +255,7 @@ def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, where: 
         near = cv2.boxFilter(body.astype(np.float32), -1, (2 * beside + 1, 2 * beside + 1)) > 1e-6
         if with_him[box][rim].mean() > without[box][rim].mean() and restless[box][near].sum() < LOOSE * area:
             out[box] |= cv2.dilate(body, ball, iterations=3) > 0
-    return out & where
+    return out
 
 
 def _steepness(luma: np.ndarray) -> np.ndarray:
