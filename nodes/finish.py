@@ -10,7 +10,7 @@ from torch import Tensor
 from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.drift import match_drift
-from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
+from ..lumiere_core.photo.loop import LOOPS, loop_kind, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
@@ -130,7 +130,7 @@ class CinemagraphFromClip(io.ComfyNode):
         made = cinemagraph_from_clip(
             source_of(image), mask, chosen, feather, stabilise, drift, loop, motion, HostBar()
         )
-        return io.NodeOutput(collected(made, even))
+        return io.NodeOutput(collected(made, even, "cinemagraph"))
 
 
 class MakeLoop(io.ComfyNode):
@@ -182,11 +182,9 @@ class MakeLoop(io.ComfyNode):
     def execute(
         cls, image: Tensor, how: str, min_frames: int, max_frames: int, overlap: int
     ) -> io.NodeOutput:
-        settings = {
-            "cut": {"min_frames": min_frames, "max_frames": max_frames},
-            "dissolve": {"overlap": overlap},
-        }
-        return io.NodeOutput(collected(make_loop(source_of(image), how, HostBar(), **settings.get(how, {}))))
+        settings = loop_kind(how).own(min_frames=min_frames, max_frames=max_frames, overlap=overlap)
+        made = make_loop(source_of(image), how, HostBar(), **settings)
+        return io.NodeOutput(collected(made, command="loop"))
 
 
 class MatchDrift(io.ComfyNode):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..limits import check
-from ..media.frames import Frames, Rendered, as_float, told
+from ..media.frames import Frames, Rendered, as_bytes, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
 from .loop import LoopPlan, check_no_cut, looked_at, loop_kind, looped, thumbnail
@@ -29,6 +29,9 @@ class CinemagraphPlan:
     """What is done to a clip: how each frame is fitted to the still and looped, and where it shows."""
 
     setting: Setting  # the still, and what is done to each frame
+    paper: (
+        np.ndarray
+    )  # the still in the type of the clip's frames, a quarter of the memory where that is uint8
     region: Region  # the part of the picture that is worked on
     loop: LoopPlan
     share: np.ndarray | None  # how far things move in the region, (h, w); None for as far as they do
@@ -50,8 +53,9 @@ class CinemagraphPlan:
 
     def around(self, part: np.ndarray) -> np.ndarray:
         """The whole picture, the region laid into it."""
-        frame = self.still.copy()
-        lay_over(torch.from_numpy(frame[self.region.box]), torch.from_numpy(part), self.alpha)
+        frame, mixed = self.paper.copy(), self.still[self.region.box].copy()
+        lay_over(torch.from_numpy(mixed), torch.from_numpy(part), self.alpha)
+        frame[self.region.box] = as_bytes(mixed) if frame.dtype == np.uint8 else mixed
         return frame
 
 
@@ -97,7 +101,7 @@ def plan_cinemagraph(
     looks = looked_at(clip, progress)
     check_no_cut("cinemagraph", looks)
     half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
-    settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}.get(loop, {})
+    settings = kind.own(min_frames=max(2, half), overlap=half)
     kind.check(len(looks), **settings)
 
     soft = feathered((moves > 0).float(), feather)
@@ -109,13 +113,15 @@ def plan_cinemagraph(
 
     share = _softened((moves * motion)[region.box], feather)
     share = share if share.min() < 1 else None
-    return CinemagraphPlan(setting, region, plan, share, soft[region.box][..., None])
+    shown = setting.tripod.still
+    paper = as_bytes(shown) if next(iter(clip)).dtype == np.uint8 else shown
+    return CinemagraphPlan(setting, paper, region, plan, share, soft[region.box][..., None].clone())
 
 
 def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:
     """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
     if plan.share is not None and not plan.share.any():
-        return (plan.still for _ in range(plan.loop.count))
+        return (plan.paper for _ in range(plan.loop.count))
     return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown)))
 
 

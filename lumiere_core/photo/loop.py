@@ -24,7 +24,7 @@ from .warp import flow_between, flow_midway, warped
 LOOK_SIDE = 64  # pixels of the long side at which frames are compared: 1,000 frames of 16:9 take 28 MB
 DECIDED = 20.0  # a morph changes 1 + 20 d times as fast where its pictures differ by d: twice as fast at 0.05
 UNLIKE = 0.3  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
-HELD = 0.6e9  # bytes of a file's frames that are held to show them backwards: 24 of 4K
+HELD = 0.5e9  # bytes of a file's frames that are held to show them backwards: 20 of 4K
 ROWS = 128  # frames that are compared with all the others at a time
 
 
@@ -237,11 +237,16 @@ class LoopKind:
     plan: Callable[..., LoopPlan]  # (thumbnails, way's settings..., progress) -> what to show
     check: Callable[..., None]  # (number of frames, way's settings...), before anything is looked at
     looks: bool  # whether the plan looks at the thumbnails, or only counts them
+    settings: tuple[str, ...] = ()  # the names of the way's settings
+
+    def own(self, **settings: int) -> dict[str, int]:
+        """Of everybody's settings, those of this way."""
+        return {name: settings[name] for name in self.settings if name in settings}
 
 
 LOOPS = {
-    "cut": LoopKind(best_cut, check_cut, looks=True),
-    "dissolve": LoopKind(dissolved, check_dissolve, looks=True),
+    "cut": LoopKind(best_cut, check_cut, looks=True, settings=("min_frames", "max_frames")),
+    "dissolve": LoopKind(dissolved, check_dissolve, looks=True, settings=("overlap",)),
     "ping-pong": LoopKind(to_and_fro, check_turn, looks=False),
     "none": LoopKind(as_it_is, lambda frames: None, looks=False),
 }

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tracemalloc
 
+import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -65,6 +66,19 @@ def test_colours_come_back(tmp_path, colour):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_clip_gets_no_darker_by_being_written_and_read(tmp_path, suffix):
+    """swscale's quick way to RGB loses up to two levels, and each generation two more."""
+    noise = np.random.default_rng(0).normal(128, 60, (15, 20, 3)).clip(0, 255).astype(np.float32)
+    photo = cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    frames = [photo]
+    for generation in range(3):
+        path = write_frames(tmp_path / f"{generation}{suffix}", iter(frames[-1:] * 3), 16, "")
+        frames.append(next(iter(VideoFile(path))))
+    off = (frames[-1].astype(float) - photo).mean((0, 1))
+    assert np.abs(off).max() < 0.6, off
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_the_comment_says_ai_generated_first_and_then_how(tmp_path, suffix):
     comment = read_comment(write_clip(tmp_path / f"clip{suffix}", ramp(), 16, FACTS))
     assert comment.startswith("AI-generated")
@@ -106,8 +120,9 @@ def test_pixels_go_there_and_back():
     [
         ("clip.avi", 16, r"ends in \.avi.*\.mp4"),
         ("clip.mp4", 0, "fps is 0"),
-        ("clip.mp4", 9999, "fps is 9999"),
-        ("clip.gif", 60, "fps is 60.*to 50"),
+        ("clip.mp4", 301, "fps is 301, but it has to be between 0.01 and 300"),
+        ("clip", 1000, "fps is 1000, but it has to be between 0.01 and 300"),
+        ("clip.gif", 60, r"fps is 60, but \.gif takes at most 50"),
         ("clip.webm", float("nan"), "fps is nan"),
     ],
 )
@@ -194,7 +209,7 @@ def test_a_clip_is_never_in_memory_as_a_whole(tmp_path):
     assert peak < 10 * frame.nbytes  # the clip has 150
 
 
-@pytest.mark.parametrize("fps", [0.5, 24000 / 1001, 29.97, 480, 1000])
+@pytest.mark.parametrize("fps", [0.5, 24000 / 1001, 29.97, 240, 300])
 def test_rates_come_back(tmp_path, fps):
     video = VideoFile(write_clip(tmp_path / "clip.mp4", ramp(9), fps))
     assert video.fps == pytest.approx(fps, rel=2e-5) and video.count == 9
