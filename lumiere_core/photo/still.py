@@ -30,9 +30,9 @@ AS_SHARP = (
 SAMPLES = (
     25  # frames of which a median is taken: an odd number, and whoever stands still for half of it remains
 )
-FEW = 5  # frames; in fewer a walker may be in most of them
-HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
-ROWS = 64  # rows of which the median is taken at a time
+FEW_FRAMES = 5  # frames; in fewer a walker may be in most of them
+PLATE_HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
+MEDIAN_ROWS = 64  # rows of which the median is taken at a time
 LIKE = 6, 30  # of 255: samples that are so near show the same, in a clip with no noise, and with 4 %
 BESIDE = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
 LOOSE = 0.3  # of somebody's size may never stand still beside him
@@ -41,7 +41,7 @@ SEEN = (
 )  # a difference from the median that somebody is seeded by; what is next to it from a third on is his
 SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
 
-Sample = tuple[
+Glimpse = tuple[
     np.ndarray, np.ndarray | None
 ]  # a frame (H, W, 3), and where it shows the still; None for everywhere
 
@@ -88,9 +88,9 @@ def setting_of(
     changes = drift_of(tripod, small, path.places, reference) if drift else Drift([None] * count, "")
     made = Setting(tripod, path, changes, "")
     if still is None:
-        numbers = chosen_frames(count)
+        numbers = sampled(count)
 
-        def samples() -> Iterator[Sample]:
+        def samples() -> Iterator[Glimpse]:
             for i, frame in enumerate(told(islice(clip, numbers[-1] + 1), count, "clean plate", progress)):
                 if i in numbers:
                     place = path.places[i]
@@ -143,14 +143,14 @@ def sharpest(details: Sequence[np.ndarray]) -> int:
     return int(np.flatnonzero(sharp >= AS_SHARP * sharp.max())[0])
 
 
-def chosen_frames(count: int) -> list[int]:
+def sampled(count: int) -> list[int]:
     """The frames of which the median is taken, evenly over a clip of so many."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count - 1 + count % 2, SAMPLES))})
 
 
 def clean_plate(
     picture: np.ndarray,
-    samples: Callable[[], Iterator[Sample]],
+    samples: Callable[[], Iterator[Glimpse]],
     count: int,
     where: np.ndarray,
     known: np.ndarray,
@@ -161,7 +161,7 @@ def clean_plate(
     Only where that stands, and somebody in the still does not, the still is changed, within `where` `(H, W)`: elsewhere
     it keeps its grain, its leaves and its water. Who is mostly in the mask, where `known` is false, belongs there.
     """
-    if count < FEW:
+    if count < FEW_FRAMES:
         return picture, "too few frames for a clean plate"
     usual, stands = _background(samples, count, picture.shape)
     if stands[known].mean() < 0.5:
@@ -179,7 +179,7 @@ def clean_plate(
 
 
 def _background(
-    samples: Callable[[], Iterator[Sample]], count: int, shape: tuple[int, ...]
+    samples: Callable[[], Iterator[Glimpse]], count: int, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The median of each pixel, uint8 `(H, W, 3)`, and where half of the samples agree with it, `(H, W)`.
 
@@ -187,19 +187,19 @@ def _background(
     """
     height, width = shape[:2]
     usual, apart = np.empty(shape, np.uint8), np.empty((height, width), np.uint8)
-    strip = max(ROWS, int(HELD / (4 * width * count)) // ROWS * ROWS)
+    strip = max(MEDIAN_ROWS, int(PLATE_HELD / (4 * width * count)) // MEDIAN_ROWS * MEDIAN_ROWS)
     for top in range(0, height, strip):
         held = np.empty((count, min(strip, height - top), width, 3), np.uint8)
         there = np.ones(held.shape[:3], bool)
         for i, (frame, view) in enumerate(samples()):
             held[i] = as_bytes(frame[top : top + strip])
             there[i] = True if view is None else view[top : top + strip]
-        for row in range(0, held.shape[1], ROWS):
-            part, seen = held[:, row : row + ROWS], there[:, row : row + ROWS]
+        for row in range(0, held.shape[1], MEDIAN_ROWS):
+            part, seen = held[:, row : row + MEDIAN_ROWS], there[:, row : row + MEDIAN_ROWS]
             here = slice(top + row, top + row + part.shape[1])
             usual[here] = _middle(part, seen)
             away = (np.maximum(part, usual[here]) - np.minimum(part, usual[here])).max(-1)
-            apart[here] = np.where(seen.sum(0) >= FEW, _middle(away, seen), 255)
+            apart[here] = np.where(seen.sum(0) >= FEW_FRAMES, _middle(away, seen), 255)
     return usual, apart <= np.clip(3 * np.median(apart), *LIKE)  # the median is the clip's noise
 
 

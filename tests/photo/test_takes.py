@@ -169,7 +169,7 @@ def test_the_plate_of_a_large_picture_is_made_in_strips_and_is_the_same(monkeypa
     clip, _, mask = passed(9)
     where = (mask == 0).numpy()
     whole = setting_of(frames_of(clip), 9, mask, None, False, False, where).tripod.still
-    monkeypatch.setattr("lumiere_core.photo.still.HELD", 1.0)
+    monkeypatch.setattr("lumiere_core.photo.still.PLATE_HELD", 1.0)
     assert np.array_equal(setting_of(frames_of(clip), 9, mask, None, False, False, where).tripod.still, whole)
 
 
