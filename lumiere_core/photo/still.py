@@ -38,12 +38,11 @@ BESIDE = 0.03  # of the long side: as near as that, two parts may be one subject
 LOOSE = 0.3  # of somebody's size may never stand still beside him
 SEEN = (
     10 / 255
-)  # a difference from the median that somebody is seeded by; what is next to it from a third on is his
+)  # a quarter of somebody differs from what stands by more, and the rest of him by a third of that
 SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
 
-Glimpse = tuple[
-    np.ndarray, np.ndarray | None
-]  # a frame (H, W, 3), and where it shows the still; None for everywhere
+# A frame (H, W, 3), and where it shows the still; None for everywhere.
+Glimpse = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
