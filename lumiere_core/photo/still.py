@@ -36,9 +36,7 @@ MEDIAN_ROWS = 64  # rows of which the median is taken at a time
 LIKE = 6, 30  # of 255: samples that are so near show the same, in a clip with no noise, and with 4 %
 BESIDE = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
 LOOSE = 0.3  # of somebody's size may never stand still beside him
-SEEN = (
-    10 / 255
-)  # a quarter of somebody differs from what stands by more, and the rest of him by a third of that
+SEEN = 10 / 255  # a quarter of somebody differs from what stands by more, the rest by a third of it
 SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
 
 # A frame (H, W, 3), and where it shows the still; None for everywhere.
