@@ -91,6 +91,7 @@ LIMITS = {
     "margin": Limit(0.0, 4096.0, 0.25),
     "multiple": Limit(1, 512, 16, "pixels"),
     "crop.size": Limit(0, 8192, 832, "pixels"),
+    "still_frame": Limit(-1, FRAMES - 1, -1),  # -1: the sharpest, without people
     "row": Limit(0.0, 1.0, 0.5),
     # training
     "minutes": Limit(0.001, 100_000.0, 40.0),

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
+from ..lumiere_core.photo.drift import match_drift
 from ..lumiere_core.photo.loop import LOOPS, loop_kind, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
-from ..lumiere_core.photo.steady import match_drift
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of, source_of
@@ -46,7 +46,17 @@ class CinemagraphFromClip(io.ComfyNode):
             category="Lumiere/finish",
             description="Keeps a clip still except in the masked part, which moves in a loop. "
             "Steadies the camera and removes slow colour drift. No model needed.",
-            search_aliases=["cinemagraph", "living photo", "plotagraph", "loop", "stabilize", "freeze"],
+            search_aliases=[
+                "cinemagraph",
+                "living photo",
+                "plotagraph",
+                "loop",
+                "stabilize",
+                "stabilise",
+                "steady",
+                "tripod",
+                "freeze",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The clip, from a camera or any model."),
                 io.Mask.Input("mask", tooltip="White moves, black is still, grey moves less."),
@@ -67,18 +77,35 @@ class CinemagraphFromClip(io.ComfyNode):
                 ),
                 feather_input(),
                 io.Boolean.Input(
-                    "stabilise", default=True, tooltip="Steadies the camera by what lies outside the mask."
+                    "stabilise",
+                    default=True,
+                    label_on="auto",
+                    label_off="off",
+                    tooltip="auto steadies the camera by what lies outside the mask, if that makes it steadier; "
+                    "a clip from a tripod stays as it is.",
                 ),
                 advanced(
                     io.Boolean.Input(
                         "drift",
                         default=True,
-                        tooltip="Removes slow drift of colour and brightness, measured outside the mask.",
+                        label_on="auto",
+                        label_off="off",
+                        tooltip="auto removes slow drift of colour and brightness, measured outside the mask, if "
+                        "there is any.",
                     )
                 ),
                 even_input(),
                 io.Image.Input(
-                    "still", optional=True, tooltip="The still photo. Default: the clip's first frame."
+                    "still", optional=True, tooltip="The still photo. Default: what still_frame says."
+                ),
+                advanced(
+                    io.Int.Input(
+                        "still_frame",
+                        default=-1,
+                        **within("still_frame"),
+                        tooltip="Without a still: the number of the frame to use, from 0. -1 is auto: the sharpest "
+                        "one, without people who walk through.",
+                    )
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -96,11 +123,12 @@ class CinemagraphFromClip(io.ComfyNode):
         drift: bool,
         even: bool,
         still: Tensor | None = None,
+        still_frame: int = -1,
     ) -> io.NodeOutput:
-        still = None if still is None else frames_of(still)
+        chosen = frames_of(still) if still is not None else still_frame if still_frame >= 0 else None
         mask = change_of(mask).amax(0)
         made = cinemagraph_from_clip(
-            source_of(image), mask, still, feather, stabilise, drift, loop, motion, HostBar()
+            source_of(image), mask, chosen, feather, stabilise, drift, loop, motion, HostBar()
         )
         return io.NodeOutput(collected(made, even, "cinemagraph"))
 
@@ -166,7 +194,7 @@ class MatchDrift(io.ComfyNode):
             node_id="Lumiere_MatchDrift",
             display_name="Match Colour Drift",
             category="Lumiere/finish",
-            description="Removes slow changes of colour and contrast over a long clip. Fast "
+            description="Removes slow changes of light and colour, measured by the pixels that stay in place. Fast "
             "changes, such as fire, stay. No model needed.",
             search_aliases=["color match", "drift", "deflicker", "exposure", "brightness"],
             inputs=[

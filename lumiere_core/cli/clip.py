@@ -36,6 +36,18 @@ def open_mask(path: str) -> Tensor:
     return torch.from_numpy(read_mask(path))
 
 
+def still_file(args: argparse.Namespace) -> str | None:
+    """The picture that `--still` names, if it names one; a picture called 7 is ./7."""
+    named = getattr(args, "still", "auto")
+    return None if named == "auto" or named.isdecimal() else named
+
+
+def still_of(args: argparse.Namespace) -> Tensor | int | None:
+    """The still: a picture, a frame's number, or None for auto."""
+    file = still_file(args)
+    return open_picture(file) if file else None if args.still == "auto" else int(args.still)
+
+
 def write_loop(args: argparse.Namespace, made: Rendered, facts: dict, clip: VideoFile | None = None) -> None:
     """Write frames as they come, at args.fps or their own rate, with the clip's sound where it goes with them.
 
@@ -46,7 +58,7 @@ def write_loop(args: argparse.Namespace, made: Rendered, facts: dict, clip: Vide
 
     fps = made.fps if args.fps is None else args.fps
     facts = {**facts, "source": Path(args.source).name, "fps": fps, "version": __version__}
-    mark = mark_of(args.source, getattr(args, "still", None))
+    mark = mark_of(args.source, still_file(args))
     pixels = told(map(as_bytes, made), made.count, "writing", TerminalBar())
     sound, silent = sound_for(args.out, made, fps, clip) if clip else (None, "")
     path = write_frames(args.out, pixels, fps, describe(facts, mark), sound, args.overwrite)
@@ -87,8 +99,8 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
     """Keep a clip still except in the white part of a mask, in a loop."""
     from ..photo.cinemagraph import cinemagraph_from_clip
 
-    clip = open_clip(args, args.mask, args.still)
-    moves, still = open_mask(args.mask), open_picture(args.still) if args.still else None
+    clip = open_clip(args, args.mask, still_file(args))
+    moves, still = open_mask(args.mask), still_of(args)
     settings: dict[str, Any] = {
         "feather": args.feather,
         "stabilise": args.stabilise,
@@ -97,6 +109,7 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
         "motion": args.motion,
     }
     made = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
+    print(made.said)
     write_loop(args, made, {"tool": "cinemagraph", **settings}, clip)
 
 
@@ -178,15 +191,25 @@ def register(commands: Any) -> None:
 
     t = tool("cinemagraph", cinemagraph_file, "a video file")
     t.add_argument("--mask", required=True, help="a picture, white where the clip moves; grey moves less")
-    t.add_argument("--still", help="the still picture; the first frame by default")
+    t.add_argument(
+        "--still",
+        default="auto",
+        help="a picture, or the number of a frame from 0; auto is the sharpest frame without people who walk through",
+    )
     t.add_argument(
         "--feather", type=number(float, "feather"), default=8, help="soft edge in pixels, inside the mask"
     )
     t.add_argument(
-        "--stabilise", action=argparse.BooleanOptionalAction, default=True, help="steady the camera"
+        "--stabilise",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="steady the camera, if that makes it steadier",
     )
     t.add_argument(
-        "--drift", action=argparse.BooleanOptionalAction, default=True, help="remove slow colour drift"
+        "--drift",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="remove slow colour drift, if there is any",
     )
     t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
     t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how far things move, 0 to 1")

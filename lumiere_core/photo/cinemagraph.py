@@ -20,38 +20,40 @@ from ..media.pictures import opencv
 from ..progress import Progress
 from .loop import LoopPlan, check_no_cut, looked_at, loop_kind, looped, thumbnail
 from .region import Region, change_mask, feathered, lay_over, region_of
-from .steady import Recolouring, Tripod, View, drift_of, recoloured, tripod_of
+from .still import Setting, setting_of
 from .warp import flow_between, warped
 
 
 @dataclass(frozen=True)
 class CinemagraphPlan:
-    """What is done to a clip: how each frame is looked through, recoloured and looped, and where it shows."""
+    """What is done to a clip: how each frame is fitted to the still and looped, and where it shows."""
 
-    tripod: Tripod
+    setting: Setting  # the still, and what is done to each frame
     paper: (
         np.ndarray
     )  # the still in the type of the clip's frames, a quarter of the memory where that is uint8
     region: Region  # the part of the picture that is worked on
-    views: list[View]  # of each frame
-    changes: list[Recolouring] | None  # of each frame; None to leave the colours as they are
     loop: LoopPlan
     share: np.ndarray | None  # how far things move in the region, (h, w); None for as far as they do
     alpha: Tensor  # how much of the clip shows in the region, (h, w, 1)
 
+    @property
+    def still(self) -> np.ndarray:
+        """The picture around the region, `(H, W, 3)` in [0, 1]."""
+        return self.setting.tripod.still
+
     def shown(self, i: int, frame: np.ndarray) -> np.ndarray:
         """The region of the clip's frame i, steadied and recoloured."""
-        part = self.tripod.seen(frame, self.views[i], self.region.box)
-        return recoloured(as_float(part), *self.changes[i]) if self.changes else part
+        return self.setting.seen(i, frame, self.region.box)
 
     def calm(self, part: np.ndarray) -> np.ndarray:
         """A region of the loop, moved as far as it is to move."""
-        part, still = as_float(part), self.tripod.still[self.region.box]
+        part, still = as_float(part), self.still[self.region.box]
         return part if self.share is None else calmed(part, still, self.share)
 
     def around(self, part: np.ndarray) -> np.ndarray:
         """The whole picture, the region laid into it."""
-        frame, mixed = self.paper.copy(), self.tripod.still[self.region.box].copy()
+        frame, mixed = self.paper.copy(), self.still[self.region.box].copy()
         lay_over(torch.from_numpy(mixed), torch.from_numpy(part), self.alpha)
         frame[self.region.box] = as_bytes(mixed) if frame.dtype == np.uint8 else mixed
         return frame
@@ -60,7 +62,7 @@ class CinemagraphPlan:
 def cinemagraph_from_clip(
     clip: Frames,
     moves: Tensor,
-    still: Tensor | None = None,
+    still: Tensor | int | None = None,
     feather: float = 8,
     stabilise: bool = True,
     drift: bool = True,
@@ -70,19 +72,20 @@ def cinemagraph_from_clip(
 ) -> Rendered:
     """The clip's motion inside the mask, over one still picture, as a loop.
 
-    Bit for bit the still (`(H, W, 3)`, the first frame by default) where the mask is 0. The camera is steadied and slow
-    drift taken out by what lies outside the mask; loop is one of LOOPS. motion in [0, 1] and greys in the mask move
-    things less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
+    Bit for bit the still where the mask is 0: a picture `(H, W, 3)`, a frame's number, or None for the sharpest frame
+    without those who walk through. The camera is steadied and slow drift taken out by what lies outside the mask, each
+    where that makes it better; `said` tells. loop is one of LOOPS. motion in [0, 1] and greys in the mask move things
+    less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
     """
     plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, progress)
     render, shown = lambda: rendered(plan, clip), plan.loop
-    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard)
+    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard, plan.setting.said)
 
 
 def plan_cinemagraph(
     clip: Frames,
     moves: Tensor,
-    still: Tensor | None,
+    still: Tensor | int | None,
     feather: float,
     stabilise: bool,
     drift: bool,
@@ -90,33 +93,29 @@ def plan_cinemagraph(
     motion: float,
     progress: Progress | None = None,
 ) -> CinemagraphPlan:
-    """Look at the clip in two passes: for cuts, then for what camera and light did; see `cinemagraph_from_clip`."""
+    """Look at the clip: for cuts, for its still, for what camera and light did; see `cinemagraph_from_clip`."""
     check("motion", motion)
     kind = loop_kind(loop)
     moves = change_mask(moves, 1, clip.height, clip.width)[0]
     region = region_of(moves, margin=feather + 1, multiple=1)
-    tripod = tripod_of(clip, moves, still)
     looks = looked_at(clip, progress)
     check_no_cut("cinemagraph", looks)
     half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
     settings = kind.own(min_frames=max(2, half), overlap=half)
     kind.check(len(looks), **settings)
 
-    views = []
-    for i, frame in enumerate(told(clip, len(looks), "steadying" if stabilise else "measuring", progress)):
-        views.append(tripod.view(as_float(frame), stabilise))
-        if kind.looks:  # at what the region shows, before its colours are changed
-            looks[i] = thumbnail(as_float(tripod.seen(frame, views[i], region.box)))
-    changes = drift_of([view.levels for view in views], tripod.levels) if drift else None
-    if changes and kind.looks:
-        looks = [recoloured(look, *change) for look, change in zip(looks, changes, strict=True)]
+    soft = feathered((moves > 0).float(), feather)
+    setting = setting_of(clip, len(looks), moves, still, stabilise, drift, (soft < 1).numpy(), progress)
+    if kind.looks:  # at what the region shows
+        frames = enumerate(told(clip, len(looks), "comparing", progress))
+        looks = [thumbnail(as_float(setting.seen(i, frame, region.box))) for i, frame in frames]
     plan = kind.plan(looks, progress=progress, **settings)
 
     share = _softened((moves * motion)[region.box], feather)
-    alpha = feathered((moves > 0).float(), feather)[region.box][..., None].clone()  # of the mask only that
-    paper = as_bytes(tripod.still) if frame.dtype == np.uint8 else tripod.still
-    moved = share if share.min() < 1 else None
-    return CinemagraphPlan(tripod, paper, region, views, changes, plan, moved, alpha)
+    share = share if share.min() < 1 else None
+    shown = setting.tripod.still
+    paper = as_bytes(shown) if next(iter(clip)).dtype == np.uint8 else shown
+    return CinemagraphPlan(setting, paper, region, plan, share, soft[region.box][..., None].clone())
 
 
 def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:

@@ -1,36 +1,70 @@
-"""Removes camera motion and slow changes of exposure from a clip.
+"""Takes out what a hand did to a camera that should have stood on a tripod, or leaves the clip alone.
 
-A clip comes as `Frames` `(H, W, 3)`, and so it is given back: each tool measures it in one pass, and renders it anew
-in every pass over the result. `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 is what moves on purpose, which is
-therefore not looked at. Inputs are never written to.
+Corners of the still are followed through the clip, one decision is made for all of it, and it is rendered anew in
+every pass over the result. A clip comes as `Frames` `(H, W, 3)`. `moves` is a mask, float32 `(H, W)` in [0, 1]: 1 is
+what moves on purpose, which is therefore not looked at. Inputs are never written to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from ..limits import check
 from ..media.frames import Frames, Rendered, as_float, first_picture, told
 from ..media.pictures import opencv
 from ..progress import Progress
 from .region import change_mask, one_picture
 from .warp import grey
 
-Levels = tuple[np.ndarray, np.ndarray]  # mean and standard deviation of each channel, (3,)
-Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
 Box = tuple[slice, slice]  # rows and columns
+Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
+WHOLE: Box = (slice(None), slice(None))
 
-TRACK_SIDE = 1280  # features are tracked on a picture whose long side is at most this
-LEVEL_SIDE = 480  # exposure is measured, and steadying judged, on a picture whose long side is at most this
-FEWEST = (
-    12  # tracked points that agree, three times the 4 a homography needs; with fewer a frame is left alone
+TRACK_SIDE = 1280  # a corner is followed to 0.1 pixels of a picture so large, and 600 of them tell the rest
+CORNERS = 600  # each is off by some 0.1 pixels; of half of them, in eight numbers, that leaves less than 0.02
+FEWEST = 8  # points that agree, twice the 4 a homography needs; each of two halves has to have them
+STILL = 0.1  # pixels; what moves less is not seen, and to resample it would cost more sharpness than it gives
+BETTER = (
+    0.9  # a model with more numbers is taken where it leaves less than this of the error, on other points
 )
-STILL = 0.05  # pixels; a camera that moved less did not move
-SLOW = 8.0  # frames, half a second at 16 fps; faster changes of exposure belong to the scene
+NEAR = (
+    1 / 640
+)  # of the long side, 2 pixels of 1280: a corner farther from the camera's motion does not follow it
+LOST = 0.1  # of the frames may go without an answer of their own, which their neighbours then give
+IN_VIEW = (
+    0.5  # of the still has to be in view in every frame: otherwise the camera pans, and no tripod can do that
+)
+
+
+# The models, simplest first. Each row gives, for points (N, 2) and where they go, a linear system for its numbers, and
+# a matrix made of these numbers.
+def _shift(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.tile(np.eye(2), (len(p), 1)), (q - p).ravel()
+
+
+def _similarity(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y, one, none = p[:, 0], p[:, 1], np.ones(len(p)), np.zeros(len(p))
+    rows = np.stack([np.stack([x, -y, one, none], 1), np.stack([y, x, none, one], 1)], 1)  # (N, 2, 4)
+    return rows.reshape(-1, 4), (q - p).ravel()
+
+
+def _homography(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    one, none = np.ones((len(p), 1)), np.zeros((len(p), 3))
+    line = np.hstack([p, one])
+    rows = np.stack(
+        [np.hstack([line, none, -q[:, :1] * p]), np.hstack([none, line, -q[:, 1:] * p])], 1
+    )  # (N, 2, 8)
+    return rows.reshape(-1, 8), (q - p).ravel()
+
+
+MODELS: dict[str, tuple[Callable, Callable[..., list]]] = {
+    "shift": (_shift, lambda x, y: [1, 0, x, 0, 1, y, 0, 0, 1]),
+    "similarity": (_similarity, lambda a, b, x, y: [1 + a, -b, x, b, 1 + a, y, 0, 0, 1]),
+    "homography": (_homography, lambda a, b, c, d, e, f, g, h: [1 + a, b, c, d, 1 + e, f, g, h, 1]),
+}
 
 
 def stabilised(
@@ -38,26 +72,34 @@ def stabilised(
 ) -> Rendered:
     """The clip as if the camera had stood where `still` `(H, W, 3)` (the first frame) was taken.
 
-    Corners outside the mask are tracked and a homography is fitted to those that agree. A frame with too few of them,
-    or that the homography brings no closer, is left alone; a camera that stood still gives the clip back bit for bit.
-    Borders that come into view are filled from the still.
+    Bit for bit the clip where the camera stood still already, or where no motion explains the corners outside the mask
+    better than none; `said` tells. Borders that come into view are filled from the still.
     """
     tripod = tripod_of(clip, moves, still)
-    views = [tripod.view(as_float(frame)) for frame in told(clip, clip.count, "steadying", progress)]
+    seen = [tripod.follow(as_float(frame)) for frame in told(clip, clip.count, "steadying", progress)]
+    path = tripod.path(seen, 0 if still is None else None)
 
     def render() -> Iterator[np.ndarray]:
-        for frame, view in zip(clip, views, strict=True):
-            yield tripod.seen(frame, view)
+        for frame, place in zip(clip, path.places, strict=True):
+            yield tripod.seen(frame, place)
 
-    return Rendered(len(views), clip.height, clip.width, clip.fps, render)
+    return Rendered(len(seen), clip.height, clip.width, clip.fps, render, said=path.said)
 
 
 @dataclass(frozen=True)
-class View:
-    """How a frame stands to the still."""
+class Path:
+    """Where the camera was in each frame, and what is said of it."""
 
-    homography: np.ndarray | None  # (3, 3): where the still's pixels are in it; None to leave it as it is
-    levels: Levels  # outside the mask, as the still's camera sees it
+    places: Sequence[
+        np.ndarray | None
+    ]  # (3, 3): where the still's pixels are in it; None to leave it as it is
+    said: str
+    shake: tuple[float, float] = (0.0, 0.0)  # pixels, before and after; see `_shake`
+
+    @property
+    def steadied(self) -> bool:
+        """Whether anything is moved."""
+        return any(place is not None for place in self.places)
 
 
 class Tripod:
@@ -65,73 +107,69 @@ class Tripod:
 
     def __init__(self, still: Tensor, moves: Tensor | None = None) -> None:
         height, width = still.shape[:2]
-        self.still, known = still.numpy(), outside(moves, height, width)
+        self.still = still.numpy()
+        self.known = outside(moves, height, width)
         self.scale = min(1.0, TRACK_SIDE / max(height, width))
-        self.grey = grey(self.still, self.scale)
-        self.corners = _corners(self.grey, known)
+        self.grey = _evened(grey(self.still, self.scale))
+        self.corners = _corners(self.grey, self.known)
         self.guess = np.eye(3)  # where the frame before had the corners
-        self.small = reduced(self.still)
-        self.known = reduced(known.astype(np.float32)) > 0.999
-        self.known = self.known if self.known.any() else np.ones_like(self.known)
-        self.levels = levels(self.small, self.known)
 
-    def view(self, frame: np.ndarray, steady: bool = True) -> View:
-        """How the camera moved, where it is to be steadied, and how light a frame `(H, W, 3)` in [0, 1] is."""
-        small = reduced(frame)
-        found = self._homography(frame) if steady else None
-        if found is not None and _has_moved(found, *frame.shape[1::-1]):
-            self.guess = found
-            shrink = np.diag([small.shape[1] / frame.shape[1], small.shape[0] / frame.shape[0], 1.0])
-            seen, there = _looked_through(small, shrink @ found @ np.linalg.inv(shrink))
-            known = self.known & there
-            fill = exposed(self.small, levels(self.small, known), levels(seen, known))
-            seen = np.where(there[..., None], seen, fill)
-            if self._error(seen) < self._error(small):
-                return View(found, levels(seen, self.known))
-        return View(None, levels(small, self.known))
+    def follow(self, frame: np.ndarray) -> np.ndarray:
+        """Where a frame `(H, W, 3)` in [0, 1] has the still's corners, `(N, 2)` in its pixels; NaN for lost ones.
 
-    def seen(self, frame: np.ndarray, view: View, box: Box = (slice(None), slice(None))) -> np.ndarray:
-        """A box of the frame from where the still was taken; what it does not show, from the still, as light as it."""
-        if view.homography is None:
-            return frame[box]
-        seen, there = _looked_through(as_float(frame), view.homography, box)
-        if not there.all():
-            seen[~there] = exposed(self.still[box][~there][None], self.levels, view.levels)[0]
-        return seen
-
-    def _homography(self, frame: np.ndarray) -> np.ndarray | None:
-        """Where the still's pixels are in the frame, `(3, 3)` at full size; None where too few corners agree.
-
-        Tracked there and back (pyramidal Lucas-Kanade), from where the frame before had them.
+        Followed there and back (pyramidal Lucas-Kanade), from where the frame before had them.
         """
         cv2 = opencv()
         if len(self.corners) < FEWEST:
-            return None
-        shrink = np.diag([self.scale, self.scale, 1.0])
-        place = shrink @ self.guess @ np.linalg.inv(shrink)
-        start = cv2.perspectiveTransform(self.corners, place).astype(np.float32)
-        pictures = self.grey, grey(frame, self.scale)
+            return np.full((len(self.corners), 2), np.nan, np.float32)
+        start = cv2.perspectiveTransform(self.corners, self.guess).astype(np.float32)
+        pictures = self.grey, _evened(grey(frame, self.scale))
         options = {"winSize": (21, 21), "maxLevel": 4, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
         there, ok, _ = cv2.calcOpticalFlowPyrLK(*pictures, self.corners, start, **options)
         back, ok_back, _ = cv2.calcOpticalFlowPyrLK(*pictures[::-1], there, self.corners.copy(), **options)
         good = (ok * ok_back)[:, 0].astype(bool) & (np.abs(back - self.corners).max(axis=(1, 2)) < 0.5)
-        if good.sum() < FEWEST:
-            return None
-        found = _fitted(self.corners[good], there[good])
-        if found is None:
-            return None
-        return np.linalg.inv(shrink) @ found @ shrink
+        found = _majority(self.corners[good], there[good], max(self.grey.shape) * NEAR)
+        self.guess = self.guess if found is None else found
+        there[~good] = np.nan
+        return there[:, 0] / self.scale
 
-    def _error(self, small: np.ndarray) -> float:
-        """Mean difference from the still outside the mask, both at the still's exposure."""
-        away = np.abs(exposed(small, levels(small, self.known), self.levels) - self.small)
-        return float(away[self.known].mean())
+    def path(self, seen: Sequence[np.ndarray], reference: int | None) -> Path:
+        """One decision for the clip, from what `follow` gave for each frame; the reference frame is left as it is."""
+        height, width = self.still.shape[:2]
+        if len(self.corners) < FEWEST:
+            return left_alone(len(seen), f"only {len(self.corners)} corners to hold on to outside the mask")
+        return _path(self.corners[:, 0] / self.scale, np.stack(seen), (width, height), reference)
+
+    def seen(
+        self,
+        frame: np.ndarray,
+        place: np.ndarray | None,
+        box: Box = WHOLE,
+        change: Recolouring | None = None,
+    ) -> np.ndarray:
+        """A box of the frame from where the still was taken, its colours changed; what it does not show is the still's.
+
+        The frame's own pixels where neither is to be done.
+        """
+        if place is None:
+            return frame[box] if change is None else recoloured(as_float(frame[box]), *change)
+        seen, there = looked_through(as_float(frame), place, box)
+        if change is not None:
+            seen = recoloured(seen, *change)
+        if not there.all():
+            seen[~there] = _as_light(self.still[box], seen, there)[~there]
+        return seen
 
 
 def tripod_of(clip: Frames, moves: Tensor | None, still: Tensor | None) -> Tripod:
     """The tripod of a still, which is the clip's first frame where none is given. Raises ValueError."""
     still = first_picture(clip) if still is None else still
     return Tripod(one_picture("still", still, clip.height, clip.width), moves)
+
+
+def left_alone(frames: int, why: str) -> Path:
+    """The path of a clip in which nothing is moved."""
+    return Path([None] * frames, f"camera left alone: {why}")
 
 
 def outside(moves: Tensor | None, height: int, width: int) -> np.ndarray:
@@ -142,107 +180,34 @@ def outside(moves: Tensor | None, height: int, width: int) -> np.ndarray:
     return known if known.any() else ~known
 
 
-def reduced(picture: np.ndarray) -> np.ndarray:
-    """A picture `(H, W)` or `(H, W, 3)` whose long side is at most LEVEL_SIDE."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, LEVEL_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return opencv().resize(np.ascontiguousarray(picture), size, interpolation=opencv().INTER_AREA)
-
-
-def _corners(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Up to 600 corners of a grey picture outside the mask, `(N, 1, 2)`."""
-    cv2 = opencv()
-    allowed = cv2.resize(known.astype(np.uint8), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    apart = max(3, max(picture.shape) // 80)
-    found = cv2.goodFeaturesToTrack(picture, 600, 0.005, apart, mask=cv2.erode(allowed, np.ones((5, 5))))
-    return np.zeros((0, 1, 2), np.float32) if found is None else found
-
-
-def _fitted(old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
-    """The camera's motion `(3, 3)` that takes most old points `(N, 1, 2)` to the new ones; None where too few agree.
-
-    A homography, or where they fit it no better, one without perspective: with fewer numbers to find each is surer.
-    """
-    cv2 = opencv()
-    found, agree = cv2.findHomography(old, new, cv2.RANSAC, 1.0)
-    if found is None or agree.sum() < max(FEWEST, 0.4 * len(old)):
-        return None
-    away = np.linalg.norm(cv2.perspectiveTransform(old, found) - new, axis=(1, 2))
-    near = away <= 2.5 * np.median(away[agree[:, 0] > 0])
-    plain = cv2.estimateAffinePartial2D(old[near], new[near], method=cv2.RANSAC, ransacReprojThreshold=1.0)[0]
-    if plain is not None:
-        plain = np.vstack([plain, [0, 0, 1]])
-        plain_away = np.linalg.norm(cv2.perspectiveTransform(old, plain) - new, axis=(1, 2))
-        if np.median(plain_away[near]) < 1.1 * np.median(away[near]):
-            return plain
-    return found
-
-
-def _has_moved(homography: np.ndarray, width: int, height: int) -> bool:
-    """Whether a corner of the picture moves visibly, and none by more than a third of the picture."""
-    cv2 = opencv()
-    box = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
-    shift = np.abs(cv2.perspectiveTransform(box, homography) - box).max()
-    return bool(STILL < shift < max(width, height) / 3)
-
-
-def _looked_through(
-    frame: np.ndarray, homography: np.ndarray, box: Box = (slice(None), slice(None))
-) -> tuple[np.ndarray, np.ndarray]:
-    """A box of the frame looked up through the homography, bicubic, and where the frame has it, `(h, w)`."""
+def looked_through(frame: np.ndarray, place: np.ndarray, box: Box = WHOLE) -> tuple[np.ndarray, np.ndarray]:
+    """A box of the frame looked up through a homography, and where the frame has it, `(h, w)`."""
     cv2 = opencv()
     (top, bottom, _), (left, right, _) = (s.indices(n) for s, n in zip(box, frame.shape, strict=False))
-    place = homography @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
+    place = place @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
     size, inverse = (right - left, bottom - top), cv2.WARP_INVERSE_MAP
     seen = cv2.warpPerspective(
         frame, place, size, flags=cv2.INTER_CUBIC | inverse, borderMode=cv2.BORDER_REPLICATE
     )
-    inside = cv2.warpPerspective(
-        np.ones(frame.shape[:2], np.uint8), place, size, flags=cv2.INTER_NEAREST | inverse
-    )
-    there = cv2.erode(inside, np.ones((3, 3)), borderValue=1) > 0
-    return np.clip(seen, 0, 1, out=seen), there
+    return np.clip(seen, 0, 1, out=seen), in_view(place, frame.shape, size)
 
 
-def match_drift(
-    clip: Frames,
-    moves: Tensor | None = None,
-    still: Tensor | None = None,
-    strength: float = 1.0,
-    progress: Progress | None = None,
-) -> Rendered:
-    """The clip without slow drift in colour and contrast from `still` `(H, W, 3)` (the first frame).
-
-    Mean and spread of each channel are measured outside the mask (everywhere without one), smoothed over time, and
-    matched on the whole frame: what flickers faster than about SLOW frames stays. strength in [0, 1].
-    """
-    check("strength", strength)
-    tripod = tripod_of(clip, moves, still)
-    frames = told(clip, clip.count, "measuring", progress)
-    changes = drift_of([tripod.view(as_float(frame), steady=False).levels for frame in frames], tripod.levels)
-    changes = [(1 + strength * (gain - 1), strength * offset) for gain, offset in changes]
-
-    def render() -> Iterator[np.ndarray]:
-        for frame, change in zip(clip, changes, strict=True):
-            yield recoloured(as_float(frame), *change)
-
-    return Rendered(len(changes), clip.height, clip.width, clip.fps, render)
+def in_view(place: np.ndarray, shape: tuple[int, ...], size: tuple[int, int] | None = None) -> np.ndarray:
+    """Which pixels of the still a frame `(H, W, ...)` shows, bool; of a part of that size (x, y), or of all of it."""
+    cv2 = opencv()
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    inside = cv2.warpPerspective(np.ones(shape[:2], np.uint8), place, size or shape[1::-1], flags=flags)
+    return cv2.erode(inside, np.ones((3, 3)), borderValue=1) > 0
 
 
-def drift_of(measured: list[Levels], wanted: Levels) -> list[Recolouring]:
-    """What changes the slow part of each frame's levels to the wanted ones; see `match_drift`."""
-    means, spreads = (_slowly(np.stack(part)) for part in zip(*measured, strict=True))
-    mean, spread = wanted  # (3,)
-    gain = (spread / spreads.clip(1e-4)).clip(0.5, 2)
-    gain = np.where(spread > 1e-3, gain, 1.0)  # a flat picture has no contrast to match
-    return list(zip(gain, mean - gain * means, strict=True))
-
-
-def exposed(picture: np.ndarray, have: Levels, wanted: Levels) -> np.ndarray:
-    """The picture with these levels changed to the wanted ones."""
-    gain = wanted[1] / have[1].clip(1e-3)
-    return recoloured(picture, gain, wanted[0] - gain * have[0])
+def _as_light(still: np.ndarray, seen: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """A part of the still in the light in which it is seen: by the middle ratio of each channel."""
+    some = there.copy()
+    some[1::4], some[:, 1::4] = False, False
+    some &= (still > 0.03).all(-1)
+    if some.sum() < 16:
+        return still
+    return np.clip(still * np.median(seen[some] / still[some], 0), 0, 1)
 
 
 def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -251,19 +216,215 @@ def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.
     return np.clip(out, 0, 1, out=out)
 
 
-def levels(frame: np.ndarray, known: np.ndarray) -> Levels:
-    """Mean and standard deviation of each channel of `(H, W, 3)` where `known`, `(3,)` each."""
-    mean, spread = opencv().meanStdDev(np.ascontiguousarray(frame), mask=known.astype(np.uint8))
-    return mean[:, 0], spread[:, 0]
+def _evened(picture: np.ndarray) -> np.ndarray:
+    """A grey picture without its light: the same where a lamp, a cloud or the camera made it brighter or flatter.
+
+    Lucas and Kanade's method takes a change of brightness for motion.
+    """
+    cv2 = opencv()
+    values = picture.astype(np.float32)
+    values -= cv2.GaussianBlur(values, (0, 0), 8)
+    spread = np.sqrt(cv2.GaussianBlur(values * values, (0, 0), 16))
+    return (values * (32 / (spread + 4)) + 128).clip(0, 255).astype(np.uint8)
 
 
-def _slowly(values: np.ndarray) -> np.ndarray:
-    """Values `(T, 3)` smoothed over SLOW frames by straight lines fitted around each (steady drift stays exact)."""
-    if len(values) < 3:
-        return values
-    t = np.arange(len(values))
-    away = t[None] - t[:, None]
-    weight = np.exp(-0.5 * np.square(away / SLOW))  # (T, T)
-    s0, s1, s2 = weight.sum(1), (weight * away).sum(1), (weight * np.square(away)).sum(1)
-    line = weight * (s2[:, None] - s1[:, None] * away) / (s0 * s2 - np.square(s1))[:, None]
-    return line @ values
+def _corners(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Up to CORNERS corners of a grey picture outside the mask, `(N, 1, 2)`: the best of each part of it."""
+    cv2 = opencv()
+    allowed = cv2.resize(known.astype(np.uint8), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    apart = max(3, max(picture.shape) // 80)
+    found = cv2.goodFeaturesToTrack(
+        picture, 5 * CORNERS, 0.005, apart, mask=cv2.erode(allowed, np.ones((5, 5)))
+    )
+    if found is None:
+        return np.zeros((0, 1, 2), np.float32)
+    parts = _parts(found[:, 0], picture.shape[::-1], 8)
+    rank = np.empty(len(found), int)  # among those of its part, the best first
+    for part in np.unique(parts):
+        rank[parts == part] = np.arange((parts == part).sum())
+    return found[np.sort(np.argsort(rank, kind="stable")[:CORNERS])]
+
+
+def _parts(points: np.ndarray, size: tuple[int, int], across: int) -> np.ndarray:
+    """The number of the part each point `(N, 2)` lies in, of a picture cut into across x across parts."""
+    column, row = (np.clip(points / size, 0, 0.999) * across).astype(int).T
+    return column + across * row
+
+
+def _majority(old: np.ndarray, new: np.ndarray, near: float) -> np.ndarray | None:
+    """The motion `(3, 3)` that most points follow to within `near` pixels; None where too few do. By sampling."""
+    cv2 = opencv()
+    if len(old) < FEWEST:
+        return None
+    plain, agree = cv2.estimateAffinePartial2D(old, new, method=cv2.RANSAC, ransacReprojThreshold=near)
+    many = 0 if plain is None else int(agree.sum())
+    if many < 0.9 * len(old):  # else there is no need for more
+        found, agree = cv2.findHomography(old, new, cv2.RANSAC, near, maxIters=500)
+        if found is not None and agree.sum() > max(FEWEST, 1.1 * many):
+            return found
+    return None if many < FEWEST else np.vstack([plain, [0, 0, 1]])
+
+
+def _near(size: tuple[int, int]) -> float:
+    return max(1.0, max(size) * NEAR)
+
+
+def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], reference: int | None) -> Path:
+    """The simplest motion that explains the corners `(N, 2)` as they were seen, `(T, N, 2)`, or none."""
+    frames, near = len(seen), _near(size)
+    keep = _steadfast(corners, seen, near)
+    corners, seen = corners[keep], seen[:, keep]
+    agree = np.stack([_agreeing(corners, points, near) for points in seen])  # (T, N)
+    column, row = (np.clip(corners / size, 0, 0.999) * 6).astype(int).T
+    folds = [
+        (column + row) % 2 == k for k in (0, 1)
+    ]  # a chequerboard: neighbours see the same noise, and judge nothing
+    answered = int(np.min([(agree[:, fold].sum(1) >= FEWEST) for fold in folds], 0).sum())
+    if answered < (1 - LOST) * frames:
+        return left_alone(frames, f"it can be followed in {answered} of {frames} frames only")
+
+    def fitted(model: str, part: np.ndarray) -> np.ndarray:
+        return _fits(model, corners[part], seen[:, part], agree[:, part], size)
+
+    def error(away: np.ndarray) -> float:
+        return float(np.sqrt(np.nanmean(np.minimum(away, near) ** 2)))
+
+    untouched = _away(np.tile(_box(size), (frames, 1, 1)), corners, seen, size)  # (T, N)
+    chosen, left = None, untouched
+    for model in MODELS:
+        paths = [fitted(model, fold) for fold in folds]
+        for width in (
+            0,
+            1,
+            2,
+        ):  # frames over which it is smoothed: what jitters faster is the corners' own error
+            away = np.empty_like(untouched)
+            for path, other in zip(paths, reversed(folds), strict=True):
+                away[:, other] = _away(_smooth(path, width), corners[other], seen[:, other], size)
+            same = chosen is not None and chosen[0] == model
+            if error(away) < error(left) * (1 if same else BETTER):
+                chosen, left = (model, width), away
+    stands = "it stands still" if _shake(untouched) < 0.5 else "no motion of a camera explains what is seen"
+    if chosen is None:
+        return left_alone(frames, stands)
+    path = _smooth(fitted(chosen[0], np.ones(len(corners), bool)), chosen[1])
+    if np.sqrt(np.square(path - _box(size)).sum(-1).mean()) < STILL:
+        return left_alone(frames, "it stands still")
+    places = [opencv().getPerspectiveTransform(_box(size), there.astype(np.float32)) for there in path]
+    for i, place in enumerate(places):
+        if _in_view(place, size) < IN_VIEW:
+            return left_alone(
+                frames, f"frame {i} shows less than half of the still, so it is no tripod's view"
+            )
+    if reference is not None:
+        places[reference] = None
+    shake = _shake(untouched), _shake(left)
+    said = f"steadied {frames} of {frames} frames ({chosen[0]}), shake {shake[0]:.1f} -> {shake[1]:.1f} px"
+    return Path(places, said, shake)
+
+
+def _steadfast(corners: np.ndarray, seen: np.ndarray, near: float) -> np.ndarray:
+    """Which corners `(N,)` belong to what stands: those that are with the majority in most of the frames they are in.
+
+    Walkers are not. Where half as many never move at all, the camera did not either: what moves is the view from a
+    train, or water, however much of the picture it fills.
+    """
+    there = ~np.isnan(seen[..., 0])  # (T, N)
+    often = there.sum(0) > 0.25 * len(seen)
+    away = np.linalg.norm(seen - corners, axis=-1)
+    with np.errstate(invalid="ignore"):
+        stay = often & ((away < near).sum(0) > 0.5 * there.sum(0))
+    follow = np.stack([_agreeing(corners, points, near) for points in seen])
+    follow = often & (follow.sum(0) > 0.5 * there.sum(0))
+    return stay if stay.sum() >= max(2 * FEWEST, 0.5 * follow.sum()) else follow
+
+
+def _agreeing(corners: np.ndarray, points: np.ndarray, near: float) -> np.ndarray:
+    """Which corners `(N,)` of one frame are within `near` pixels of where most of them say the camera is."""
+    there = ~np.isnan(points[:, 0])
+    found = _majority(corners[there], points[there], near)
+    if found is None:
+        return np.zeros(len(corners), bool)
+    away = np.linalg.norm(_through(found, corners) - points, axis=1)
+    return np.nan_to_num(away, nan=np.inf) < near
+
+
+def _through(place: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points `(N, 2)` through a homography."""
+    if not len(points):
+        return points
+    return opencv().perspectiveTransform(points[None].astype(np.float64), place)[0]
+
+
+def _box(size: tuple[int, int]) -> np.ndarray:
+    """The corners of a picture, `(4, 2)`."""
+    width, height = size
+    return np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32)
+
+
+def _fits(
+    model: str, corners: np.ndarray, seen: np.ndarray, agree: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Where a model takes the picture's corners in each frame, `(T, 4, 2)`; NaN where too few points agree.
+
+    Least squares, points that fit worse counting less (Cauchy's weights), in numbers around 1.
+    """
+    rows_of, matrix_of = MODELS[model]
+    middle, half = np.array(size) / 2, max(size) / 2
+    out = np.full((len(seen), 4, 2), np.nan)
+    for to, points, good in zip(out, seen, agree, strict=True):
+        if good.sum() < FEWEST:
+            continue
+        p, q = (corners[good] - middle) / half, (points[good] - middle) / half
+        rows, wanted = rows_of(p, q)
+        weight = np.ones(len(p))
+        for _ in range(4):
+            w = np.repeat(np.sqrt(weight), 2)
+            numbers = np.linalg.lstsq(rows * w[:, None], wanted * w, rcond=None)[0]
+            away = np.linalg.norm((rows @ numbers - wanted).reshape(-1, 2), axis=1)
+            weight = 1 / (1 + np.square(away / max(1.5 * np.median(away), 0.02 / half)))
+        place = np.array(matrix_of(*numbers)).reshape(3, 3)
+        to[:] = _through(place, (_box(size) - middle) / half) * half + middle
+    return out
+
+
+def _smooth(path: np.ndarray, width: float) -> np.ndarray:
+    """A path `(T, 4, 2)` smoothed over about so many frames, 0 for none; frames without an answer get one."""
+    flat = path.reshape(len(path), -1)
+    there = ~np.isnan(flat[:, 0])
+    t = np.arange(len(flat))
+    full = np.stack([np.interp(t, t[there], column[there]) for column in flat.T], 1)
+    return (slowly(full, width) if width else full).reshape(path.shape)
+
+
+def slowly(values: np.ndarray, width: float) -> np.ndarray:
+    """Values `(T, n)` smoothed over about `width` frames, by parabolas fitted around each: what bends slowly stays."""
+    out = np.array(values, np.float64)
+    for i in range(len(out) if len(out) > 3 else 0):
+        near = np.arange(max(0, i - int(4 * width)), min(len(out), i + int(4 * width) + 1))
+        away = (near - i) / width
+        weight = np.exp(-0.25 * away * away)  # the root of a bell
+        out[i] = np.linalg.lstsq(
+            weight[:, None] * away[:, None] ** [0, 1, 2], weight[:, None] * values[near], rcond=None
+        )[0][0]
+    return out
+
+
+def _away(path: np.ndarray, corners: np.ndarray, seen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """How far each corner is from where a path `(T, 4, 2)` has it, in pixels, `(T, N)`; NaN where it is not seen."""
+    place = opencv().getPerspectiveTransform
+    found = [_through(place(_box(size), there.astype(np.float32)), corners) for there in path]
+    return np.linalg.norm(np.stack(found) - seen, axis=-1)
+
+
+def _shake(away: np.ndarray) -> float:
+    """Pixels by which the middle corner of a frame is off, as the root mean square over the frames."""
+    return float(np.sqrt(np.nanmean(np.nanmedian(away, 1) ** 2)))
+
+
+def _in_view(place: np.ndarray, size: tuple[int, int]) -> float:
+    """The share of the still that a frame shows."""
+    across, down = (np.linspace(0, n, 24) for n in size)
+    points = np.stack(np.meshgrid(across, down), -1).reshape(-1, 2)
+    there = _through(place, points)
+    return float(((there >= 0) & (there <= size)).all(1).mean())

@@ -41,11 +41,16 @@ def collected(clip: Rendered, even: bool = False, command: str = "") -> Tensor:
     """A rendered clip as IMAGE, the only copy of it, with progress; what a large one takes is announced first.
 
     even repeats the last row or column of odd sides. command: of `clip` on the command line, where it does the same.
+    What was done is said on the node.
     """
+    said = clip.said
     clip = with_even_sides(clip) if even else clip
     streamed = (
         f"Make the clip shorter, scale it down first, or use the command line (python -m lumiere_core clip {command}), "
         "which holds one frame at a time."
     )
     announce(clip.count, clip.height, clip.width, *[streamed] if command else [])
-    return gathered(clip, HostBar())
+    image = gathered(clip, HostBar())
+    if said:
+        show_here(said)
+    return image

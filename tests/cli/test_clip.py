@@ -91,6 +91,13 @@ def test_a_clip_and_a_mask_become_a_cinemagraph(clip, mask, tmp_path):
     assert facts(out)["tool"] == "cinemagraph" and facts(out)["source"] == "in.mp4"
 
 
+def test_what_was_done_to_camera_light_and_still_is_said(clip, mask, tmp_path, capsys):
+    given = ["clip", "cinemagraph", clip, "--mask", mask, "--loop", "none", "--still", "2"]
+    assert main([*given, "--out", str(tmp_path / "out.mp4")]) == 0
+    said = capsys.readouterr().out
+    assert "camera left alone" in said and "colour drift: " in said and "still: frame 2" in said
+
+
 def test_what_a_model_once_made_stays_marked_as_such(clip, tmp_path):
     assert read_comment(clip).startswith("AI-generated")
     assert main(["clip", "loop", clip, "--how", "ping-pong", "--out", str(tmp_path / "out.mp4")]) == 0

@@ -480,6 +480,9 @@ def tools(pack: Pack) -> dict:
     (stitched,) = pack.run("Stitch", noise, region, photo, mask, 16, True)
     (kept,) = pack.run("KeepPixels", torch.rand(3, *photo.shape[1:]), photo, mask, 8)
     clip = brushed[:, ::4, ::4]
+    told: list[str] = []
+    bar = pack.module("nodes.host.progress")
+    show, bar.show_here = bar.show_here, told.append
     (padded,) = pack.run("LoopPad", clip, 3)
     report = {
         "brushed": list(brushed.shape),
@@ -499,6 +502,10 @@ def tools(pack: Pack) -> dict:
         "loop": len(pack.run("MakeLoop", clip, "dissolve", 2, 0, 4)[0]),
         "drift": list(pack.run("MatchDrift", clip, 1.0)[0].shape) == list(clip.shape),
     }
+    numbered = pack.run("CinemagraphFromClip", clip, mask, 1.0, "none", 2, True, True, True, None, 3)[0]
+    report["frame 3 is the still"] = bool((numbered[:, still[::4, ::4]] == clip[3][still[::4, ::4]]).all())
+    bar.show_here = show
+    report["told"] = told
 
     odd = photo[:, :61, :67], torch.ones(1, 61, 67)
     whole = "flow", -1, 1.0, 2, 16.0, 0.0, "", 0.03, 0

@@ -18,6 +18,10 @@ def test_a_clip_is_brushed_again_and_its_node_is_told_what_was_drawn(report: dic
 def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) -> None:
     assert report["crop"] and report["unpadded"] and report["drift"]
     assert report["cinemagraph"] == [22, 256, 256, 3], "12 frames there and back"
+    assert report["frame 3 is the still"]
+    auto, drift, numbered = report["told"]
+    assert "camera left alone" in auto and "still: frame" in auto
+    assert drift == "colour drift: none" and numbered.endswith("still: frame 3")
     assert report["loop"] == 8
 
 

@@ -63,7 +63,7 @@ def test_a_hand_held_clip_becomes_a_photo_that_moves(waving):
         shaken.append(cv2.warpAffine(frame.numpy(), turn, (120, 90), flags=cv2.INTER_CUBIC))
     fade = 1 - 0.2 * torch.linspace(0, 1, 16).view(-1, 1, 1, 1)
     clip = torch.from_numpy(np.stack(shaken)).clamp(0, 1) * fade
-    out = cinemagraph_from_clip(clip, window(), loop="none")
+    out = cinemagraph_from_clip(clip, window(), 0, loop="none")
     torch.testing.assert_close(out.mean(dim=(1, 2)), waving.mean(dim=(1, 2)), atol=0.02, rtol=0)
     assert (out - waving)[:, 30:60, 40:80].abs().mean() < 0.25 * (clip - waving)[:, 30:60, 40:80].abs().mean()
 
