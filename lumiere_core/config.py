@@ -42,6 +42,7 @@ class UNetSpec:
     head_dim: int = 32
     groups: int = 8  # of every GroupNorm
     residual: bool = False  # adds the enlarged low-resolution clip: the network makes what that lacks
+    enlarged: str = "bilinear"  # how that clip is enlarged
     noise_level: bool = False  # embeds the noise added to the low-resolution clip
 
     @property
@@ -78,6 +79,7 @@ UNET = record(
     head_dim=WIDTH,
     groups=WIDTH,
     residual=FLAG,
+    enlarged=one_of("bilinear", "bicubic"),
     noise_level=FLAG,
 )
 
@@ -259,7 +261,9 @@ def from_dict(data: Any) -> ModelSpec:
 
 
 MINI_LABEL = "Lumiere mini (drawn world)"
-_SSR_DIFFUSION = DiffusionSpec(prediction="x0", shift=1.0, steps=6, cfg_scale=1.0, rescale=0.0)
+_SSR_DIFFUSION = DiffusionSpec(
+    prediction="x0", shift=1.0, noise_share=0.9, steps=6, cfg_scale=1.0, rescale=0.0
+)
 _SSR_UNET = UNetSpec(
     channels=(64, 96, 128),
     blocks=(1, 1, 1),
@@ -268,6 +272,7 @@ _SSR_UNET = UNetSpec(
     word_dim=128,
     noise_level=True,
     residual=True,
+    enlarged="bicubic",
 )
 # 384 random products of words and seconds are enough for a place to be read off them; with 192 it took four times
 # the steps (docs/recipe.md).

@@ -58,7 +58,9 @@ LIMITS = {
     "size": Limit(1, 4096, 64, "pixels"),
     "clip.size": Limit(16, 4096, 64, "pixels"),
     "fps": Limit(1.0, 240.0, 16.0),
-    "file.fps": Limit(0.01, 1000.0, 16.0),  # what any format of media/files.py takes; most take less
+    "file.fps": Limit(
+        0.01, 300.0, 16.0
+    ),  # H.265, A.4.2: pictures lie 1/300 s apart at least. Players drop faster ones
     "factor": Limit(1, 64, 2),
     "latent_stride": Limit(1, 64, 1, "frames"),
     "blend": Limit(0, FRAMES, 8, "frames"),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
-from ..lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad, make_loop
+from ..lumiere_core.photo.loop import LOOPS, loop_kind, loop_pad, loop_unpad, make_loop
 from ..lumiere_core.photo.region import keep_pixels
 from ..lumiere_core.photo.steady import match_drift
 from .host.progress import HostBar, announce, collected
@@ -154,11 +154,8 @@ class MakeLoop(io.ComfyNode):
     def execute(
         cls, image: Tensor, how: str, min_frames: int, max_frames: int, overlap: int
     ) -> io.NodeOutput:
-        settings = {
-            "cut": {"min_frames": min_frames, "max_frames": max_frames},
-            "dissolve": {"overlap": overlap},
-        }
-        return io.NodeOutput(collected(make_loop(source_of(image), how, HostBar(), **settings.get(how, {}))))
+        settings = loop_kind(how).own(min_frames=min_frames, max_frames=max_frames, overlap=overlap)
+        return io.NodeOutput(collected(make_loop(source_of(image), how, HostBar(), **settings)))
 
 
 class MatchDrift(io.ComfyNode):

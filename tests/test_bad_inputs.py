@@ -9,6 +9,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -19,9 +20,11 @@ from safetensors.torch import load_file, save_file
 
 from lumiere_core.cli import main
 from lumiere_core.diffusion.prompts import parse
-from lumiere_core.media.files import write_clip
+from lumiere_core.media.encode import FORMATS, encode_frames
+from lumiere_core.media.files import to_pixels, write_clip
 from lumiere_core.model import checkpoint
 from lumiere_core.model.container import read_header
+from lumiere_core.train.state import locked, save_state
 
 _spec = importlib.util.spec_from_file_location("bad_inputs", Path(__file__).parent / "bad_inputs.py")
 bad_inputs = importlib.util.module_from_spec(_spec)
@@ -70,7 +73,7 @@ def shots(*counts: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, weights_files) -> dict[str, Path]:
+def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
     """The files and folders that rows name in braces. What is given stays as it is; `out` stays empty."""
     given, out = tmp_path_factory.mktemp("given"), tmp_path_factory.mktemp("out")
     base, ssr = weights_files
@@ -82,6 +85,8 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
         found[name] = picture(given / f"{name}.png", pixels)
     for name, clip in {"clip": shots(30), "cut": shots(20, 12), "one": shots(1)}.items():
         found[name] = write_clip(given / f"{name}.mp4", clip, 12)
+    found["fast"] = given / "fast.mp4"
+    encode_frames(found["fast"], FORMATS[".mp4"], to_pixels(shots(9)), Fraction(480), "")
     found["linked"] = given / "linked.mp4"
     os.link(found["clip"], found["linked"])
     lists = {
@@ -98,7 +103,14 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
     tensors, said, data = load_file(base), read_header(base).metadata, base.read_bytes()
     (header,) = struct.unpack("<Q", data[:8])
     spec, first = json.loads(said["spec"]), next(iter(tensors))
-    odd = json.dumps({**spec, "unet": {**spec["unet"], "warp": 9}})
+
+    def says(part: str, **changes: object) -> dict[str, str]:
+        """The file's facts with other values in a part of its spec."""
+        return {**said, "spec": json.dumps({**spec, part: {**spec[part], **changes}})}
+
+    def values(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {**tensors, first: tensor}
+
     files = {
         "nothing": b"",
         "words": b"these are words and no tensors",
@@ -107,10 +119,21 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
         "foreign": (tensors, {"format": "pt"}),
         "newer": (tensors, {**said, "format_version": "99"}),
         "speechless": (tensors, {name: value for name, value in said.items() if name != "spec"}),
-        "odd_field": (tensors, {**said, "spec": odd}),
+        "odd_field": (tensors, says("unet", warp=9)),
+        "too_deep": (tensors, says("text", depth=10**9)),
+        "deep": (tensors, says("text", depth=48)),
+        "too_wide": (tensors, says("unet", channels=[10**6, 10**6, 10**6])),
+        "wide": (tensors, says("unet", channels=[8192, 8192, 8192])),
+        "all_shared": (tensors, says("diffusion", noise_share=1.5)),
+        "unshared": (tensors, says("diffusion", noise_share=-0.1)),
+        "no_share": (tensors, says("diffusion", noise_share=float("nan"))),
+        "holds_nan": (values(torch.full_like(tensors[first], torch.nan)), said),
+        "holds_inf": (values(torch.full_like(tensors[first], torch.inf)), said),
+        "whole_numbers": (values(tensors[first].to(torch.int32)), said),
+        "doubles": (values(tensors[first].double()), said),
         "lacking": ({name: t for name, t in tensors.items() if name != first}, said),
         "too_much": ({**tensors, "network.warp": torch.zeros(1)}, said),
-        "other_size": ({**tensors, first: torch.zeros(3, 1)}, said),
+        "other_size": (values(torch.zeros(3, 1)), said),
     }
     for name, content in files.items():
         found[name] = given / f"{name}.safetensors"
@@ -118,7 +141,34 @@ def places(tmp_path_factory, weights_files) -> dict[str, Path]:
             found[name].write_bytes(content)
         else:
             save_file(content[0], found[name], content[1])
-    return found | {"missing": given / "missing.safetensors"}
+    found["missing"] = given / "missing.safetensors"
+    runs = ("cut_state", "damaged_state", "twice_damaged", "no_index", "nan_seconds", "foreign_state", "busy")
+    found |= {name: given / name for name in runs}
+    for name in runs:
+        run_folder(name, given / name / "t2i", said["spec"])
+    with locked(found["busy"] / "t2i"):
+        yield found
+
+
+def run_folder(name: str, folder: Path, spec: str) -> None:
+    """A stage of training with two states of a few numbers, and what has become of them."""
+    for step in (1, 2):
+        facts = {"step": step, "seconds": 60.0 * step, "spec": json.loads(spec)}
+        save_state(folder, {"raw.a": torch.full((64,), float(step))}, facts)
+    old, new = sorted(folder.glob("state-*.safetensors"))
+    index = folder / "resume.json"
+    if name == "cut_state":
+        new.write_bytes(new.read_bytes()[:-9])
+    elif name == "damaged_state":
+        new.write_bytes(new.read_bytes()[:-1] + b"?")
+    elif name == "twice_damaged":
+        old.unlink()
+        new.unlink()
+    elif name == "no_index":
+        index.write_text('{"step": 2', encoding="utf-8")
+    elif name == "nan_seconds":
+        facts = json.loads(index.read_text(encoding="utf-8"))
+        index.write_text(json.dumps({**facts, "seconds": float("nan")}), encoding="utf-8")
 
 
 @pytest.fixture(scope="module", autouse=True)

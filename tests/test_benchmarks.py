@@ -8,9 +8,12 @@ import math
 import pytest
 import torch
 
+from benchmarks import enlarging
 from benchmarks import stunet as bench
 from lumiere_core.config import PRESETS
 from lumiere_core.model.functional import frames_as_batch, normalise
+from lumiere_core.train.gauge import bicubic, travelling
+from lumiere_core.train.world.scenes import WORLDS, held_out_list
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +94,36 @@ def test_streamed_and_shared_by_two_processes_a_clip_stays_the_same(small):
 
 def test_the_sizes_measured_are_those_of_the_bundled_models():
     assert bench.FULL.preset is PRESETS["mini-cpu"] and bench.FULL.windows is PRESETS["mini-ssr"]
+
+
+def going(shift: int, frames: int = 4) -> torch.Tensor:
+    """A clip of soft dots that goes right by so many pixels a frame. `(1, 3, T, 64, 64)` in [-1, 1]"""
+    dots = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    picture = torch.nn.functional.interpolate(dots, scale_factor=4.0, mode="bicubic").clamp(-1, 1)
+    return torch.stack([picture.roll(shift * i, -1) for i in range(frames)], dim=2)
+
+
+def test_similarity_is_one_for_the_same_clip_and_falls_with_noise():
+    clip = going(2)
+    noise = torch.randn(clip.shape, generator=torch.Generator().manual_seed(1))
+    values = [enlarging.ssim(clip, clip + amount * noise) for amount in (0.0, 0.05, 0.3)]
+    assert values[0] == pytest.approx(1, abs=1e-6) and values[0] > values[1] > values[2]
+
+
+def test_what_moves_has_no_warping_error_and_what_boils_has():
+    clip = going(2)
+    boiling = clip + 0.1 * torch.randn(clip.shape, generator=torch.Generator().manual_seed(1))
+    assert enlarging.warping_error(clip, clip) < 0.3 * enlarging.change(clip) / 2  # in [0, 1], not [-1, 1]
+    assert enlarging.warping_error(boiling, clip) > 5 * enlarging.warping_error(clip, clip)
+
+
+def test_the_ways_to_enlarge_stand_beside_the_true_clip():
+    scenes = travelling(WORLDS["small"], held_out_list("small"), 1)
+    ways = {
+        "bicubic": lambda clip, caption: bicubic(clip, 4),
+        "worse": lambda clip, caption: bicubic(clip, 4) + 0.1 * torch.randn(1, 3, 3, 64, 64),
+    }
+    rows = enlarging.on_renders(ways, scenes, 3, 64, 4)
+    smooth, worse = (rows[name][0] for name in ways)
+    assert smooth[0] > worse[0] and smooth[1] > worse[1]  # PSNR and SSIM
+    assert smooth[2] < worse[2] and smooth[3] < worse[3]  # frame difference and warping error

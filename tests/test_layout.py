@@ -18,14 +18,15 @@ ROOMS = {
     "config": "rules",
     "progress": "",
     "limits": "",
-    "model": "config limits rules",
+    "outputs": "",
+    "model": "config limits outputs rules",
     "diffusion": "config limits",
-    "media": "progress limits",
+    "media": "outputs progress limits",
     "photo": "media progress limits",
     "generate": "model diffusion config progress limits",
     "train.world": "",
-    "train": "train.world generate model diffusion media config progress limits rules",
-    "cli": "train train.world generate photo model diffusion media config progress limits",
+    "train": "train.world generate model diffusion media config outputs progress limits rules",
+    "cli": "train train.world generate photo model diffusion media config outputs progress limits",
     "__main__": "cli",
     "nodes.tensors": "media",
     "nodes.host": "nodes.tensors media photo model diffusion config limits",
@@ -40,7 +41,9 @@ SAME_IDEA = {"register"}
 
 # Third-party packages: those of requirements.txt, torch, and numpy, which torch's users have.
 PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "av", "PIL"}
-PACKAGES_OF = {"rules": set(), "config": set(), "progress": set(), "limits": set(), "diffusion": {"torch"}}
+PACKAGES_OF = dict.fromkeys(("rules", "config", "progress", "limits", "outputs"), set()) | {
+    "diffusion": {"torch"}
+}
 
 NOT_OURS = {".git", ".venv", "venv", "runs", "output", "__pycache__", ".ruff_cache", ".pytest_cache"}
 TEXT = {"", ".py", ".md", ".txt", ".toml", ".json", ".js", ".css", ".html", ".yml", ".yaml", ".cfg"}

@@ -73,13 +73,12 @@ def sound_for(out: str, made: Rendered, fps: float, clip: VideoFile) -> tuple[So
 
 def loop_file(args: argparse.Namespace) -> None:
     """Make a loop from a clip."""
-    from ..photo.loop import make_loop
+    from ..photo.loop import loop_kind, make_loop
 
     clip = open_clip(args)
-    settings = {
-        "cut": {"min_frames": args.min_frames, "max_frames": args.max_frames},
-        "dissolve": {"overlap": args.overlap},
-    }.get(args.how, {})
+    settings = loop_kind(args.how).own(
+        min_frames=args.min_frames, max_frames=args.max_frames, overlap=args.overlap
+    )
     made = make_loop(clip, args.how, TerminalBar(), **settings)
     write_loop(args, made, {"tool": "loop", "how": args.how, **settings}, clip)
 

@@ -17,9 +17,9 @@ def score(args: argparse.Namespace) -> None:
     import torch
 
     from ..generate import Settings, text_to_video
-    from ..media.outputs import check_output, place, unfinished
     from ..model.checkpoint import bundled, load
     from ..model.device import pick_device
+    from ..outputs import check_output, place, unfinished
     from ..train.evaluate import evaluate
     from ..train.wording import compare_wording, load_paraphrases
     from ..train.world.scenes import WORLDS

@@ -31,10 +31,10 @@ def generate_file(args: argparse.Namespace) -> None:
     """Make a clip file from a prompt."""
     from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
     from ..media import files, measure
-    from ..media.outputs import check_output
     from ..media.pictures import write_image
     from ..model import checkpoint
     from ..model.device import pick_device
+    from ..outputs import check_output
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))

@@ -15,7 +15,7 @@ SHEET_EVERY = 600.0  # seconds between two contact sheets: each takes some secon
 
 def train_from_args(args: argparse.Namespace) -> None:
     """One stage of the recipe; `probe`, the classifier of `evaluate`; `export`, the weights files; `plot`, the logs."""
-    from ..media.outputs import check_folder
+    from ..outputs import check_folder
 
     check_folder(Path(args.out if args.stage in ("export", "probe") else args.runs))
     if args.stage == "export":

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..limits import LIMITS
 from .sound import SoundTrack
 from .video import Sound, VideoFile, opened, pyav
 
@@ -23,28 +24,28 @@ class ClipFormat:
 
     codec: str
     pixels: str
-    fastest: int
     sound: str | None = None  # its codec
     options: dict[str, str] = field(default_factory=dict)  # the codec's
     container: dict[str, str] = field(default_factory=dict)
+    fastest: float = LIMITS["file.fps"].high
 
 
 FORMATS = {
     ".mp4": ClipFormat(
         "libx264",
         "yuv420p",
-        1000,
         "aac",
         # The frames it looks ahead at and those it works on side by side are held: the preset's 40 are 1.4 GB of 4K.
         {"crf": "10", "preset": "medium", "rc-lookahead": "10", "threads": "4"},
         {"movflags": "+faststart+use_metadata_tags"},
     ),
-    # Its clock ticks in ms.
-    ".webm": ClipFormat("libvpx-vp9", "yuv420p", 1000, "libopus", {"crf": "12", "b": "0", "row-mt": "1"}),
-    ".gif": ClipFormat("gif", "pal8", 50, container={"loop": "0"}),  # browsers slow down what is faster
+    ".webm": ClipFormat("libvpx-vp9", "yuv420p", "libopus", {"crf": "12", "b": "0", "row-mt": "1"}),
+    ".gif": ClipFormat(
+        "gif", "pal8", container={"loop": "0"}, fastest=50
+    ),  # browsers slow down what is faster
 }
 # What a GIF is made of once all its frames, and so its palette, are known: without loss, and quick.
-_SPOOL = ClipFormat("ffv1", "bgr0", 1000)
+_SPOOL = ClipFormat("ffv1", "bgr0")
 
 
 @contextlib.contextmanager

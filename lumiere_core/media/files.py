@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..limits import LIMITS, check
+from ..outputs import check_output, place, unfinished
 from .encode import FORMATS, encode_frames, encode_gif
-from .outputs import check_output, place, unfinished
 from .pictures import picture_comment, pillow, save_png
 from .video import Sound, VideoFile, comment_of, opened, pyav
 
@@ -72,10 +73,10 @@ def check_clip(path: str | Path, fps: float, *inputs: str | Path | None, overwri
     path = Path(path)
     check_output(path, (*FORMATS, ""), *inputs, overwrite=overwrite)
     format = FORMATS.get(path.suffix.lower())
-    fastest = format.fastest if format else 1000
-    if not 0.01 <= fps <= fastest:
+    check("file.fps", fps)
+    if format and fps > format.fastest:
         raise ValueError(
-            f"fps is {fps:g}, but {path.suffix or 'a folder'} takes from 0.01 to {fastest}. Try {min(16, fastest)}."
+            f"fps is {fps:g}, but {path.suffix} takes at most {format.fastest:g}. Try {LIMITS['file.fps'].advice:g}."
         )
     if not format:
         pillow()

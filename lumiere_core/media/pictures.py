@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .outputs import place, unfinished
+from ..outputs import place, unfinished
 
 
 def opencv() -> ModuleType:

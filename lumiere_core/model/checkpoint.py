@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from ..config import ModelSpec, from_dict, to_dict
+from ..outputs import write_whole
 from .container import Contents, Kind, read_contents, to_contents
 from .stunet import SpaceTimeUNet
 from .text import TextEncoder
@@ -55,25 +54,6 @@ class Weights(Contents[ModelSpec]):
 def bundled(kind: str) -> Path:
     """The weights that come with the pack: `base` or `ssr`."""
     return WEIGHTS_FOLDER / BUNDLED[kind]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one piece: a full disk, Ctrl-C or a power cut leaves what was there before. Raises ValueError."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes are on the disk before the name is
-        os.replace(part, path)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another folder."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def save(

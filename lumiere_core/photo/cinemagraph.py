@@ -95,7 +95,7 @@ def plan_cinemagraph(
     looks = looked_at(clip, progress)
     check_no_cut("cinemagraph", looks)
     half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
-    settings = {"cut": {"min_frames": max(2, half)}, "dissolve": {"overlap": half}}.get(loop, {})
+    settings = kind.own(min_frames=max(2, half), overlap=half)
     kind.check(len(looks), **settings)
 
     views = []

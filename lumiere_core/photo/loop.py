@@ -237,11 +237,16 @@ class LoopKind:
     plan: Callable[..., LoopPlan]  # (thumbnails, way's settings..., progress) -> what to show
     check: Callable[..., None]  # (number of frames, way's settings...), before anything is looked at
     looks: bool  # whether the plan looks at the thumbnails, or only counts them
+    settings: tuple[str, ...] = ()  # the names of the way's settings
+
+    def own(self, **settings: int) -> dict[str, int]:
+        """Of everybody's settings, those of this way."""
+        return {name: settings[name] for name in self.settings if name in settings}
 
 
 LOOPS = {
-    "cut": LoopKind(best_cut, check_cut, looks=True),
-    "dissolve": LoopKind(dissolved, check_dissolve, looks=True),
+    "cut": LoopKind(best_cut, check_cut, looks=True, settings=("min_frames", "max_frames")),
+    "dissolve": LoopKind(dissolved, check_dissolve, looks=True, settings=("overlap",)),
     "ping-pong": LoopKind(to_and_fro, check_turn, looks=False),
     "none": LoopKind(as_it_is, lambda frames: None, looks=False),
 }

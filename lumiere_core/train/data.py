@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..model.text import Tokenizer
@@ -13,9 +16,25 @@ from .world.scenes import Scene, World, render
 
 SECONDS = 5.0  # a whole clip
 
-DrawClips = Callable[
-    [list[Scene], random.Random], tuple[Tensor, Tensor]
-]  # scenes of one subject and place -> (n, 3, T, H, W) in [0, 1], and the second of each clip's first frame (n,)
+
+class Drawn(NamedTuple):
+    """Clips `(n, 3, T, H, W)` in [0, 1], the second of each one's first frame `(n,)`, and for super-resolution the
+    same clips small, `(n, 3, T, h, w)`."""
+
+    clips: Tensor
+    start: Tensor
+    small: Tensor | None = None
+
+
+DrawClips = Callable[[list[Scene], random.Random], Drawn]  # scenes of one subject and place -> their clips
+# Whole small clips in [0, 1], their scenes and first seconds -> the clips as a model would have left them.
+Spoil = Callable[[Tensor, list[Scene], Tensor, random.Random], Tensor]
+
+
+def drawn_starts(scenes: list[Scene], num_frames: int, fps: float, rng: random.Random) -> Tensor:
+    """The second at which each clip begins: at random, so that the clip ends within the 5 s. `(n,)`"""
+    latest = max(0.0, SECONDS - num_frames / fps)
+    return torch.tensor([round(rng.uniform(0, latest) * 16) / 16 for _ in scenes])
 
 
 def draw_windows(
@@ -23,15 +42,54 @@ def draw_windows(
 ) -> DrawClips:
     """Windows of `num_frames` at a random time, whole pictures or random square crops of that share of the side."""
 
-    def draw(scenes: list[Scene], rng: random.Random) -> tuple[Tensor, Tensor]:
-        latest = max(0.0, SECONDS - num_frames / fps)
-        start = torch.tensor([round(rng.uniform(0, latest) * 16) / 16 for _ in scenes])
+    def draw(scenes: list[Scene], rng: random.Random) -> Drawn:
+        start = drawn_starts(scenes, num_frames, fps, rng)
         corner = torch.tensor([[rng.uniform(0, 1 - crop), rng.uniform(0, 1 - crop)] for _ in scenes])
         boxes = torch.cat([corner, corner + crop], dim=1)
         pixels = round(size * crop)
-        return render(scenes, num_frames, pixels, pixels, fps, start, boxes, device), start
+        return Drawn(render(scenes, num_frames, pixels, pixels, fps, start, boxes, device), start)
 
     return draw
+
+
+def draw_pairs(
+    num_frames: int, size: int, scale: int, crop: float, spoil: Spoil, device: str = "cpu", fps: float = 16.0
+) -> DrawClips:
+    """Square crops of that share of the side, large and `scale` times smaller: every second small clip exact, the
+    others cut from what `spoil` makes of the whole one."""
+    grid = size // scale  # pixels a side of the whole small clip; crops lie on them
+    span = round(grid * crop)
+
+    def draw(scenes: list[Scene], rng: random.Random) -> Drawn:
+        start = drawn_starts(scenes, num_frames, fps, rng)
+        corner = torch.tensor([[rng.randint(0, grid - span), rng.randint(0, grid - span)] for _ in scenes])
+        boxes = torch.cat([corner, corner + span], dim=1) / grid
+        pixels = span * scale
+        clips = render(scenes, num_frames, pixels, pixels, fps, start, boxes, device)
+        small = F.avg_pool3d(clips, (1, scale, scale))
+        whole = render(scenes[1::2], num_frames, grid, grid, fps, start[1::2], device=device)
+        spoilt = spoil(whole, scenes[1::2], start[1::2], rng)
+        for i, (x, y) in enumerate(corner[1::2].tolist()):
+            small[2 * i + 1] = spoilt[i, :, :, y : y + span, x : x + span]
+        return Drawn(clips, start, small)
+
+    return draw
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
+
+    clips  `(B, 3, T, H, W)` in [-1, 1]
+    ids    `(B, rows)` word ids
+    when   `(B, T)`, where in its 5 s each frame lies, in [0, 1]
+    small  `(B, 3, T, h, w)` in [-1, 1], for super-resolution
+    """
+
+    clips: Tensor
+    ids: Tensor
+    when: Tensor
+    small: Tensor | None = None
 
 
 class Pool:
@@ -59,6 +117,7 @@ class Pool:
         self.rng, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
         self.device, self.fps = device, fps
         self.clips: Tensor | None = None
+        self.small: Tensor | None = None
         self.ids = torch.zeros(capacity, tokenizer.rows, dtype=torch.long)
         self.mirrored = torch.zeros_like(self.ids)
         self.start = torch.zeros(capacity)
@@ -72,13 +131,12 @@ class Pool:
             self.world.scene(self.rng, self.exclude, first.subject, first.place)
             for _ in range(self.group - 1)
         ]
-        clips, start = self.draw(scenes, self.rng)
-        clips = (clips * 255).round_().to(torch.uint8)
-        if self.clips is None:
-            self.clips = torch.empty(self.capacity, *clips.shape[1:], dtype=torch.uint8, device=self.device)
+        drawn = self.draw(scenes, self.rng)
         where = torch.arange(self.next, self.next + self.group) % self.capacity
-        self.clips[where.to(self.clips.device)] = clips
-        self.start[where] = start
+        self.clips = self.put(self.clips, drawn.clips, where)
+        if drawn.small is not None:
+            self.small = self.put(self.small, drawn.small, where)
+        self.start[where] = drawn.start
         self.ids[where] = self.tokenizer.batch([scene.caption for scene in scenes])
         self.mirrored[where] = self.tokenizer.batch([scene.flipped().caption for scene in scenes])
         # A mirrored picture must not bring an excluded combination in by the back door.
@@ -88,6 +146,13 @@ class Pool:
         self.next = (self.next + self.group) % self.capacity
         self.filled = min(self.capacity, self.filled + self.group)
 
+    def put(self, held: Tensor | None, clips: Tensor, where: Tensor) -> Tensor:
+        """Clips in [0, 1] as bytes into their places."""
+        if held is None:
+            held = torch.empty(self.capacity, *clips.shape[1:], dtype=torch.uint8, device=self.device)
+        held[where.to(held.device)] = (clips * 255).round_().to(torch.uint8)
+        return held
+
     def fill(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Draw until the pool is full."""
         while self.filled < self.capacity:
@@ -95,13 +160,17 @@ class Pool:
             if progress:
                 progress(self.filled, self.capacity)
 
-    def sample(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Clips `(batch, 3, T, H, W)` in [-1, 1], word ids `(batch, rows)`, and where in the 5 s each frame lies
-        `(batch, T)` in [0, 1]; about half are mirrored, words too."""
+    def sample(self, batch: int) -> Batch:
+        """So many clips at random; about half are mirrored, words too."""
         which = torch.randint(self.filled, (batch,), generator=self.generator)
         mirror = (torch.rand(batch, generator=self.generator) < 0.5) & self.may_mirror[which]
-        clips = self.clips[which.to(self.clips.device)].float() / 127.5 - 1
-        clips = torch.where(mirror.to(clips.device)[:, None, None, None, None], clips.flip(-1), clips)
+        clips, small = (self.taken(held, which, mirror) for held in (self.clips, self.small))
         ids = torch.where(mirror[:, None], self.mirrored[which], self.ids[which])
         when = (self.start[which, None] + torch.arange(clips.shape[2]) / self.fps) / SECONDS
-        return clips, ids.to(clips.device), when.to(clips.device)
+        return Batch(clips, ids.to(clips.device), when.to(clips.device), small)
+
+    def taken(self, held: Tensor | None, which: Tensor, mirror: Tensor) -> Tensor | None:
+        if held is None:
+            return None
+        clips = held[which.to(held.device)].float() / 127.5 - 1
+        return torch.where(mirror.to(clips.device)[:, None, None, None, None], clips.flip(-1), clips)

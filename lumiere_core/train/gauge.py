@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..diffusion.process import Process, time_of
+from ..media.measure import psnr
 from ..model.checkpoint import Lumiere
-from .data import SECONDS
+from .data import SECONDS, DrawClips
 from .world.scenes import Combination, Scene, World, render
 
 LEVELS = (
@@ -50,6 +52,28 @@ def travelling(world: World, combinations: Sequence[Combination], count: int, se
     ]
 
 
+@torch.inference_mode()
+def one_step(model: Lumiere, clips: Tensor, level: Tensor, noise: Tensor, **told: Tensor) -> Tensor:
+    """x0 of clips noised to `level`, predicted in one step. `(B, 3, T, H, W) -> (B, 3, T, H, W)`
+
+    clips  in [-1, 1]
+    level  noise level, a scalar or `(B,)`
+    noise  of each frame by itself
+    told   what the network reads beside clip and time
+    """
+    process = Process(model.spec.diffusion)
+    level = level.expand(len(clips))
+    wide = level.view(-1, 1, 1, 1, 1)
+    x = clips + wide * process.shared(noise)
+    scaled, t = process.scaled(x, wide), time_of(level)
+    with torch.autocast(clips.device.type, torch.bfloat16):
+        if model.spec.temporal is None:
+            out = model.network(scaled[:, :, 0], t, **told)[:, :, None]
+        else:
+            out = model.network(scaled, t, **told)
+    return process.x0(out.float(), x, wide)
+
+
 class Gauge:
     """A fixed set of held-out clips, and what a model makes of them in one step.
 
@@ -76,26 +100,15 @@ class Gauge:
         self.when = (torch.tensor(starts, device=device)[:, None] + frame) / SECONDS
         self.generator = torch.Generator(device)
 
-    @torch.inference_mode()
-    def one_step(self, model: Lumiere, sigma: float, scenes: Sequence[Scene], batch: int) -> Iterator[Tensor]:
+    def made(self, model: Lumiere, sigma: float, scenes: Sequence[Scene], batch: int) -> Iterator[Tensor]:
         """x0 of the noised clips in one step, by these scenes' captions. Yields `(3, T, H, W)`."""
-        process, device = Process(model.spec.diffusion), self.clips.device
         context = model.text.encode([scene.caption for scene in scenes])
-        level = torch.tensor(sigma, device=device)
+        level = torch.tensor(sigma, device=self.clips.device)
         self.generator.manual_seed(3)  # the same noise each time
         for i in range(0, len(scenes), batch):
-            clips = self.clips[i : i + batch]
-            noise = torch.randn(clips.shape, generator=self.generator, device=device)
-            x = clips + level * process.shared(noise)
-            told = {"context": context[i : i + batch], "when": self.when[i : i + batch]}
-            t = time_of(level).expand(len(clips))
-            scaled = process.scaled(x, level)
-            with torch.autocast(device.type, torch.bfloat16):
-                if model.spec.temporal is None:
-                    out = model.network(scaled[:, :, 0], t, **told)[:, :, None]
-                else:
-                    out = model.network(scaled, t, **told)
-            yield from process.x0(out.float(), x, level)
+            clips, part = self.clips[i : i + batch], slice(i, i + batch)
+            noise = torch.randn(clips.shape, generator=self.generator, device=clips.device)
+            yield from one_step(model, clips, level, noise, context=context[part], when=self.when[part])
 
     def measure(self, model: Lumiere, batch: int = 8) -> dict[str, dict[str, float]]:
         """Figures by noise level.
@@ -107,13 +120,69 @@ class Gauge:
         true = self.clips.diff(dim=2).abs().mean().item() if self.clips.shape[2] > 1 else 0.0
         figures: dict[str, dict[str, float]] = {"error": {}, "gap": {}, "boiling": {}}
         for sigma in LEVELS:
-            made = torch.stack(list(self.one_step(model, sigma, self.scenes, batch)))
-            turned = torch.stack(list(self.one_step(model, sigma, [opposite(s) for s in self.scenes], batch)))
+            made = torch.stack(list(self.made(model, sigma, self.scenes, batch)))
+            turned = torch.stack(list(self.made(model, sigma, [opposite(s) for s in self.scenes], batch)))
             error, other = ((x0 - self.clips).square().mean().item() for x0 in (made, turned))
             figures["error"][f"{sigma:g}"] = round(error, 5)
             figures["gap"][f"{sigma:g}"] = round(other / error - 1, 4)
             if true:
                 figures["boiling"][f"{sigma:g}"] = round(made.diff(dim=2).abs().mean().item() / true, 3)
+        return figures
+
+
+def bicubic(clip: Tensor, scale: int) -> Tensor:
+    """Every frame enlarged. `(B, 3, T, h, w) -> (B, 3, T, scale h, scale w)`"""
+    frames = clip.transpose(1, 2).flatten(0, 1)
+    large = F.interpolate(frames, scale_factor=float(scale), mode="bicubic")
+    return large.unflatten(0, (len(clip), -1)).transpose(1, 2)
+
+
+class EnlargingGauge:
+    """Fixed held-out pairs, small and large, and what super-resolution makes of the small ones in one step.
+
+    draw  clips of one subject and place with their small versions: every second one exact, the others spoilt
+    """
+
+    def __init__(self, scenes: Sequence[Scene], draw: DrawClips, device: str = "cpu", seed: int = 2) -> None:
+        rng = random.Random(seed)
+        # Each scene twice: exact and spoilt. The exact ones come first.
+        drawn = [draw([scene, scene], rng) for scene in scenes]
+        self.captions = [scene.caption for scene in scenes] * 2
+        self.clips, self.small = (
+            torch.cat([torch.cat([getattr(pair, name)[i::2] for pair in drawn]) for i in (0, 1)]).to(device)
+            * 2
+            - 1
+            for name in ("clips", "small")
+        )
+        self.generator = torch.Generator(device)
+
+    @torch.inference_mode()
+    def measure(self, model: Lumiere, batch: int = 4) -> dict[str, dict[str, float]]:
+        """Figures by kind of small clip, `exact` and `spoilt`.
+
+        gain     PSNR over that of bicubic enlargement, in dB
+        boiling  mean frame difference over that of the true clips
+        """
+        self.generator.manual_seed(3)
+        level = torch.tensor(model.spec.diffusion.sigma_max, device=self.clips.device)
+        made = []
+        for i in range(0, len(self.clips), batch):
+            clips, small = self.clips[i : i + batch], self.small[i : i + batch]
+            noise = torch.randn(clips.shape, generator=self.generator, device=clips.device)
+            told = {
+                "context": model.text.encode(self.captions[i : i + batch]),
+                "low_res": small,
+                "noise_level": torch.zeros(len(clips), device=clips.device),
+            }
+            made.append(one_step(model, clips, level, noise, **told))
+        ours, smooth = torch.cat(made), bicubic(self.small, model.spec.scale)
+        figures: dict[str, dict[str, float]] = {"gain": {}, "boiling": {}}
+        for name, part in (("exact", slice(0, len(ours) // 2)), ("spoilt", slice(len(ours) // 2, None))):
+            true = self.clips[part]
+            gain = psnr(ours[part], true) - psnr(smooth[part], true)
+            figures["gain"][name] = round(gain, 3)
+            change = ours[part].diff(dim=2).abs().mean() / true.diff(dim=2).abs().mean()
+            figures["boiling"][name] = round(change.item(), 3)
         return figures
 
 

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..model.checkpoint import write_whole
+from ..outputs import write_whole
 from .gauge import LOG
 
 Line = list[tuple[float, float]]  # (minutes, value)
@@ -57,6 +57,11 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def level_name(level: str) -> str:
+    """What a line is for: a noise level, or a kind of clip by its name."""
+    return f"sigma {level}" if level[:1].isdigit() else level
+
+
 def charts(entries: Sequence[dict[str, Any]]) -> list[Chart]:
     """Loss, error, word gap and boiling over minutes; those without a number are left out."""
 
@@ -64,13 +69,14 @@ def charts(entries: Sequence[dict[str, Any]]) -> list[Chart]:
         lines: dict[str, Line] = {}
         for entry in entries:
             for level, value in entry.get(name, {}).items():
-                lines.setdefault(level, []).append((entry["minutes"], value))
-        return dict(sorted(lines.items(), key=lambda item: -float(item[0])))
+                lines.setdefault(level_name(level), []).append((entry["minutes"], value))
+        return lines
 
     found = [
         Chart("training loss", {"loss": [(e["minutes"], e["loss"]) for e in entries]}, logarithmic=True),
         Chart("held-out error of x0 in one step, by noise level", levels("error"), logarithmic=True),
         Chart("word gap: what the opposite direction word adds to the error", levels("gap"), percent=True),
+        Chart("what super-resolution gains over bicubic in one step, dB", levels("gain")),
         Chart("boiling of x0 in one step; 1 is the true clip", levels("boiling"), logarithmic=True),
     ]
     return [chart for chart in found if chart.lines]
@@ -157,13 +163,12 @@ def draw(chart: Chart, top: float, minutes: float, changes: Sequence[tuple[float
         colour = LINE_COLOURS[i % len(LINE_COLOURS)] if len(chart.lines) > 1 else LINE_COLOURS[5]
         points = [(x(m), y(max(v, 1e-6) if chart.logarithmic else v)) for m, v in line]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        label = name if name == "loss" else f"sigma {name}"
         parts += [
             f'<polyline points="{path}" stroke="{colour}"/>',
             *(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="1.8" fill="{colour}"/>' for px, py in points),
             f'<line x1="{points[-1][0] + 3:.1f}" y1="{end:.1f}" x2="{PLOT_WIDTH - RIGHT + 14}" y2="{height:.1f}" '
             f'stroke="{colour}" class="lead"/>',
-            f'<text x="{PLOT_WIDTH - RIGHT + 17}" y="{height + 4:.1f}" style="fill:{colour}">{label}</text>',
+            f'<text x="{PLOT_WIDTH - RIGHT + 17}" y="{height + 4:.1f}" style="fill:{colour}">{escape(name)}</text>',
         ]
     return parts
 

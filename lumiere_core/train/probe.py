@@ -18,8 +18,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model.checkpoint import WEIGHTS_FOLDER, write_whole
+from ..model.checkpoint import WEIGHTS_FOLDER
 from ..model.container import Kind, read_contents, to_contents
+from ..outputs import write_whole
 from ..rules import each, line, record, whole
 from .world.scenes import LICENSE, TRAINED_ON, World, clash, render, subject_path
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..model.checkpoint import write_whole
+from ..outputs import write_whole
 from .probe import ATTRIBUTES
 from .world.scenes import Scene, World
 

@@ -12,6 +12,7 @@ from ..diffusion.process import Denoiser, Process, initial_noise
 from ..diffusion.samplers import dpmpp_2m
 from ..generate import Settings, text_to_video, upscale
 from ..model.checkpoint import Lumiere
+from .gauge import bicubic
 from .world.scenes import Scene, render
 
 PROMPTS = (
@@ -78,9 +79,6 @@ def sheet_of(model: Lumiere, frames: int = 6) -> Tensor:
     for scene in PROMPTS[:4]:
         exact = render([scene], 16, model.spec.size, model.spec.size) * 2 - 1
         small = torch.nn.functional.avg_pool3d(exact, (1, model.spec.scale, model.spec.scale))
-        smooth = torch.nn.functional.interpolate(
-            small[0].transpose(0, 1), scale_factor=model.spec.scale, mode="bicubic"
-        )
-        ours = upscale(model, small, scene.caption)
-        rows.append([smooth[8], ours[0, :, 8], exact[0, :, 8]])
+        smooth, ours = bicubic(small, model.spec.scale), upscale(model, small, scene.caption)
+        rows.append([clip[0, :, 8] for clip in (smooth, ours, exact)])
     return tiles(rows)

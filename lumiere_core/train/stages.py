@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +15,12 @@ from torch import Tensor
 from ..config import PRESETS, ModelSpec, replace
 from ..diffusion.process import Process, noised, time_of
 from ..model.checkpoint import Lumiere
-from .data import DrawClips, draw_windows
+from .data import SECONDS, Batch, DrawClips, Spoil, draw_pairs, draw_windows
+from .gauge import EnlargingGauge, Gauge, one_step
 from .masks import drawn_condition
+from .world.scenes import Scene
+
+LATE = 0.15, 2.0  # noise levels at which a clip's places are decided and its texture is not
 
 
 @dataclass(frozen=True)
@@ -29,20 +35,7 @@ class Phase:
     every: int  # steps between two such calls
     fps: float = 16.0  # of the clips drawn: 20 frames at 4 fps show all 5 s for a quarter of the work
     shift: float | None = None  # of the noise levels drawn; None: the model's own
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a step learns from.
-
-    clips  `(B, 3, T, H, W)` in [-1, 1]
-    ids    `(B, rows)` word ids
-    when   `(B, T)`, where in its 5 s each frame lies, in [0, 1]
-    """
-
-    clips: Tensor
-    ids: Tensor
-    when: Tensor
+    crop: float = 1.0  # share of the side that super-resolution sees
 
 
 Loss = Callable[["Stage", Phase, Lumiere, Batch, torch.Generator], Tensor]
@@ -92,31 +85,74 @@ def clip_loss(stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generato
     noisy = process.scaled(x0 + wide * noise, wide)
     condition = drawn_condition(x0, generator) if model.spec.temporal.condition_channels else None
     made = model.network(noisy, time_of(sigma), model.text(ids), condition, when=when).float()
-    error = made - process.target(x0, noise, wide)
+    return steady_error(stage, made - process.target(x0, noise, wide))
+
+
+def steady_error(stage: Stage, error: Tensor) -> Tensor:
+    """Mean square of an error `(B, 3, T, H, W)`, and of its change from frame to frame."""
     return error.square().mean() + stage.flicker * error.diff(dim=2).square().mean()
 
 
 def enlarging_loss(
     stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared error of x0 given the small clip with a little noise in it."""
-    spec, process, (ids, _) = model.spec, Process(model.spec.diffusion), dropped(stage, batch, generator)
-    sigma = drawn_sigmas(phase, spec, len(ids), generator)
+    """Mean squared error of x0, and of its change from frame to frame, given the small clip with a little noise."""
+    process, (ids, _) = Process(model.spec.diffusion), dropped(stage, batch, generator)
+    sigma = drawn_sigmas(phase, model.spec, len(ids), generator)
     x0, wide = batch.clips, sigma.view(-1, 1, 1, 1, 1)
     noise = process.shared(torch.randn(x0.shape, generator=generator, device=x0.device))
-    small = F.avg_pool3d(x0, (1, spec.scale, spec.scale))
-    level = (
-        torch.rand(len(x0), generator=generator, device=x0.device) ** 2 * 0.4
-    )  # mostly little, as it is used
-    extra = torch.randn(small.shape, generator=generator, device=x0.device)
+    # Mostly little, as it is used: half of the clips are below a 40th.
+    level = torch.rand(len(x0), generator=generator, device=x0.device) ** 4 * 0.4
+    extra = torch.randn(batch.small.shape, generator=generator, device=x0.device)
     made = model.network(
         process.scaled(x0 + wide * noise, wide),
         time_of(sigma),
         model.text(ids),
-        low_res=noised(small, extra, level.view(-1, 1, 1, 1, 1)),
+        low_res=noised(batch.small, extra, level.view(-1, 1, 1, 1, 1)),
         noise_level=level,
     ).float()
-    return F.mse_loss(made, process.target(x0, noise, wide))
+    return steady_error(stage, made - process.target(x0, noise, wide))
+
+
+# ----------------------------------------------------------------------------------------------------------- clips
+def windows(phase: Phase, spec: ModelSpec, before: Lumiere | None, device: str) -> DrawClips:
+    """Whole pictures, at random times."""
+    return draw_windows(phase.num_frames, spec.size, device, fps=phase.fps)
+
+
+def pairs(phase: Phase, spec: ModelSpec, before: Lumiere | None, device: str) -> DrawClips:
+    """Crops, large and small; half of the small ones as the base model leaves a clip."""
+    return draw_pairs(
+        phase.num_frames, spec.size, spec.scale, phase.crop, left_by(before, phase.fps), device, phase.fps
+    )
+
+
+def left_by(model: Lumiere, fps: float) -> Spoil:
+    """Clips as a base model has them in its late steps: soft, mottled and restless, as its own are."""
+
+    def spoil(clips: Tensor, scenes: list[Scene], start: Tensor, rng: random.Random) -> Tensor:
+        generator = torch.Generator(clips.device).manual_seed(rng.getrandbits(31))
+        noise = torch.randn(clips.shape, generator=generator, device=clips.device)
+        levels = [math.exp(rng.uniform(*map(math.log, LATE))) for _ in scenes]
+        when = (start[:, None] + torch.arange(clips.shape[2]) / fps) / SECONDS
+        context = model.text.encode([scene.caption for scene in scenes])
+        x0 = one_step(
+            model, clips * 2 - 1, torch.tensor(levels).to(clips), noise, context=context, when=when.to(clips)
+        )
+        return (x0 / 2 + 0.5).clamp(0, 1)
+
+    return spoil
+
+
+# ---------------------------------------------------------------------------------------------------------- gauges
+def clip_gauge(scenes: Sequence[Scene], phase: Phase, spec: ModelSpec, draw: DrawClips, device: str) -> Gauge:
+    return Gauge(scenes, phase.num_frames, phase.fps, spec.size, device)
+
+
+def pair_gauge(
+    scenes: Sequence[Scene], phase: Phase, spec: ModelSpec, draw: DrawClips, device: str
+) -> EnlargingGauge:
+    return EnlargingGauge(scenes, draw, device)
 
 
 # ---------------------------------------------------------------------------------------------------------- stages
@@ -130,25 +166,38 @@ class Stage:
     phases: tuple[Phase, ...]
     loss: Loss
     trains: str  # parameters whose name begins so; all others stay
+    spec: Callable[[str], ModelSpec] = PRESETS.__getitem__  # what the stage makes, by preset
+    draw: Callable[[Phase, ModelSpec, Lumiere | None, str], DrawClips] = windows
+    gauge: Callable[[Sequence[Scene], Phase, ModelSpec, DrawClips, str], Gauge | EnlargingGauge] = clip_gauge
+    gauged: int = 48  # pictures, or the frames of so many: a look costs about as much as ten steps
     needs: str = ""  # the stage whose result it starts from
     takes: tuple[str, ...] = ()  # parts of that stage's weights it takes over
+    spoils: bool = False  # whether that stage's model spoils small clips
     ema: float = 0.999
     empty_caption: float = 0.1  # share of clips trained without their caption
     no_second: float = 0.1  # share of clips trained without their second
     flicker: float = 0.0  # weight of the error's change from frame to frame
-    crop: float = 1.0
+
+
+def image_spec(preset: str) -> ModelSpec:
+    """The model that is inflated later: without time."""
+    return replace(PRESETS[preset], kind="image", temporal=None, num_frames=1)
+
+
+def enlarging_spec(preset: str) -> ModelSpec:
+    """There is one, whatever the base model's preset."""
+    return PRESETS["mini-ssr"]
 
 
 def stages(
     t2i: tuple[float, tuple[Phase, ...]],
     temporal: tuple[float, tuple[Phase, ...]],
     ssr: tuple[float, tuple[Phase, ...]],
-    crop: float,
 ) -> dict[str, Stage]:
     """The recipe for one kind of machine: minutes and phases of each stage."""
     both = ("text.", "network.")
     return {
-        "t2i": Stage("t2i", t2i[0], 3e-3, t2i[1], picture_loss, ""),
+        "t2i": Stage("t2i", t2i[0], 3e-3, t2i[1], picture_loss, "", image_spec),
         "temporal": Stage(
             "temporal",
             temporal[0],
@@ -156,8 +205,8 @@ def stages(
             temporal[1],
             clip_loss,
             "network.temporal.",
-            "t2i",
-            both,
+            needs="t2i",
+            takes=both,
             flicker=2.0,
         ),
         "ssr": Stage(
@@ -167,10 +216,15 @@ def stages(
             ssr[1],
             enlarging_loss,
             "network.",
-            "t2i",
-            both[:1],
+            enlarging_spec,
+            pairs,
+            pair_gauge,
+            gauged=192,
+            needs="temporal",
+            takes=both[:1],
+            spoils=True,
             empty_caption=0.3,
-            crop=crop,
+            flicker=1.0,
         ),
     }
 
@@ -180,15 +234,13 @@ def stages(
 STAGES = stages(
     t2i=(150, (Phase(0.45, 1, 32, 24576, 64, 4, shift=8.0), Phase(0.55, 1, 32, 24576, 64, 4, shift=4.0))),
     temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8, fps=4.0), Phase(0.6, 80, 2, 640, 4, 8))),
-    ssr=(60, (Phase(1.0, 16, 4, 2048, 16, 8),)),
-    crop=0.25,
+    ssr=(60, (Phase(1.0, 16, 4, 2048, 16, 8, crop=0.25),)),
 )
 # The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
 GPU_STAGES = stages(
     t2i=(8, (Phase(0.45, 1, 512, 131072, 512, 1, shift=8.0), Phase(0.55, 1, 512, 131072, 512, 1, shift=4.0))),
     temporal=(12, (Phase(0.4, 20, 128, 16384, 64, 2, fps=4.0), Phase(0.6, 80, 32, 16384, 32, 2))),
-    ssr=(5, (Phase(1.0, 16, 64, 8192, 32, 2),)),
-    crop=0.5,
+    ssr=(5, (Phase(1.0, 16, 64, 8192, 32, 2, crop=0.5),)),
 )
 
 
@@ -198,12 +250,9 @@ def stage_for(name: str, device: str) -> Stage:
 
 
 def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
-    """The model a stage makes: the image model, the inflated one, or super-resolution."""
-    spec = PRESETS["mini-ssr"] if stage.name == "ssr" else PRESETS[preset]
-    spec = replace(spec, text=replace(spec.text, vocabulary=tuple(vocabulary)))
-    if stage.name == "t2i":
-        return replace(spec, kind="image", temporal=None, num_frames=1)
-    return spec
+    """The model a stage makes, with the words of its world."""
+    spec = stage.spec(preset)
+    return replace(spec, text=replace(spec.text, vocabulary=tuple(vocabulary)))
 
 
 def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
@@ -212,7 +261,3 @@ def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
         # Where nothing is known, <C, M> adds nothing: its bias stays zero.
         p.requires_grad_(name.startswith(stage.trains) and not name.endswith("temporal.condition.bias"))
     return [p for p in model.parameters() if p.requires_grad]
-
-
-def draw_for(stage: Stage, phase: Phase, spec: ModelSpec, device: str) -> DrawClips:
-    return draw_windows(phase.num_frames, spec.size, device, stage.crop, phase.fps)

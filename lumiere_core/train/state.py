@@ -15,20 +15,19 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..config import ModelSpec, from_dict
-from ..model.checkpoint import write_whole
+from ..outputs import LOCK, take, write_whole
 from ..rules import real, whole
 
 SHARD_BYTES = 15 * 2**20
-LAST, BEFORE, LOCK = "resume.json", "resume.before.json", "lock"
+LAST, BEFORE = "resume.json", "resume.before.json"
 SHARD = re.compile(r"state-[0-9-]{1,40}\.safetensors")  # beside its index, never in another folder
-LOCKED_BYTE = 2**20  # far behind the process number, which others have to be able to read on Windows
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -127,19 +126,6 @@ def averaged(folder: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     tensors, facts = state
     weights = {k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")}
     return from_dict(facts.get("spec")), weights
-
-
-def take(file: BinaryIO) -> None:
-    """The system's own lock on an open file: it ends with the process, however that ends. Raises OSError if taken."""
-    if os.name == "nt":
-        import msvcrt
-
-        file.seek(LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager

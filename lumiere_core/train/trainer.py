@@ -14,14 +14,13 @@ from torch import Tensor
 from ..config import ModelSpec, from_dict, to_dict
 from ..model.checkpoint import Lumiere, read
 from .data import Pool
-from .gauge import Gauge, append, travelling
-from .stages import Batch, Phase, Stage, draw_for, freeze, spec_for
+from .gauge import append, travelling
+from .stages import Phase, Stage, freeze, spec_for
 from .state import averaged, load_state, save_state
 from .world.scenes import WORLDS, held_out_list, vocabulary
 
 SAVE_EVERY = 120.0  # seconds
 GAUGE_EVERY = 300.0  # seconds
-GAUGED = 48  # pictures, or the frames of so many: a look costs about as much as ten steps
 
 
 class Trainer:
@@ -51,6 +50,7 @@ class Trainer:
         self.spec = spec_for(stage, preset, vocabulary(self.world))
         torch.manual_seed(seed)
         self.model = Lumiere(self.spec).to(device, memory_format=torch.channels_last)
+        self.before: Lumiere | None = None
         if source:
             self.start_from(source, read(source).spec, read(source).tensors)
         elif stage.needs:
@@ -71,10 +71,19 @@ class Trainer:
         takes = self.stage.takes if self.stage.needs else ("text.", "network.")
         self.check_same(place, spec, ("text", "unet") if "network." in takes else ("text",))
         mine = self.model.state_dict().keys()
-        weights = {k: v for k, v in weights.items() if k.startswith(takes) and k in mine}
-        missing, unexpected = self.model.load_state_dict(weights, strict=False)
+        taken = {k: v for k, v in weights.items() if k.startswith(takes) and k in mine}
+        missing, unexpected = self.model.load_state_dict(taken, strict=False)
         assert not unexpected, unexpected
         assert all(k.startswith("network.") for k in missing), missing
+        if self.stage.spoils:
+            if spec.kind != "base":
+                raise ValueError(
+                    f"{place} holds a model of the kind {spec.kind}, but super-resolution learns beside a base model, "
+                    "whose clips it will enlarge. Name one."
+                )
+            self.before = Lumiere(spec).eval().requires_grad_(False)
+            self.before.load_state_dict(weights)
+            self.before.to(self.device, memory_format=torch.channels_last)
 
     def check_same(self, place: Path, spec: ModelSpec, parts: tuple[str, ...]) -> None:
         """Raises ValueError where the weights in a folder have other sizes, or know other words."""
@@ -156,7 +165,7 @@ class Trainer:
                 break
         if phase is not self.phase:
             self.phase = phase
-            draw = draw_for(self.stage, phase, self.spec, self.device)
+            draw = self.stage.draw(phase, self.spec, self.before, self.device)
             self.pool = Pool(
                 self.world,
                 draw,
@@ -168,14 +177,14 @@ class Trainer:
                 self.device,
                 phase.fps,
             )
-            scenes = travelling(self.world, self.exclude, max(4, GAUGED // phase.num_frames))
-            self.gauge = Gauge(scenes, phase.num_frames, phase.fps, self.spec.size, self.device)
+            scenes = travelling(self.world, self.exclude, max(4, self.stage.gauged // phase.num_frames))
+            self.gauge = self.stage.gauge(scenes, phase, self.spec, draw, self.device)
             # A quarter to begin with: the rest comes in while training runs.
             while self.pool.filled < phase.pool / 4:
                 self.pool.refresh()
 
     def train_step(self) -> float:
-        batch = Batch(*self.pool.sample(self.phase.batch))
+        batch = self.pool.sample(self.phase.batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
@@ -217,7 +226,7 @@ class Trainer:
                 if now - saved > SAVE_EVERY:
                     self.save()
                     saved = now
-                if now - gauged > GAUGE_EVERY and self.spec.kind != "ssr":
+                if now - gauged > GAUGE_EVERY:
                     self.log()
                     gauged = last = time.monotonic()
                 yield self.progress, self.step, self.losses[-1]

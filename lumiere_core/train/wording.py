@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..model.checkpoint import write_whole
+from ..outputs import write_whole
 from ..progress import Progress
 from .evaluate import MakeClips, check_probe, read_made, read_renders
 from .probe import ATTRIBUTES, Probe, load_probe

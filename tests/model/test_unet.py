@@ -124,9 +124,10 @@ def test_the_network_is_told_the_time_smoothly(unet):
     assert (a - b).abs().max() < 0.1 * (a - far).abs().max()
 
 
-def test_a_fresh_super_resolution_model_enlarges_smoothly(ssr_spec):
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_fresh_super_resolution_model_enlarges_smoothly(ssr_spec, mode):
     """What it adds is zero at first: the clip it hands over is the small one, four times as large."""
     x, t, context = inputs()
     small = torch.randn(2, 3, 4, 4)
-    y = UNet(ssr_spec.unet)(x, t, context, small, torch.zeros(2))
-    torch.testing.assert_close(y, torch.nn.functional.interpolate(small, scale_factor=4.0, mode="bilinear"))
+    y = UNet(replace(ssr_spec.unet, enlarged=mode))(x, t, context, small, torch.zeros(2))
+    torch.testing.assert_close(y, torch.nn.functional.interpolate(small, scale_factor=4.0, mode=mode))

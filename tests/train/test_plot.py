@@ -113,3 +113,18 @@ def test_every_run_with_a_log_is_drawn_beside_it(tmp_path: Path):
     assert json.loads((tmp_path / "t2i" / "log.jsonl").read_text(encoding="utf-8")) == entry(5)
     with pytest.raises(ValueError, match="no run with a log"):
         plot_runs(tmp_path / "ssr")
+
+
+def test_super_resolution_has_its_own_chart():
+    facts = [
+        {
+            "minutes": m,
+            "loss": 0.01,
+            "gain": {"exact": m / 5, "spoilt": 0.1},
+            "boiling": {"exact": 1.2, "spoilt": 2.0},
+        }
+        for m in (5, 10)
+    ]
+    svg = to_svg(facts, "ssr")
+    assert any("bicubic" in text for text in texts(svg))
+    assert texts(svg).count("exact") == texts(svg).count("spoilt") == 2

@@ -14,10 +14,10 @@ import torch
 
 from lumiere_core.config import replace as with_spec
 from lumiere_core.model.checkpoint import Lumiere
-from lumiere_core.train.data import draw_windows
+from lumiere_core.train.data import Batch, draw_windows
 from lumiere_core.train.evaluate import evaluate
 from lumiere_core.train.probe import Probe, ProbeSpec
-from lumiere_core.train.stages import STAGES, Batch, Phase
+from lumiere_core.train.stages import STAGES, Phase
 from lumiere_core.train.trainer import Trainer
 from lumiere_core.train.world.scenes import WORLDS, Scene, render
 
@@ -42,7 +42,8 @@ def step(stage, spec, network, clips, ids=None, text=None, **changes) -> float:
     model, row = Lumiere(spec), replace(STAGES[stage], **changes)
     model.network, model.text = network, text or model.text
     ids = torch.ones(len(clips), spec.text.rows, dtype=torch.long) if ids is None else ids
-    batch = Batch(clips, ids, torch.full((len(clips), clips.shape[2]), 0.5))
+    small = torch.nn.functional.avg_pool3d(clips, (1, spec.scale, spec.scale))
+    batch = Batch(clips, ids, torch.full((len(clips), clips.shape[2]), 0.5), small)
     with torch.no_grad():
         return row.loss(row, row.phases[0], model, batch, torch.Generator().manual_seed(0)).item()
 
@@ -132,7 +133,7 @@ def test_training_windows_begin_anywhere_in_the_clip():
     whole, draw, rng = render([BALLOON], 80, 8, 8), draw_windows(8, 8), random.Random(0)
     starts = []
     for _ in range(24):
-        window, second = draw([BALLOON], rng)
+        window, second, _ = draw([BALLOON], rng)
         starts.append(round(second.item() * 16))
         torch.testing.assert_close(window, whole[:, :, starts[-1] : starts[-1] + 8], atol=1e-4, rtol=0)
     assert len(set(starts)) > 8 and min(starts) < 18 and max(starts) > 54
@@ -165,8 +166,9 @@ def test_at_the_start_the_average_follows_fast(tmp_path):
 def test_one_wild_clip_moves_the_optimizer_no_more_than_a_tame_one(tmp_path):
     """Gradients are cut to a length of 1, of which the first moment takes a tenth: 1 - beta1, 0.1."""
     trainer = tiny_trainer(tmp_path)
-    clips, *others = trainer.pool.sample(2)
-    trainer.pool.sample = lambda batch: (1e4 * clips, *others)
+    wild = trainer.pool.sample(2)
+    wild = replace(wild, clips=1e4 * wild.clips)
+    trainer.pool.sample = lambda batch: wild
     trainer.train_step()
     moments = [trainer.optimizer.state[p]["exp_avg"] for p in trainer.trained if p in trainer.optimizer.state]
     length = torch.stack([m.float().norm() for m in moments]).norm().item()

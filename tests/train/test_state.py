@@ -43,7 +43,7 @@ def test_a_save_that_dies_while_rewriting_its_own_step_keeps_the_one_before(tmp_
     with full_disk(), pytest.raises(ValueError, match="cannot be written"):
         save_state(tmp_path, tensors, {"step": 7})
     assert torch.equal(load_state(tmp_path)[0]["a"], tensors["a"])
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".part-*"))
 
 
 def saved(folder: Path, *steps: int) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lumiere_core.cli.train import export
 from lumiere_core.model.checkpoint import Lumiere, read
 from lumiere_core.model.text import Tokenizer
 from lumiere_core.train import trainer as trainer_room
-from lumiere_core.train.data import Pool, draw_windows
-from lumiere_core.train.stages import GPU_STAGES, STAGES, Batch, Phase, dropped, freeze, stage_for
+from lumiere_core.train.data import Batch, Drawn, Pool, draw_pairs, draw_windows
+from lumiere_core.train.stages import GPU_STAGES, STAGES, Phase, dropped, freeze, left_by, stage_for
 from lumiere_core.train.state import load_state
 from lumiere_core.train.trainer import Trainer
 from lumiere_core.train.world.scenes import (
@@ -67,7 +69,7 @@ def test_no_held_out_combination_is_ever_drawn_nor_mirrored_into_being():
 
     def draw(scenes, rng):
         asked.extend(scenes)
-        return torch.zeros(len(scenes), 3, 1, 4, 4), torch.zeros(len(scenes))
+        return Drawn(torch.zeros(len(scenes), 3, 1, 4, 4), torch.zeros(len(scenes)))
 
     pool = Pool(SMALL, draw, Tokenizer(vocabulary(SMALL)), 400, 8, exclude)
     pool.fill()
@@ -159,6 +161,21 @@ def test_a_stage_starts_from_a_weights_file(runs, tmp_path):
         Trainer(tiny_stage("temporal"), tmp_path / "other", "mini-cpu", "small", 5, source=path)
 
 
+def test_super_resolution_learns_beside_the_base_model(runs, tmp_path, ssr_spec):
+    few_steps(Trainer(tiny_stage("temporal"), runs, "tiny", "small", 5), 2)
+    shutil.copytree(runs / "t2i", tmp_path / "image" / "temporal")
+    stage = replace(tiny_stage("ssr"), spec=lambda preset: ssr_spec, gauged=16)
+    trainer = Trainer(stage, runs, "tiny", "small", 5)
+    few_steps(trainer, 2)
+    assert trainer.pool.small.shape[-1] * 4 == trainer.pool.clips.shape[-1]
+    assert not any(p.requires_grad for p in trainer.before.parameters())
+    trainer.log()
+    entry = json.loads((runs / "ssr" / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert set(entry["gain"]) == set(entry["boiling"]) == {"exact", "spoilt"}
+    with pytest.raises(ValueError, match="kind image, but super-resolution learns beside a base model"):
+        Trainer(stage, tmp_path / "image", "tiny", "small", 5)
+
+
 def test_export_writes_a_file_that_loads(runs, tmp_path):
     few_steps(Trainer(tiny_stage("temporal"), runs, "tiny", "small", 5), 2)
     (path,) = export(runs, tmp_path / "weights")
@@ -173,9 +190,53 @@ def test_export_writes_a_file_that_loads(runs, tmp_path):
 
 
 def test_windows_of_training_are_crops_of_the_right_size():
-    clips, start = draw_windows(4, 64, crop=0.25)([BALLOON, replace(BALLOON, seed=2)], random.Random(0))
-    assert clips.shape == (2, 3, 4, 16, 16) and start.shape == (2,)
+    clips, start, small = draw_windows(4, 64, crop=0.25)(
+        [BALLOON, replace(BALLOON, seed=2)], random.Random(0)
+    )
+    assert clips.shape == (2, 3, 4, 16, 16) and start.shape == (2,) and small is None
     assert clips.min() >= 0 and clips.max() <= 1
+
+
+def test_every_second_small_clip_is_spoilt_and_lies_where_its_crop_does():
+    scenes, rng = [replace(BALLOON, seed=i) for i in range(4)], random.Random(0)
+    whole = {}
+
+    def spoil(clips, which, start, rng):
+        assert clips.shape == (2, 3, 3, 16, 16) and which == scenes[1::2]
+        whole.update(zip((1, 3), clips, strict=True))
+        return 1 - clips
+
+    clips, _, small = draw_pairs(3, 64, 4, 0.5, spoil)(scenes, rng)
+    assert clips.shape == (4, 3, 3, 32, 32) and small.shape == (4, 3, 3, 8, 8)
+    exact = F.avg_pool3d(clips, (1, 4, 4))
+    for i in range(4):
+        mirrored = 1 - small[i] if i % 2 else small[i]
+        away = [(mirrored.roll(by, -1) - exact[i]).abs().mean().item() for by in (0, 1, -1)]
+        assert away[0] < 0.03 and away[0] < min(away[1:]), (i, away)
+    assert torch.equal(small[0], exact[0])
+    assert not torch.equal(small[1], 1 - exact[1])  # cut from the whole small clip, not shrunk from the crop
+
+
+def test_a_mirrored_pair_is_mirrored_twice():
+    def draw(scenes, rng):
+        clips = torch.rand(len(scenes), 3, 1, 8, 8)
+        return Drawn(clips, torch.zeros(len(scenes)), F.avg_pool3d(clips, (1, 4, 4)))
+
+    pool = Pool(SMALL, draw, Tokenizer(vocabulary(SMALL)), 64, 8)
+    pool.fill()
+    batch = pool.sample(64)
+    assert (F.avg_pool3d(batch.clips, (1, 4, 4)) - batch.small).abs().max() < 0.01
+
+
+def test_what_a_model_leaves_is_its_answer_at_a_late_step(tiny_spec):
+    """A network that says v = 0 gives back alpha^2 of what it was shown: duller, and with the noise in it."""
+    model = Lumiere(tiny_spec)
+    grey = torch.full((2, 3, 4, 32, 32), 0.75)
+    left = left_by(model, 16.0)(grey, [BALLOON, BALLOON], torch.zeros(2), random.Random(0))
+    assert left.shape == grey.shape and 0 <= left.min() and left.max() <= 1
+    for clip in left:  # sigma 0.15 to 2: alpha^2 from 0.98 to 0.2
+        assert 0.5 + 0.2 * 0.24 < clip.mean() < 0.5 + 0.99 * 0.26
+        assert clip.std() > 0.03
 
 
 def test_every_device_has_every_stage():
@@ -194,7 +255,7 @@ def test_a_mirrored_clip_has_mirrored_words():
             if scene.direction[0]:
                 clip[..., : 2 if scene.direction[0] < 0 else -2] = 1
                 clip.copy_(clip if scene.direction[0] < 0 else 1 - clip)
-        return clips, torch.zeros(len(scenes))
+        return Drawn(clips, torch.zeros(len(scenes)))
 
     exclude = held_out_list("small")
     pool = Pool(SMALL, draw, Tokenizer(words), 400, 8, exclude)
@@ -204,7 +265,8 @@ def test_a_mirrored_clip_has_mirrored_words():
         for combination in SMALL.combinations()
         for context in SMALL.contexts(combination[0])
     }
-    clips, ids, _ = pool.sample(2000)
+    batch = pool.sample(2000)
+    clips, ids = batch.clips, batch.ids
     sides = {"left": 0, "right": 0}
     for clip, row in zip(clips, ids.tolist(), strict=True):
         caption = " ".join(words[i - 2] for i in row if i)
@@ -219,7 +281,7 @@ def test_each_frame_knows_its_second():
     draw = draw_windows(20, 8, fps=4.0)
     pool = Pool(SMALL, draw, Tokenizer(["a"]), 4, 4, fps=4.0)
     pool.fill()
-    _, _, when = pool.sample(3)
+    when = pool.sample(3).when
     torch.testing.assert_close(when, (torch.arange(20) / 20).expand(3, -1))  # all 5 s, so all begin at 0
 
 
@@ -236,7 +298,7 @@ def test_old_clips_make_room_for_new_ones():
     count = iter(range(100))
 
     def draw(scenes, rng):
-        return torch.full((4, 3, 1, 2, 2), next(count) / 255), torch.zeros(4)
+        return Drawn(torch.full((4, 3, 1, 2, 2), next(count) / 255), torch.zeros(4))
 
     pool = Pool(SMALL, draw, Tokenizer(["a"]), 8, 4)
     pool.fill()
@@ -279,7 +341,8 @@ def one_loss(stage: str, model) -> float:
         p.grad = None
     frames = 1 if stage == "t2i" else 4
     clips = torch.rand(2, 3, frames, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    batch = Batch(clips, torch.full((2, 32), 2), torch.rand(2, frames))
+    small = F.avg_pool3d(clips, (1, model.spec.scale, model.spec.scale))
+    batch = Batch(clips, torch.full((2, 32), 2), torch.rand(2, frames), small)
     loss = row.loss(row, row.phases[0], model, batch, torch.Generator().manual_seed(0))
     loss.backward()
     return loss.item()

@@ -1,6 +1,7 @@
 """Where results go: a name is checked before the work, and a file gets it only when it is whole.
 
-No output costs an input or another run's work: what is there stays, unless the caller says overwrite.
+No output costs an input or another run's work: what is there stays, unless the caller says overwrite. Clips, pictures,
+weights and training states are all written through this module.
 """
 
 from __future__ import annotations
@@ -9,11 +10,20 @@ import contextlib
 import itertools
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 LONGEST_NAME = 240  # bytes; systems take 255, and a number may be added
+PART, LOCK = (
+    ".part-",
+    "lock",
+)  # a folder for what is being written, and the file in it that a living process holds
+LOCKED_BYTE = 2**20  # far behind what is written into a lock, which others have to be able to read on Windows
+# Locks of some network drives hold on one machine only: a part is taken for left behind after a day at the earliest.
+LEFT_AFTER = 24 * 3600.0  # seconds
 
 
 def check_output(
@@ -71,16 +81,33 @@ def check_folder(folder: Path) -> None:
         raise ValueError(f"{folder} cannot be written to: {there} is no folder to write to. Choose another.")
 
 
+def take(file: BinaryIO) -> None:
+    """The system's own lock on an open file: it ends with the process, however that ends. Raises OSError if taken."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @contextlib.contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """A new name beside `path` to write a file or a folder to, for `place`; what is left there is removed.
+    """A name to write a file or a folder to, for `place`, in a new folder beside `path` that is removed in the end.
 
     Raises ValueError, in words, for what the system refuses inside.
     """
-    part = path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
+    folder = path.parent / f"{PART}{uuid.uuid4().hex}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
+        remove_left(path.parent)
+        folder.mkdir(parents=True)
+        with (folder / LOCK).open("wb") as lock:
+            with contextlib.suppress(OSError):  # a drive without locks: nobody else can take it either
+                take(lock)
+            yield folder / f"part{path.suffix}"
     except OSError as error:
         reason = (error.strerror or str(error)).strip().splitlines()
         raise ValueError(
@@ -88,9 +115,27 @@ def unfinished(path: Path) -> Iterator[Path]:
             "room on the disk."
         ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what runs that were killed have left in a folder: nobody holds its lock any more."""
+    for lock in folder.glob(f"{PART}*/{LOCK}"):
         with contextlib.suppress(OSError):
-            part.unlink()
+            if time.time() - lock.stat().st_mtime > LEFT_AFTER:
+                with lock.open("r+b") as file:
+                    take(file)
+                shutil.rmtree(lock.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one piece: a full disk, Ctrl-C or a power cut leaves the one before. Raises ValueError."""
+    with unfinished(path) as part:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes are on the disk before the name is
+        place(part, path, overwrite=True)
 
 
 def place(part: Path, path: Path, overwrite: bool = False) -> Path:

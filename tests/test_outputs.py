@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from lumiere_core.media.files import check_clip, read_comment, write_frames
-from lumiere_core.media.outputs import check_folder, check_output, place, unfinished
+from lumiere_core.outputs import check_folder, check_output, place, take, unfinished, write_whole
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 FRAME = np.zeros((16, 16, 3), np.uint8)
 
 
@@ -120,6 +120,47 @@ def test_a_folder_that_cannot_be_renamed_ends_in_words_and_not_in_a_circle(tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    """A day later: before that nobody looks."""
+    folders = {name: tmp_path / f".part-{name}" for name in ("dead", "alive", "new", "other")}
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "part.mp4").write_bytes(b"half")
+    for name in ("dead", "alive", "new"):
+        (folders[name] / "lock").touch()
+        os.utime(folders[name] / "lock", (0, 0) if name != "new" else None)
+    with (folders["alive"] / "lock").open("r+b") as held:
+        take(held)
+        write_frames(tmp_path / "clip.mp4", [FRAME], 16, "")
+        assert {p.name for p in tmp_path.iterdir()} == {".part-alive", ".part-new", ".part-other", "clip.mp4"}
+        assert (folders["alive"] / "part.mp4").read_bytes() == b"half"
+
+
+def test_a_run_holds_its_own_part_and_a_second_one_cannot_take_it(tmp_path):
+    with unfinished(tmp_path / "clip.mp4") as part:
+        part.write_bytes(b"half")
+        os.utime(part.parent / "lock", (0, 0))
+        write_frames(tmp_path / "other.mp4", [FRAME], 16, "")
+        assert place(part, tmp_path / "clip.mp4").read_bytes() == b"half"
+    assert {p.name for p in tmp_path.iterdir()} == {"clip.mp4", "other.mp4"}
+
+
+@pytest.mark.parametrize("name", ["lock", "part", ".part-lock"])
+def test_a_result_may_have_any_name(tmp_path, name):
+    assert write_frames(tmp_path / name, [FRAME], 16, "") == tmp_path / name
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_is_written_in_one_piece_and_replaces_the_one_before(tmp_path, full_disk):
+    path = tmp_path / "new" / "state"
+    write_whole(path, b"one")
+    with full_disk(), pytest.raises(ValueError, match="cannot be written"):
+        write_whole(path, b"x" * 10_000)
+    assert path.read_bytes() == b"one"
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two" and [p.name for p in path.parent.iterdir()] == ["state"]
+
+
 def test_a_folder_for_results_is_checked_as_it_will_be_made(tmp_path):
     check_folder(tmp_path / "new" / "newer")
     (tmp_path / "file").touch()
@@ -132,7 +173,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from lumiere_core.cli.terminal import stopped_by_signals
-from lumiere_core.media.outputs import unfinished
+from lumiere_core.outputs import unfinished
 
 with stopped_by_signals(), unfinished(Path(sys.argv[1])) as part:
     part.write_bytes(b"half")
