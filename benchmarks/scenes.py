@@ -35,9 +35,7 @@ def wall(height: int, width: int, seed: int = 1) -> np.ndarray:
     return (0.45 + colours).clip(0.1, 0.8).astype(np.float32)
 
 
-def laid(
-    frame: np.ndarray, colour: tuple[float, float, float] | np.ndarray, cover: np.ndarray
-) -> np.ndarray:
+def laid(frame: np.ndarray, colour: tuple[float, float, float] | np.ndarray, cover: np.ndarray) -> np.ndarray:
     """A thing laid over a frame; cover `(H, W)` in [0, 1]."""
     return frame + (np.asarray(colour, np.float32) - frame) * cover[..., None].astype(np.float32)
 
@@ -100,7 +98,11 @@ def fence(height: int, width: int, frames: int = 72) -> tuple:
     still = laid(still, (0.33, 0.33, 0.35), soft((0.5 * tall - gy) * width, 2) * 0.9)  # the road
     bars = soft((np.abs((gx * 24) % 1 - 0.5) - 0.1) * width / 24, 1.5) * (gy > 0.3 * tall)
     pole = soft((np.abs(gx - 0.55) - 0.012) * width, 1.5)
-    cars = [(-0.2, 0.02, (0.7, 0.15, 0.12)), (-0.75, 0.021, (0.85, 0.85, 0.8)), (1.9, -0.017, (0.1, 0.2, 0.5))]
+    cars = [
+        (-0.2, 0.02, (0.7, 0.15, 0.12)),
+        (-0.75, 0.021, (0.85, 0.85, 0.8)),
+        (1.9, -0.017, (0.1, 0.2, 0.5)),
+    ]
     clip = []
     for t in range(frames):
         frame = still

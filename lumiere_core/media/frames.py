@@ -77,6 +77,7 @@ class Rendered:
     heard: int | None = (
         None  # the source's frame from which its sound goes with this; None where it does not fit
     )
+    said: str = ""  # what was done, as the artist is told
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.render()

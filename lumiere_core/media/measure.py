@@ -67,24 +67,24 @@ def block_steps(frames: Iterable[Tensor], progress: Progress | None = None) -> T
         if before is None:
             first = frame
         else:
-            steps.append(_blocks(frame, before))
+            steps.append(block_energy(frame, before))
         before = frame
         if progress:
             progress(len(steps) + 1, len(steps) + 2, "steps compared")
     assert first is not None and before is not None, "a loop has frames"
-    return torch.stack([*steps, _blocks(first, before)])
+    return torch.stack([*steps, block_energy(first, before)])
 
 
-def _blocks(after: Tensor, before: Tensor) -> Tensor:
-    """Mean squared difference in each block, `(rows, columns)`."""
+def block_energy(after: Tensor, before: Tensor) -> Tensor:
+    """Mean squared difference of two pictures `(H, W, C)` in each block, `(rows, columns)`."""
     changed = (after - before).square().mean(-1)
     side = max(4, -(-max(changed.shape) // BLOCKS))
     return F.avg_pool2d(changed[None], side, ceil_mode=True, count_include_pad=False)[0]
 
 
 # A seam is local: a post that melts is 1 % of the picture, and a mean over all of it passes that. So every block is
-# held against what it, or the block beside it, does anyway; the worst two in a hundred count, in blocks of three sizes,
-# because what jumps within its own path changes no block more than usual, but more of them.
+# held against what it, or the block beside it, does anyway; the worst two in a hundred count, in blocks of all
+# sizes, because a thing that vanishes from its own path changes no small block more than usual, but more of them.
 def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:
     """The worst local step of `at` `(n, rows, columns)` against the same blocks' `own` steps, `(m, rows, columns)`.
 
@@ -92,15 +92,17 @@ def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, 
     ratio at its worst step, `(rows, columns)`. least: the root mean square difference that nobody sees.
     """
     worst = 0.0
-    for side in (1, 2, 4):
-        steps, usual = (F.avg_pool2d(part, side, ceil_mode=True, count_include_pad=False) for part in (at, own))
+    for side in (1, 2, 4, 8, max(own.shape[1:])):
+        steps, usual = (
+            F.avg_pool2d(part, side, ceil_mode=True, count_include_pad=False) for part in (at, own)
+        )
         steps, usual = steps.sqrt(), usual.sqrt()
         beside = F.max_pool2d(usual, 3, 1, 1).flatten(1)  # what moves, moves from block to block
         ref = beside.kthvalue(max(1, math.ceil(USUAL * len(beside))), dim=0).values + least
-        counted = min(ref.numel(), max(2, round(WORST * ref.numel())))
+        counted = max(1, round(WORST * ref.numel()))
         high = (steps.flatten(1) / ref).topk(counted, dim=1).values[:, -1]  # (n,)
         typical = (usual.flatten(1) / ref).topk(counted, dim=1).values[:, -1].median()
-        worst = max(worst, float(high.max() / typical.clamp(min=0.7)))
+        worst = max(worst, float(high.max() / typical.clamp(0.85, 1)))
         if side == 1:
             where = (steps.flatten(1) / ref).amax(0).view(steps.shape[1:])
     return worst, where
@@ -126,7 +128,7 @@ def loop_seam_score(clip: Tensor, progress: Progress | None = None) -> float:
 
 
 def seam_picture(picture: Tensor, where: Tensor) -> Tensor:
-    """A picture `(H, W, 3)` in [0, 1], grey where its loop is clean and red where it tears: from a ratio of 1.5 to 4."""
+    """A picture `(H, W, 3)` in [0, 1], grey where its loop is clean, red where it tears: from a ratio of 1.5 to 4."""
     ratio = F.interpolate(where[None, None], picture.shape[:2], mode="nearest")[0, 0]
     heat = ((ratio - 1.5) / 2.5).clamp(0, 1)[..., None]
     grey = 0.6 * picture.mean(-1, keepdim=True)

@@ -18,10 +18,12 @@ from ..limits import check
 from ..media.frames import Frames, Rendered, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
-from .loop import LoopPlan, check_no_cut, looked_at, loop_kind, looped, thumbnail
+from .loop import LoopPlan, looped
 from .region import Region, change_mask, feathered, lay_over, region_of
+from .shots import check_no_cut, looked_at
 from .steady import Recolouring, Tripod, View, drift_of, recoloured, tripod_of
 from .warp import flow_between, warped
+from .ways import loop_kind, plan_loop, small_clip
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,21 @@ def cinemagraph_from_clip(
     feather: float = 8,
     stabilise: bool = True,
     drift: bool = True,
-    loop: str = "dissolve",
+    loop: str = "auto",
     motion: float = 1.0,
+    length: int = 0,
     progress: Progress | None = None,
 ) -> Rendered:
     """The clip's motion inside the mask, over one still picture, as a loop.
 
     Bit for bit the still (`(H, W, 3)`, the first frame by default) where the mask is 0. The camera is steadied and slow
-    drift taken out by what lies outside the mask; loop is one of LOOPS. motion in [0, 1] and greys in the mask move
-    things less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
+    drift taken out by what lies outside the mask; loop is one of LOOPS, length its frames, 0 for what loops best. motion
+    in [0, 1] and greys in the mask: less makes fewer and calmer loops where every pixel has its own, and moves things
+    less far, along the optical flow, in the other ways. `said` tells which way it was and how the loop joins.
     """
-    plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, progress)
-    render, shown = lambda: rendered(plan, clip), plan.loop
-    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard)
+    plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, length, progress)
+    render, shown = lambda: rendered(plan, clip, progress), plan.loop
+    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard, shown.said)
 
 
 def plan_cinemagraph(
@@ -84,6 +88,7 @@ def plan_cinemagraph(
     drift: bool,
     loop: str,
     motion: float,
+    length: int,
     progress: Progress | None = None,
 ) -> CinemagraphPlan:
     """Look at the clip in two passes: for cuts, then for what camera and light did; see `cinemagraph_from_clip`."""
@@ -95,30 +100,36 @@ def plan_cinemagraph(
     looks = looked_at(clip, progress)
     check_no_cut("cinemagraph", looks)
     half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
-    settings = kind.own(min_frames=max(2, half), overlap=half)
+    settings = kind.own(length=length, min_frames=max(2, half, len(looks) // 3), overlap=half)
     kind.check(len(looks), **settings)
 
     views = []
-    for i, frame in enumerate(told(clip, len(looks), "steadying" if stabilise else "measuring", progress)):
-        frame = as_float(frame)
-        views.append(tripod.view(frame, stabilise))
-        if kind.looks:  # at what the region shows, before its colours are changed
-            looks[i] = thumbnail(tripod.seen(frame, views[i], region.box))
+    for frame in told(clip, len(looks), "steadying" if stabilise else "measuring", progress):
+        views.append(tripod.view(as_float(frame), stabilise))
     changes = drift_of([view.levels for view in views], tripod.levels) if drift else None
-    if changes and kind.looks:
-        looks = [recoloured(look, *change) for look, change in zip(looks, changes, strict=True)]
-    plan = kind.plan(looks, progress=progress, **settings)
 
     share = _softened((moves * motion)[region.box], feather)
+    plan = CinemagraphPlan(tripod, region, views, changes, LoopPlan(0, 0), None, moves[region.box])
+    if kind.looks:  # at what the region shows
+        parts = (plan.shown(*seen) for seen in enumerate(told(clip, len(looks), "comparing", progress)))
+        wanted = share * (moves[region.box] > 0).numpy()
+        small = small_clip(parts, len(looks), clip.fps, wanted, tripod.still[region.box])
+        looped_as = plan_loop(loop, small, progress, **settings)
+    else:
+        looped_as = kind.plan(len(looks), progress)
+    if looped_as.pixels:  # which leave out what is not wanted, and show the rest as it is
+        share = np.ones_like(share) if share.any() else share
     alpha = feathered((moves > 0).float(), feather)[region.box][..., None]
-    return CinemagraphPlan(tripod, region, views, changes, plan, share if share.min() < 1 else None, alpha)
+    share = share if share.min() < 1 else None
+    return CinemagraphPlan(tripod, region, views, changes, looped_as, share, alpha)
 
 
-def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:
+def rendered(plan: CinemagraphPlan, clip: Frames, progress: Progress | None = None) -> Iterator[np.ndarray]:
     """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
     if plan.share is not None and not plan.share.any():
         return (plan.tripod.still for _ in range(plan.loop.count))
-    return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown)))
+    still = plan.tripod.still[plan.region.box]
+    return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown, still, progress)))
 
 
 def _softened(share: Tensor, feather: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..media.pictures import opencv
+from ..progress import Progress
 
 CELLS = 16_000  # pixels of the small clip, in which loops are found
 LABELS = 18  # kinds of loop in one clip, the stills among them
@@ -21,14 +22,17 @@ TIMES = 48  # moments of the loop at which two kinds of loop are compared
 STARTS = 256  # pairs of a period and a start that are looked at
 SWEEPS = 5  # of the messages over the picture, each way
 MERGES = 3  # rounds in which patches are given to other kinds
-STANDING = 3.0  # what it costs that something that moves stands still
+STANDING = 5.0  # what it costs that something that moves stands still
 MOST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
 BORDER = 2.0  # what it costs that neighbours show two loops which differ as much as neighbours do
 HIGHEST = 100.0  # of such a cost
 UNSEEN = (1.5 / 255) ** 2  # of an energy: nobody sees less
 FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
-RARE = (0.06, 0.16)  # the share of the time in which something moves there: below, it passes by; above, it lives there
+RARE = (
+    0.06,
+    0.16,
+)  # the share of the time in which something moves there: below, it passes by; above, it lives there
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class PixelLoop:
     """
 
     frames: int
+    clip: int  # frames of the clip it is made from
     kinds: tuple[tuple[int, int, int], ...]
     cells: np.ndarray
 
@@ -48,10 +53,10 @@ class PixelLoop:
         """The share of the cells that move."""
         return float(np.isin(self.cells, [k for k, (p, _, _) in enumerate(self.kinds) if p > 1]).mean())
 
-    def moved(self, by: int) -> PixelLoop:
-        """The same loop in a clip with so many frames more before it."""
-        kinds = tuple((p, s + by if p else 0, fade) for p, s, fade in self.kinds)
-        return PixelLoop(self.frames, kinds, self.cells)
+    def within(self, before: int) -> PixelLoop:
+        """The same loop of a longer clip, which has so many frames before this one."""
+        kinds = tuple((p, s + before if p else 0, fade) for p, s, fade in self.kinds)
+        return PixelLoop(self.frames, before + self.clip, kinds, self.cells)
 
 
 def shown_at(kind: tuple[int, int, int], t: int, clip: int) -> list[tuple[int, float]]:
@@ -72,28 +77,30 @@ def shown_at(kind: tuple[int, int, int], t: int, clip: int) -> list[tuple[int, f
     return [(start + since, 1.0)]
 
 
-def best_length(clip: np.ndarray, least: int, most: int, shortest: int, share: np.ndarray) -> int:
-    """How long a loop closes best, from least to most frames: the longest of those as good. See `pixel_loop`.
+def best_length(
+    clip: np.ndarray, lengths: range, shortest: int, share: np.ndarray, progress: Progress | None = None
+) -> int:
+    """Which of these lengths closes best, in frames: the longest of those as good. See `pixel_loop`.
 
     Judged in parts of the picture, not in pixels: nearly every pixel has two quiet moments at any distance.
     """
     frames = len(clip)
     usual, eps = _usual(clip)
     usual = usual * (share > 0)
-    part = max(3, max(usual.shape) // 5)
+    part = max(3, max(usual.shape) // 2)
 
     def wide(energy: np.ndarray) -> np.ndarray:
         return opencv().blur(energy * (share > 0), (part, part))
 
     around = wide(usual) + eps * wide(np.ones_like(usual)) + 1e-9
-    by_period = {
-        p: np.min(
-            [_faded(wide(_jump(clip, p, s)) / around, p, s, frames)[0] for s in range(frames - p + 1)], axis=0
-        )
-        for p in range(shortest, frames)
-    }
+    by_period = {}
+    for p in range(shortest, frames):
+        jumps = [_faded(wide(_jump(clip, p, s)) / around, p, s, frames)[0] for s in range(frames - p + 1)]
+        by_period[p] = np.min(jumps, axis=0)
+        if progress:
+            progress(p + 1, frames, "measuring periods")
     costs = {}
-    for length in range(least, most + 1):
+    for length in lengths:
         periods = divisors(length, shortest, frames)
         if periods:
             cost = np.min([by_period[p] for p in periods], axis=0)
@@ -108,7 +115,12 @@ def divisors(length: int, shortest: int, frames: int) -> list[int]:
 
 
 def pixel_loop(
-    clip: np.ndarray, length: int, shortest: int, share: np.ndarray, still: np.ndarray | None = None
+    clip: np.ndarray,
+    length: int,
+    shortest: int,
+    share: np.ndarray,
+    still: np.ndarray | None = None,
+    progress: Progress | None = None,
 ) -> PixelLoop:
     """The loop of a small clip `(T, h, w, 3)` that shows the fewest seams in time and between neighbours.
 
@@ -124,7 +136,7 @@ def pixel_loop(
     lives = duty.clip(0, 1) * motion / (motion + UNSEEN)  # (h, w): whether it moves there, more than once
     standing = STANDING * lives
     stills, odd = _stills(clip, still)
-    candidates = _candidates(clip, divisors(length, shortest, len(clip)), scale, lives, motion)
+    candidates = _candidates(clip, divisors(length, shortest, len(clip)), scale, lives, motion, progress)
     kinds, costs = _chosen(candidates, standing, LABELS - len(stills))
     unary = np.concatenate([standing + odd, costs]) if len(costs) else standing + odd  # (L, h, w)
     kinds = [*stills, *kinds]
@@ -133,10 +145,10 @@ def pixel_loop(
     pictures = _streams(clip, still, kinds, length)
     between = _between(pictures, _contrasts(clip))
     free = share > 0
-    cells = _solved(unary, between, free)
+    cells = _solved(unary, between, free, progress)
     if share[share > 0].min(initial=1) < 1:
         unary[len(stills) :] += MOST * (_price(unary, cells, motion) > share)
-        cells = _solved(unary, between, free)
+        cells = _solved(unary, between, free, progress)
     return _with_fades(clip, length, kinds, cells, scale)
 
 
@@ -192,7 +204,12 @@ def _stills(clip: np.ndarray, still: np.ndarray | None) -> tuple[list[tuple[int,
 
 
 def _candidates(
-    clip: np.ndarray, periods: list[int], scale: np.ndarray, lives: np.ndarray, motion: np.ndarray
+    clip: np.ndarray,
+    periods: list[int],
+    scale: np.ndarray,
+    lives: np.ndarray,
+    motion: np.ndarray,
+    progress: Progress | None,
 ) -> tuple[list[tuple[int, int]], np.ndarray]:
     """Periods and starts, and what each costs at each pixel, `(n, h, w)`.
 
@@ -213,6 +230,8 @@ def _candidates(
             bursts = (spent[last] - spent[start]) / (period - 1) / scale
             cost += passes * (bursts / 3 - 1).clip(0, 1) + AGAIN / period * lives
             kinds.append((period, start))
+            if progress:
+                progress(len(kinds), max(STARTS, len(kinds)), "measuring loops")
             costs.append(cost.clip(0, MOST).astype(np.float32))
     return kinds, np.stack(costs) if costs else np.zeros((0, *scale.shape), np.float32)
 
@@ -292,7 +311,9 @@ def _between(pictures: tuple[np.ndarray, np.ndarray], scale: np.ndarray) -> np.n
     return np.clip(BORDER * out, 0, HIGHEST, out=out)
 
 
-def _solved(unary: np.ndarray, between: np.ndarray, free: np.ndarray) -> np.ndarray:
+def _solved(
+    unary: np.ndarray, between: np.ndarray, free: np.ndarray, progress: Progress | None = None
+) -> np.ndarray:
     """Which kind each cell takes, `(h, w)`: loopy belief propagation in sweeps (Tappen and Freeman, ICCV 2003).
 
     unary `(L, h, w)`; between `(h, w, L, L)`, of which a border costs the mean of both sides, but nothing where the
@@ -308,7 +329,9 @@ def _solved(unary: np.ndarray, between: np.ndarray, free: np.ndarray) -> np.ndar
         message = (told[..., None] + (between[a] + between[b]) * np.minimum(inside[a], inside[b])).min(-2)
         return message - message.min(-1, keepdims=True)
 
-    for _ in range(SWEEPS):
+    for sweep in range(SWEEPS):
+        if progress:
+            progress(sweep + 1, SWEEPS, "fitting loops together")
         for x in range(width - 1):
             told = costs[:, x] + from_left[:, x] + from_top[:, x] + from_bottom[:, x]
             from_left[:, x + 1] = told_on(told, np.s_[:, x], np.s_[:, x + 1])
@@ -321,10 +344,17 @@ def _solved(unary: np.ndarray, between: np.ndarray, free: np.ndarray) -> np.ndar
         for y in range(height - 1, 0, -1):
             told = costs[y] + from_bottom[y] + from_left[y] + from_right[y]
             from_bottom[y - 1] = told_on(told, np.s_[y], np.s_[y - 1])
-    return _merged((costs + from_left + from_right + from_top + from_bottom).argmin(-1), costs, between, free)
+    cells = (costs + from_left + from_right + from_top + from_bottom).argmin(-1)
+    return _merged(cells, costs, between, free, progress)
 
 
-def _merged(cells: np.ndarray, costs: np.ndarray, between: np.ndarray, free: np.ndarray) -> np.ndarray:
+def _merged(
+    cells: np.ndarray,
+    costs: np.ndarray,
+    between: np.ndarray,
+    free: np.ndarray,
+    progress: Progress | None = None,
+) -> np.ndarray:
     """The cells with every patch given to the kind that serves it best, until none is better off with another.
 
     Messages settle small things well and leave patches whose borders cost more than they are worth. A patch is what one
@@ -334,6 +364,8 @@ def _merged(cells: np.ndarray, costs: np.ndarray, between: np.ndarray, free: np.
     for _ in range(MERGES):
         before = cells.copy()
         for kind in range(count):
+            if progress:
+                progress(kind + 1, count, "joining patches")
             _give(cells, cells != kind, kind, costs, between, free)
             for other in np.unique(cells):
                 if other != kind:
@@ -344,7 +376,12 @@ def _merged(cells: np.ndarray, costs: np.ndarray, between: np.ndarray, free: np.
 
 
 def _give(
-    cells: np.ndarray, patches: np.ndarray, kind: int, costs: np.ndarray, between: np.ndarray, free: np.ndarray
+    cells: np.ndarray,
+    patches: np.ndarray,
+    kind: int,
+    costs: np.ndarray,
+    between: np.ndarray,
+    free: np.ndarray,
 ) -> None:
     """Give those patches to a kind, in place, for which that costs less, borders and all."""
     if not (patches := patches & free).any():
@@ -392,4 +429,4 @@ def _with_fades(
     fades[np.isin(cells, [k for k, (period, _) in enumerate(kinds) if period < 2])] = 0
     codes, cells = np.unique(cells * 100 + fades, return_inverse=True)
     named = tuple((*kinds[code // 100], int(code % 100)) for code in codes)
-    return PixelLoop(length, named, cells.reshape(fades.shape).astype(np.uint8))
+    return PixelLoop(length, len(clip), named, cells.reshape(fades.shape).astype(np.uint8))

@@ -17,16 +17,15 @@ Shown = Callable[[int, np.ndarray], np.ndarray]
 
 
 def pixels_looped(
-    clip: Frames, loop: PixelLoop, count: int, shown: Shown, still: np.ndarray | None, size: tuple[int, int],
-    progress: Progress | None = None,
+    clip: Frames, loop: PixelLoop, shown: Shown, still: np.ndarray | None, progress: Progress | None = None
 ) -> Iterator[np.ndarray]:
     """The frames `(h, w, 3)` of a loop per pixel.
 
-    count: frames of the clip. shown: what is seen of a frame, `(h, w, 3)` of that size in [0, 1]. As many frames of the
-    loop as HELD allows are made at a time, in a pass over the clip each. Pixels inside a loop of one kind, away from
-    its jump, are the clip's own to the bit.
+    shown: what is seen of a frame, `(h, w, 3)`, as large as the still, or as the clip where there is none. As many frames
+    of the loop as HELD allows are made at a time, in a pass over the clip each. Pixels inside a loop of one kind, away
+    from its jump, are the clip's own to the bit.
     """
-    height, width = size
+    height, width = (clip.height, clip.width) if still is None else still.shape[:2]
     places = [
         (kind, where, weight)
         for kind, (where, weight) in zip(loop.kinds, _places(loop, height, width), strict=True)
@@ -42,14 +41,16 @@ def pixels_looped(
                 made[:, where] += still.reshape(-1, 3)[where] * weight
                 continue
             for t in range(len(made)):
-                for frame, part in shown_at(kind, first + t, count):
+                for frame, part in shown_at(kind, first + t, loop.clip):
                     todo.setdefault(frame, []).append((t, part, where, weight))
         last = max(todo, default=-1)
         for i, frame in enumerate(told(islice(clip, last + 1), last + 1, "looping", progress)):
             if i not in todo:
                 continue
             seen = as_float(shown(i, frame)).reshape(-1, 3)
-            cut: tuple[int, np.ndarray] | None = None  # what was taken out last: kinds show a frame several times
+            cut: tuple[int, np.ndarray] | None = (
+                None  # what was taken out last: kinds show a frame several times
+            )
             for t, part, where, weight in todo.pop(i):
                 if cut is None or cut[0] != id(where):
                     cut = id(where), seen[where] if isinstance(weight, float) else seen[where] * weight
@@ -67,7 +68,9 @@ def _places(loop: PixelLoop, height: int, width: int) -> Iterator[tuple[np.ndarr
     total = np.zeros((height, width), np.float32)
     covers = []
     for kind in range(len(loop.kinds)):
-        cover = cv2.resize((cells == kind).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        cover = cv2.resize(
+            (cells == kind).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+        )
         covers.append(np.clip(2 * cover - 0.5, 0, 1).astype(np.float16))
         total += covers[-1]
     for cover in covers:

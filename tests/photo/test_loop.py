@@ -9,11 +9,13 @@ import torch
 
 from lumiere_core.media.frames import TensorFrames, gathered
 from lumiere_core.photo import loop as loops
-from lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad
+from lumiere_core.photo import shots, ways
+from lumiere_core.photo.loop import loop_pad, loop_unpad
+from lumiere_core.photo.ways import LOOPS
 
 
 def make_loop(clip: torch.Tensor, how: str = "cut", **settings) -> torch.Tensor:
-    return gathered(loops.make_loop(TensorFrames(clip), how, **settings))
+    return gathered(ways.make_loop(TensorFrames(clip), how, **settings))
 
 
 def cut_loop(clip: torch.Tensor, min_frames: int = 8, max_frames: int = 0) -> torch.Tensor:
@@ -29,12 +31,12 @@ def ping_pong_loop(clip: torch.Tensor) -> torch.Tensor:
 
 
 def best_cut(clip: torch.Tensor, *given: int) -> tuple[int, int]:
-    plan = loops.best_cut(loops.looked_at(TensorFrames(clip)), *given)
+    plan = loops.best_cut(shots.looked_at(TensorFrames(clip)), *given)
     return plan.start, plan.stop
 
 
 def scene_cuts(clip: torch.Tensor) -> list[int]:
-    return loops.scene_cuts(loops.looked_at(TensorFrames(clip)))
+    return shots.scene_cuts(shots.looked_at(TensorFrames(clip)))
 
 
 def swing(frames: int, period: float, size: int = 48) -> torch.Tensor:
@@ -249,4 +251,4 @@ def test_a_cancel_is_heard_at_the_next_frame(how):
             raise Stopped
 
     with pytest.raises(Stopped):
-        loops.make_loop(TensorFrames(swing(20, 10)), how, stop)
+        ways.make_loop(TensorFrames(swing(20, 10)), how, stop)

@@ -24,7 +24,7 @@ SCRIPT = """
 import json, pathlib, resource, sys
 import numpy as np, torch
 from lumiere_core.media.frames import as_bytes, gathered
-from lumiere_core.photo import cinemagraph, loop, steady
+from lumiere_core.photo import cinemagraph, loop, pixelwise, steady, ways
 
 torch.set_num_threads(1)
 width, height, few, many = map(int, sys.argv[1:5])
@@ -65,9 +65,9 @@ def seen(clip):
 works = {
     "steady": lambda frames: seen(steady.stabilised(Pan(frames), mask)),
     "drift": lambda frames: seen(steady.match_drift(Pan(frames), mask)),
-    "cut": lambda frames: seen(loop.make_loop(Pan(frames), "cut")),
-    "dissolve": lambda frames: seen(loop.make_loop(Pan(frames), "dissolve", overlap=4)),
-    "ping-pong": lambda frames: seen(loop.make_loop(Pan(frames), "ping-pong")),
+    "cut": lambda frames: seen(ways.make_loop(Pan(frames), "cut")),
+    "dissolve": lambda frames: seen(ways.make_loop(Pan(frames), "dissolve", overlap=4)),
+    "ping-pong": lambda frames: seen(ways.make_loop(Pan(frames), "ping-pong")),
     "cinemagraph": lambda frames: seen(cinemagraph.cinemagraph_from_clip(Pan(frames), mask)),
     "command": command,
     "held": held,
