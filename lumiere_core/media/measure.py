@@ -101,8 +101,7 @@ def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, 
         ref = beside.kthvalue(max(1, math.ceil(USUAL * len(beside))), dim=0).values + least
         counted = max(1, round(WORST * ref.numel()))
         high = (steps.flatten(1) / ref).topk(counted, dim=1).values[:, -1]  # (n,)
-        typical = (usual.flatten(1) / ref).topk(counted, dim=1).values[:, -1].median()
-        worst = max(worst, float(high.max() / typical.clamp(0.85, 1)))
+        worst = max(worst, float(high.max()))
         if side == 1:
             where = (steps.flatten(1) / ref).amax(0).view(steps.shape[1:])
     return worst, where
@@ -113,13 +112,17 @@ def join_steps(frames: int) -> list[int]:
     return [*range(min(REACH, frames // 4)), frames - 1]
 
 
+def worst_join(steps: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:
+    """The worst local step where a loop of these steps joins, against its other steps, and where; see `worst_step`."""
+    joins = torch.zeros(len(steps), dtype=torch.bool)
+    joins[join_steps(len(steps))] = True
+    return worst_step(steps[joins], steps[~joins], least)
+
+
 def loop_seam(clip: Tensor, progress: Progress | None = None) -> tuple[float, Tensor]:
     """The worst local step where a clip `(3, T, H, W)` joins its beginning, and where; see `worst_step`."""
     steps = block_steps(clip.movedim(0, -1).float(), progress)
-    joins = torch.zeros(len(steps), dtype=torch.bool)
-    joins[join_steps(len(steps))] = True
-    least = float(clip.amax() - clip.amin()) / 255
-    return worst_step(steps[joins], steps[~joins], max(least, 1e-8))
+    return worst_join(steps, max(float(clip.amax() - clip.amin()) / 255, 1e-8))
 
 
 def loop_seam_score(clip: Tensor, progress: Progress | None = None) -> float:

@@ -70,9 +70,9 @@ def cinemagraph_from_clip(
     """The clip's motion inside the mask, over one still picture, as a loop.
 
     Bit for bit the still (`(H, W, 3)`, the first frame by default) where the mask is 0. The camera is steadied and slow
-    drift taken out by what lies outside the mask; loop is one of LOOPS, length its frames, 0 for what loops best. motion
-    in [0, 1] and greys in the mask: less makes fewer and calmer loops where every pixel has its own, and moves things
-    less far, along the optical flow, in the other ways. `said` tells which way it was and how the loop joins.
+    drift taken out by what lies outside the mask; loop is one of LOOPS, length its frames, 0 for what loops best.
+    motion in [0, 1] and greys in the mask: less makes fewer and calmer loops where every pixel has its own, and moves
+    things less far, along the optical flow, in the other ways. `said` tells which way it was and how the loop joins.
     """
     plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, length, progress)
     render, shown = lambda: rendered(plan, clip, progress), plan.loop

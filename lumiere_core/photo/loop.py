@@ -1,8 +1,8 @@
 """Clips made to loop: the frame after the last is the first.
 
-A clip comes as `Frames` `(H, W, 3)`. It is looked at through thumbnails, a `LoopPlan` says which frames the loop shows,
-and the loop is rendered frame by frame. `ways.py` has the ways there are, and chooses. Last comes the padding that keeps
-a loop closed through other tools.
+A clip comes as `Frames` `(H, W, 3)`. It is looked at through thumbnails, a `LoopPlan` says which frames the loop
+shows, and the loop is rendered frame by frame. `ways.py` has the ways there are, and chooses. Last comes the padding
+that keeps a loop closed through other tools.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def check_dissolve(frames: int, overlap: int = 8, length: int = 0) -> None:
         )
     if length > frames - overlap or 0 < length < overlap:
         raise ValueError(
-            f"length is {length} frames, but a loop of {frames} frames that takes {overlap} to blend has from {overlap} "
-            f"to {frames - overlap}. Try {max(overlap, (frames - overlap) // 2)}, or 0 for the whole clip."
+            f"length is {length} frames, but a loop of {frames} frames that takes {overlap} to blend has from "
+            f"{overlap} to {frames - overlap}. Try {max(overlap, (frames - overlap) // 2)}, or 0 for the whole clip."
         )
 
 

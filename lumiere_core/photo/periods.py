@@ -172,7 +172,7 @@ def _energy(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _jump(clip: np.ndarray, period: int, start: int) -> np.ndarray:
-    """What the jump of a loop changes, `(h, w)`: in the frames after it and in those before it, as the clip has them."""
+    """What the jump of a loop changes, `(h, w)`: in the frame after it and the one before, where the clip has them."""
     ends = [(i, i + period) for i in (start - 1, start) if i >= 0 and i + period < len(clip)]
     return np.mean([_energy(clip[a], clip[b]) for a, b in ends], axis=0)
 

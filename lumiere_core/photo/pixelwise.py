@@ -21,9 +21,9 @@ def pixels_looped(
 ) -> Iterator[np.ndarray]:
     """The frames `(h, w, 3)` of a loop per pixel.
 
-    shown: what is seen of a frame, `(h, w, 3)`, as large as the still, or as the clip where there is none. As many frames
-    of the loop as HELD allows are made at a time, in a pass over the clip each. Pixels inside a loop of one kind, away
-    from its jump, are the clip's own to the bit.
+    shown: what is seen of a frame, `(h, w, 3)`, as large as the still, or as the clip where there is none. As many
+    frames of the loop as HELD allows are made at a time, in a pass over the clip each. Pixels inside a loop of one
+    kind, away from its jump, are the clip's own to the bit.
     """
     height, width = (clip.height, clip.width) if still is None else still.shape[:2]
     places = [

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..media.frames import Frames, Rendered, as_bytes, as_float, told
-from ..media.measure import block_energy, block_steps, worst_step
+from ..media.measure import block_energy, block_steps, worst_join, worst_step
 from ..media.pictures import opencv
 from ..progress import Progress
 from .loop import LoopPlan, best_cut, best_overlap, check_cut, check_dissolve, check_turn, looped, to_and_fro
@@ -26,6 +26,7 @@ from .shots import check_no_cut, looked_at, thumbnail
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
+ALIKE = 1.1  # joins that differ by less are as good
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
 AUTO = ("per pixel", "cut", "crossfade", "dissolve", "ping-pong")  # of as clean ones, the first is taken
 
@@ -188,7 +189,7 @@ def check_auto(
 def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> LoopPlan:
     """The way that shows its seam least. Of those whose seam nobody sees, the first of AUTO."""
     check_no_cut("loop", clip.looks)
-    best, least = None, float("inf")
+    found = []
     for how in AUTO:
         kind = LOOPS[how]
         try:
@@ -198,17 +199,16 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             continue  # too short for this way, or no loop of that length
         if settings.get("length") and plan.count != settings["length"]:
             continue
-        plan, join = judged(plan, how, clip)
-        if join < least:
-            best, least = plan, join
-        if least <= CLEAN:
+        found.append(judged(plan, how, clip))
+        if found[-1][1] <= CLEAN:
             break
-    if best is None:
+    if not found:
         raise ValueError(
             f"there is no loop of {settings['length']} frames in a clip of {len(clip.frames)}. Try 0, which takes what "
             "loops best."
         )
-    return best
+    least = min(join for _, join in found)
+    return next(plan for plan, join in found if join <= max(CLEAN, ALIKE * least))
 
 
 def judged(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
@@ -241,10 +241,12 @@ def judged(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
 
 
 def _join(plan: LoopPlan, steps: torch.Tensor, own: torch.Tensor) -> float:
-    """The worst local step of a loop where it joins: at its end, in a blend after it, and anywhere per pixel."""
-    if plan.pixels:
-        return worst_step(steps, own)[0]
-    return worst_step(torch.cat([steps[-1:], steps[: plan.overlap]]), own)[0]
+    """The worst local step of a loop where it joins: at its end, in a blend after it, and anywhere per pixel.
+
+    Held against the clip's own steps, and against the loop's other ones, which are all that its spectator knows.
+    """
+    at = steps if plan.pixels else torch.cat([steps[-1:], steps[: plan.overlap]])
+    return max(worst_step(at, own)[0], worst_join(steps)[0] if len(steps) > 2 else 0.0)
 
 
 def turned(clip: SmallClip) -> float:
@@ -283,7 +285,7 @@ def loop_kind(how: str) -> LoopKind:
 
 def loop_length(text: str | int, fps: float) -> int:
     """A loop's length in frames: "48" are frames, "3 s" are seconds, 0 (and nothing) is the best. Raises ValueError."""
-    found = re.fullmatch(r"\s*(\d{1,7}(?:\.\d*)?)?\s*(s|sec|seconds?|frames?)?\s*", str(text), re.I)
+    found = re.fullmatch(r"\s*([0-9]{1,7}(?:\.[0-9]*)?)?\s*(s|sec|seconds?|frames?)?\s*", str(text), re.I)
     number = float(found[1] or 0) if found else -1.0
     seconds = bool(found and found[2] and found[2][0] in "sS")
     if number < 0 or (not seconds and number % 1):
