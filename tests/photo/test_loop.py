@@ -135,7 +135,10 @@ def test_every_way_has_a_name_and_leaves_its_input_alone(how):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda clip: make_loop(clip, "magic"), "loop is 'magic', but it has to be one of auto, per pixel, cut"),
+        (
+            lambda clip: make_loop(clip, "magic"),
+            "loop is 'magic', but it has to be one of auto, per pixel, cut",
+        ),
         (
             lambda clip: cut_loop(clip, 30),
             "min_frames is 30, but a loop cut from 10 frames has from 2 to 9. Try 5",

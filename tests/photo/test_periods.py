@@ -75,7 +75,7 @@ def test_who_passes_by_is_not_in_the_loop():
 
 
 def test_the_pole_stands_while_cars_pass_behind_it():
-    clip, mask = filmed("fence and cars")
+    clip, _ = filmed("fence and cars")
     pole = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
     pole[40:88, 87:89] = True
 
@@ -83,8 +83,7 @@ def test_the_pole_stands_while_cars_pass_behind_it():
         return float((out - clip.median(0).values)[:, pole].abs().amax())
 
     assert away(made("fence and cars", "per pixel")[0]) < 0.06  # the noise of the clip
-    broken = ways.make_loop(TensorFrames(clip), "dissolve", overlap=8)
-    assert away(gathered(broken)) > 0.1
+    assert join(made("fence and cars", "auto")[1]) <= 1.2 < 1.4 < join(made("fence and cars", "dissolve")[1])
 
 
 @pytest.mark.parametrize("name", ["water", "smoke"])
@@ -119,7 +118,9 @@ def test_less_motion_is_fewer_loops_and_never_a_smear():
         out, _ = made("grass", "per pixel", motion)
         moving.append(float(out.std(0).mean()))
         contrast = (out[:, :, 1:] - out[:, :, :-1]).abs()[:, 60:].mean(dim=(1, 2, 3))
-        assert contrast.min() > 0.93 * (clip[:, 60:, 1:] - clip[:, 60:, :-1]).abs().mean(), "nothing is smeared"
+        assert contrast.min() > 0.93 * (clip[:, 60:, 1:] - clip[:, 60:, :-1]).abs().mean(), (
+            "nothing is smeared"
+        )
     assert moving[0] > 1.2 * moving[1] > 1.2 * moving[2] > 0 and moving[3] == 0
 
 
@@ -142,7 +143,16 @@ def test_a_loop_is_as_long_as_is_wanted(how, length):
 
 @pytest.mark.parametrize(
     ("text", "frames"),
-    [("0", 0), ("", 0), ("48", 48), (48, 48), ("3 s", 48), ("1.5s", 24), ("20 frames", 20), ("2 seconds", 32)],
+    [
+        ("0", 0),
+        ("", 0),
+        ("48", 48),
+        (48, 48),
+        ("3 s", 48),
+        ("1.5s", 24),
+        ("20 frames", 20),
+        ("2 seconds", 32),
+    ],
 )
 def test_a_length_is_frames_or_seconds(text, frames):
     assert ways.loop_length(text, 16) == frames
