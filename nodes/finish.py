@@ -13,7 +13,7 @@ from ..lumiere_core.photo.loop import loop_pad, loop_unpad
 from ..lumiere_core.photo.region import keep_pixels
 from ..lumiere_core.photo.steady import match_drift
 from ..lumiere_core.photo.ways import LOOPS, loop_kind, loop_length, make_loop
-from .host.notify import show_text
+from .host.notify import show_here
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of, source_of
@@ -95,7 +95,6 @@ class CinemagraphFromClip(io.ComfyNode):
                 length_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -118,8 +117,9 @@ class CinemagraphFromClip(io.ComfyNode):
         made = cinemagraph_from_clip(
             clip, mask, still, feather, stabilise, drift, loop, motion, length, HostBar()
         )
-        show_text(cls.hidden.unique_id, made.said)
-        return io.NodeOutput(collected(made, even))
+        frames = collected(made, even)
+        show_here(made.said)  # last: what a large clip takes is said before
+        return io.NodeOutput(frames)
 
 
 class MakeLoop(io.ComfyNode):
@@ -167,7 +167,6 @@ class MakeLoop(io.ComfyNode):
                     display_name="IMAGE", tooltip="The loop: its last frame leads back to its first."
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -178,8 +177,9 @@ class MakeLoop(io.ComfyNode):
         settings = {"min_frames": min_frames, "max_frames": max_frames, "overlap": overlap}
         own = loop_kind(how).own(length=loop_length(length, clip.fps), **settings)
         made = make_loop(clip, how, HostBar(), **own)
-        show_text(cls.hidden.unique_id, made.said)
-        return io.NodeOutput(collected(made))
+        frames = collected(made)
+        show_here(made.said)
+        return io.NodeOutput(frames)
 
 
 class MatchDrift(io.ComfyNode):

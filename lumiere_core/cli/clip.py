@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help com
     from ..media.frames import Rendered
     from ..media.video import Sound, VideoFile
 
-WAYS = "auto takes the way whose join shows least: per pixel, cut, crossfade, dissolve, ping-pong"
-LENGTH = "how long the loop is: frames (48) or seconds (3s); 0 is what loops best"
+HOW = "auto takes the way whose join shows least: per pixel, cut, crossfade, dissolve, ping-pong"
+HOW_LONG = "how long the loop is: frames (48) or seconds (3s); 0 is what loops best"
 
 
 def open_picture(path: str) -> Tensor:
@@ -155,8 +155,8 @@ def register(commands: Any) -> None:
         return t
 
     t = tool("loop", loop_file, "a video file")
-    t.add_argument("--how", default="auto", help=WAYS)
-    t.add_argument("--length", default="0", help=LENGTH)
+    t.add_argument("--how", default="auto", help=HOW)
+    t.add_argument("--length", default="0", help=HOW_LONG)
     t.add_argument(
         "--min-frames",
         type=number(int, "min_frames"),
@@ -191,8 +191,8 @@ def register(commands: Any) -> None:
     t.add_argument(
         "--drift", action=argparse.BooleanOptionalAction, default=True, help="remove slow colour drift"
     )
-    t.add_argument("--loop", default="auto", help=f"{WAYS}, or none")
-    t.add_argument("--length", default="0", help=LENGTH)
+    t.add_argument("--loop", default="auto", help=f"{HOW}, or none")
+    t.add_argument("--length", default="0", help=HOW_LONG)
     t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how much moves, 0 to 1")
     t.add_argument(
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"

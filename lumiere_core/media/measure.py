@@ -15,7 +15,7 @@ from ..progress import Progress
 BLOCKS = 32  # on a clip's long side, in which a seam is looked for
 USUAL = 0.95  # of a block's steps are no larger than what is usual there
 WORST = 0.02  # of the blocks may be worse than the score says
-REACH = 8  # steps after a loop's join that belong to it: what a dissolve takes
+JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
 def xt_slice(clip: Tensor, row: float = 0.5) -> Tensor:
@@ -109,7 +109,7 @@ def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, 
 
 def join_steps(frames: int) -> list[int]:
     """The steps of a loop where a seam may be: from the last frame to the first, and a blend's after it."""
-    return [*range(min(REACH, frames // 4)), frames - 1]
+    return [*range(min(JOINED, frames // 4)), frames - 1]
 
 
 def worst_join(steps: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:

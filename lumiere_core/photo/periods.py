@@ -18,12 +18,12 @@ from ..progress import Progress
 CELLS = 16_000  # pixels of the small clip, in which loops are found
 LABELS = 18  # kinds of loop in one clip, the stills among them
 STILLS = 3  # of which so many frames may stand still
-TIMES = 48  # moments of the loop at which two kinds of loop are compared
+MOMENTS = 48  # moments of the loop at which two kinds of loop are compared
 STARTS = 256  # pairs of a period and a start that are looked at
 SWEEPS = 5  # of the messages over the picture, each way
 MERGES = 3  # rounds in which patches are given to other kinds
 STANDING = 5.0  # what it costs that something that moves stands still
-MOST = 30.0  # of such a cost: what is worse is as bad
+DEAREST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
 BORDER = 2.0  # what it costs that neighbours show two loops which differ as much as neighbours do
 HIGHEST = 100.0  # of such a cost
@@ -141,13 +141,13 @@ def pixel_loop(
     unary = np.concatenate([standing + odd, costs]) if len(costs) else standing + odd  # (L, h, w)
     kinds = [*stills, *kinds]
     if still is not None:
-        unary[1:, share == 0] = MOST
+        unary[1:, share == 0] = DEAREST
     pictures = _streams(clip, still, kinds, length)
     between = _between(pictures, _contrasts(clip))
     free = share > 0
     cells = _solved(unary, between, free, progress)
     if share[share > 0].min(initial=1) < 1:
-        unary[len(stills) :] += MOST * (_price(unary, cells, motion) > share)
+        unary[len(stills) :] += DEAREST * (_price(unary, cells, motion) > share)
         cells = _solved(unary, between, free, progress)
     return _with_fades(clip, length, kinds, cells, scale)
 
@@ -185,15 +185,15 @@ def _stills(clip: np.ndarray, still: np.ndarray | None) -> tuple[list[tuple[int,
     some = clip[:: max(1, len(clip) // 40)]
     middle = np.median(some, axis=0)
     spread = np.median([_energy(frame, middle) for frame in some], axis=0)
-    odd = [(_energy(frame, middle) / (4 * spread + UNSEEN) - 1).clip(0, MOST / 3) for frame in clip]
+    odd = [(_energy(frame, middle) / (4 * spread + UNSEEN) - 1).clip(0, DEAREST / 3) for frame in clip]
     chosen, costs = [], []
     if still is not None:
         chosen, costs = (
             [(0, 0)],
-            [(_energy(still, middle) / (4 * spread + UNSEEN) - 1).clip(0, MOST / 3) / 2],
+            [(_energy(still, middle) / (4 * spread + UNSEEN) - 1).clip(0, DEAREST / 3) / 2],
         )
     for _ in range(STILLS):
-        least = np.minimum.reduce(costs) if costs else np.full(middle.shape[:2], MOST)
+        least = np.minimum.reduce(costs) if costs else np.full(middle.shape[:2], DEAREST)
         totals = [np.minimum(least, cost).sum() for cost in odd]
         best = int(np.argmin(totals))
         if costs and totals[best] > 0.8 * least.sum():
@@ -232,7 +232,7 @@ def _candidates(
             kinds.append((period, start))
             if progress:
                 progress(len(kinds), max(STARTS, len(kinds)), "measuring loops")
-            costs.append(cost.clip(0, MOST).astype(np.float32))
+            costs.append(cost.clip(0, DEAREST).astype(np.float32))
     return kinds, np.stack(costs) if costs else np.zeros((0, *scale.shape), np.float32)
 
 
@@ -277,7 +277,7 @@ def _streams(
     clip: np.ndarray, still: np.ndarray | None, kinds: list[tuple[int, int]], length: int
 ) -> np.ndarray:
     """Which frame each kind shows at some moments of the loop, as pictures `(L, n, h, w, 3)` by index, lazily."""
-    times = np.unique(np.linspace(0, length - 1, min(length, TIMES)).round().astype(int))
+    times = np.unique(np.linspace(0, length - 1, min(length, MOMENTS)).round().astype(int))
     source = clip if still is None else np.concatenate([clip, still[None]])
     index = np.array([[s + (t - s) % p if p else len(clip) for t in times] for p, s in kinds])  # (L, n)
     return source, index
@@ -408,7 +408,7 @@ def _give(
 
 def _price(unary: np.ndarray, cells: np.ndarray, motion: np.ndarray) -> np.ndarray:
     """What share of the motion lies in pixels that loop better and move less than each, `(h, w)` in [0, 1]."""
-    cost = np.take_along_axis(unary, cells[None], 0)[0].clip(0, MOST)
+    cost = np.take_along_axis(unary, cells[None], 0)[0].clip(0, DEAREST)
     price = opencv().GaussianBlur(cost + motion / max(float(motion.mean()), UNSEEN), (0, 0), 2)
     order, energy = np.argsort(price, axis=None), np.sqrt(motion).ravel()
     out = np.empty(price.size)

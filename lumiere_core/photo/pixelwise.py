@@ -12,7 +12,7 @@ from ..media.pictures import opencv
 from ..progress import Progress
 from .periods import PixelLoop, shown_at
 
-HELD = 0.6e9  # bytes of a loop's frames in float32 that are made in one pass over the clip: 54 of 1280x720
+MADE = 0.6e9  # bytes of a loop's frames in float32 that are made in one pass over the clip: 54 of 1280x720
 Shown = Callable[[int, np.ndarray], np.ndarray]
 
 
@@ -22,7 +22,7 @@ def pixels_looped(
     """The frames `(h, w, 3)` of a loop per pixel.
 
     shown: what is seen of a frame, `(h, w, 3)`, as large as the still, or as the clip where there is none. As many
-    frames of the loop as HELD allows are made at a time, in a pass over the clip each. Pixels inside a loop of one
+    frames of the loop as MADE allows are made at a time, in a pass over the clip each. Pixels inside a loop of one
     kind, away from its jump, are the clip's own to the bit.
     """
     height, width = (clip.height, clip.width) if still is None else still.shape[:2]
@@ -30,7 +30,7 @@ def pixels_looped(
         (kind, where, weight)
         for kind, (where, weight) in zip(loop.kinds, _places(loop, height, width), strict=True)
     ]
-    step = max(1, int(HELD / (12 * height * width)))
+    step = max(1, int(MADE / (12 * height * width)))
     for first in range(0, loop.frames, step):
         made = np.zeros((min(step, loop.frames - first), height * width, 3), np.float32)
         todo: dict[int, list] = {}  # frame of the clip -> what is made of it

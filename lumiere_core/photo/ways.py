@@ -20,8 +20,9 @@ from ..media.frames import Frames, Rendered, as_bytes, as_float, told
 from ..media.measure import block_energy, block_steps, worst_join, worst_step
 from ..media.pictures import opencv
 from ..progress import Progress
+from . import periods
 from .loop import LoopPlan, best_cut, best_overlap, check_cut, check_dissolve, check_turn, looped, to_and_fro
-from .periods import CELLS, best_length, divisors, pixel_loop
+from .periods import best_length, divisors, pixel_loop
 from .shots import check_no_cut, looked_at, thumbnail
 
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
@@ -73,7 +74,7 @@ def small_clip(
     size, small = (0, 0), []
     for part in parts:
         height, width = part.shape[:2]
-        scale = min(1.0, (min(CELLS, SMALL / 3 / count) / (height * width)) ** 0.5)
+        scale = min(1.0, (min(periods.CELLS, SMALL / 3 / count) / (height * width)) ** 0.5)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small.append(as_bytes(_shrunk(as_float(part), size)))
     return SmallClip(
@@ -104,7 +105,7 @@ class LoopKind:
         return {name: settings[name] for name in self.settings if name in settings}
 
 
-def cut(
+def part_of(
     clip: SmallClip, progress: Progress | None, length: int = 0, min_frames: int = 8, max_frames: int = 0
 ) -> LoopPlan:
     """The part of the clip that closes best, of one length or of any within limits; see `best_cut`."""
@@ -200,7 +201,7 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             continue  # too short for this way, or no loop of that length
         if settings.get("length") and plan.count != settings["length"]:
             continue
-        found.append(judged(plan, how, clip))
+        found.append(weighed(plan, how, clip))
         if found[-1][1] <= CLEAN:
             break
     if not found:
@@ -212,7 +213,7 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
     return next(plan for plan, join in found if join <= max(CLEAN, ALIKE * least))
 
 
-def judged(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
+def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
     """A plan that says what it does, and how much its seam shows: 1 is a step like any other."""
     own = clip.own
     if len(clip.frames) < 3 or not len(own):
@@ -271,7 +272,7 @@ def turned(clip: SmallClip) -> float:
 LOOPS = {
     "auto": LoopKind(automatic, check_auto, ("length", "min_frames", "max_frames", "overlap")),
     "per pixel": LoopKind(per_pixel, check_pixels, ("length",)),
-    "cut": LoopKind(cut, check_cut_length, ("length", "min_frames", "max_frames")),
+    "cut": LoopKind(part_of, check_cut_length, ("length", "min_frames", "max_frames")),
     "crossfade": LoopKind(
         lambda clip, progress, **settings: dissolve(clip, progress, plain=True, **settings),
         check_dissolve,
@@ -306,7 +307,7 @@ def loop_length(text: str | int, fps: float) -> int:
 def plan_loop(how: str, clip: SmallClip, progress: Progress | None = None, **settings: int) -> LoopPlan:
     """What a loop shows, in one of the ways of LOOPS that look, with that way's settings; it says how its seam does."""
     plan = loop_kind(how).plan(clip, progress, **settings)
-    return plan if plan.said else judged(plan, how, clip)[0]
+    return plan if plan.said else weighed(plan, how, clip)[0]
 
 
 def make_loop(clip: Frames, how: str = "auto", progress: Progress | None = None, **settings: Any) -> Rendered:

@@ -11,7 +11,7 @@ def test_what_is_not_painted_stays_the_photo_bit_for_bit(report: dict) -> None:
 def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) -> None:
     assert report["crop"] and report["unpadded"] and report["drift"]
     assert report["cinemagraph"] == [22, 256, 256, 3], "12 frames there and back"
-    assert report["loop"] == 8
+    assert report["loop"] == 8 and report["lengths"] == [6, 8]
 
 
 def test_odd_photos_fit_a_video_file_unless_told_otherwise(report: dict) -> None:

@@ -214,7 +214,7 @@ def test_a_small_budget_makes_the_same_frames_in_more_passes(monkeypatch):
         return np.stack(list(pixels_looped(clip, loop, lambda i, frame: frame, still, done)))
 
     whole = render()
-    monkeypatch.setattr(pixelwise, "HELD", 2 * 12 * 9 * 14)
+    monkeypatch.setattr(pixelwise, "MADE", 2 * 12 * 9 * 14)
     parts = render(lambda done, total, what: passes.append((done, what)))
     assert np.array_equal(whole, parts) and [done for done, _ in passes].count(1) == 3
     corner = clip.clip[shown_at(kinds[loop.cells[0, 0]], 0, 12)[0][0], 0, 0].numpy()
