@@ -39,8 +39,8 @@ class UNetSpec:
         0  # of the vector "this prompt at this second" (layers.TimedText); 0: frames have no second
     )
     field_rank: int = 0  # of the field over pixel coordinates (layers.CoordinateField); 0: none
-    head_dim: int = 32
-    groups: int = 8  # of every GroupNorm
+    head_dim: int = 32  # half of ADM's 64: levels with attention are 128 wide, which makes four heads of it
+    groups: int = 8  # of every GroupNorm; ADM's 32 would be two channels each at the finest level
     residual: bool = False  # adds the enlarged low-resolution clip: the network makes what that lacks
     enlarged: str = "bilinear"  # how that clip is enlarged
     noise_level: bool = False  # embeds the noise added to the low-resolution clip
@@ -89,8 +89,8 @@ class TemporalSpec:
     """What inflation adds to a `UNetSpec` (Lumiere, section 3.1)."""
 
     strides: tuple[int, ...] = (2, 2)  # temporal factor at each spatial resize, finest first
-    kernel: int = 3
-    head_dim: int = 32
+    kernel: int = 3  # frames: a neighbour on either side, as in (2+1)D convolutions (Tran et al. 1711.11248)
+    head_dim: int = 32  # as the image model's
     condition_channels: int = 4  # <C, M>: three of the masked clip, one of the mask; 0: none
 
     @property

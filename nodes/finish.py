@@ -117,7 +117,7 @@ class CinemagraphFromClip(io.ComfyNode):
         made = cinemagraph_from_clip(
             clip, mask, still, feather, stabilise, drift, loop, motion, length, HostBar()
         )
-        frames = collected(made, even)
+        frames = collected(made, even, "cinemagraph")
         show_here(made.said)  # last: what a large clip takes is said before
         return io.NodeOutput(frames)
 
@@ -177,7 +177,7 @@ class MakeLoop(io.ComfyNode):
         settings = {"min_frames": min_frames, "max_frames": max_frames, "overlap": overlap}
         own = loop_kind(how).own(length=loop_length(length, clip.fps), **settings)
         made = make_loop(clip, how, HostBar(), **own)
-        frames = collected(made)
+        frames = collected(made, command="loop")
         show_here(made.said)
         return io.NodeOutput(frames)
 

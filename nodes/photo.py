@@ -219,7 +219,7 @@ class MotionBrush(io.ComfyNode):
         angle = None if direction < 0 else float(direction)
         stroke = Stroke(preset, angle, speed or None, points_of(path), motion, edge, variation)
         made = brushed_frames(frames_of(image)[0], change_of(mask)[0], stroke, frames, fps)
-        return io.NodeOutput(collected(made, even), fps)
+        return io.NodeOutput(collected(made, even, "brush"), fps)
 
 
 class ExampleInput(io.ComfyNode):

@@ -103,7 +103,7 @@ class PromptSchedule(io.ComfyNode):
     @classmethod
     def execute(cls, clip: Any, latent: dict, schedule: str, blend: int, latent_stride: int) -> io.NodeOutput:
         spans, masks = scheduled(schedule, latent["samples"], blend, latent_stride)
-        show_remarks(cls.hidden.unique_id, clip, {span.text: span.text for span in spans})
+        show_remarks(cls.hidden.unique_id, clip, {f"Frame {span.first}": span.text for span in spans})
         entries, bar = [], HostBar()
         for i, (span, mask) in enumerate(zip(spans, masks, strict=True)):
             entries += with_options(encode(clip, span.text), mask)

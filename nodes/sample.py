@@ -54,7 +54,7 @@ class EmptyVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, width: int, height: int, frames: int) -> io.NodeOutput:
-        announce(frames, height, width)
+        announce(frames, height, width, "Choose fewer frames or a smaller size.")
         samples = torch.zeros(
             1, 3, frames, height, width, device=comfy.model_management.intermediate_device()
         )

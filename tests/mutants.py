@@ -353,8 +353,8 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
     (
         "photo/loop.py",
         "a dissolve begins at the pure end",
-        "between = (i + 1) / (overlap + 1)",
-        "between = i / overlap",
+        "into / (plan.overlap + 1)",
+        "(into - 1) / plan.overlap",
     ),
     (
         "photo/brush.py",
@@ -418,8 +418,8 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
     (
         "train/stages.py",
         "SSR noised differently",
-        "low_res=noised(small, extra, level.view(-1, 1, 1, 1, 1))",
-        "low_res=small + level.view(-1, 1, 1, 1, 1) * extra",
+        "low_res=noised(batch.small, extra, level.view(-1, 1, 1, 1, 1))",
+        "low_res=batch.small + level.view(-1, 1, 1, 1, 1) * extra",
     ),
     (
         "train/stages.py",

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ..progress import Progress
 
+ROWS_AT_A_TIME = 64  # of a frame that is turned into bytes
+
 
 class Frames(Protocol):
     """A clip that can be gone through more than once, also by two passes at the same time.
@@ -92,9 +94,13 @@ def as_bytes(frame: np.ndarray) -> np.ndarray:
     """A frame in uint8; values outside [0, 1] are clipped."""
     if frame.dtype == np.uint8:
         return frame
-    out = np.clip(frame, 0, 1)
-    out *= 255
-    return np.rint(out, out=out).astype(np.uint8)
+    out = np.empty(frame.shape, np.uint8)
+    for top in range(0, len(frame), ROWS_AT_A_TIME):  # what is in between takes as much as the frame
+        rows = slice(top, top + ROWS_AT_A_TIME)
+        part = np.clip(frame[rows], 0, 1)
+        part *= 255
+        out[rows] = np.rint(part, out=part)
+    return out
 
 
 def told(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..limits import check
-from ..media.frames import Frames, Rendered, as_float, told
+from ..media.frames import Frames, Rendered, as_bytes, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
 from .loop import LoopPlan, looped
@@ -31,6 +31,9 @@ class CinemagraphPlan:
     """What is done to a clip: how each frame is looked through, recoloured and looped, and where it shows."""
 
     tripod: Tripod
+    paper: (
+        np.ndarray
+    )  # the still in the type of the clip's frames, a quarter of the memory where that is uint8
     region: Region  # the part of the picture that is worked on
     views: list[View]  # of each frame
     changes: list[Recolouring] | None  # of each frame; None to leave the colours as they are
@@ -50,8 +53,9 @@ class CinemagraphPlan:
 
     def around(self, part: np.ndarray) -> np.ndarray:
         """The whole picture, the region laid into it."""
-        frame = self.tripod.still.copy()
-        lay_over(torch.from_numpy(frame[self.region.box]), torch.from_numpy(part), self.alpha)
+        frame, mixed = self.paper.copy(), self.tripod.still[self.region.box].copy()
+        lay_over(torch.from_numpy(mixed), torch.from_numpy(part), self.alpha)
+        frame[self.region.box] = as_bytes(mixed) if frame.dtype == np.uint8 else mixed
         return frame
 
 
@@ -109,7 +113,9 @@ def plan_cinemagraph(
     changes = drift_of([view.levels for view in views], tripod.levels) if drift else None
 
     share = _softened((moves * motion)[region.box], feather)
-    plan = CinemagraphPlan(tripod, region, views, changes, LoopPlan(0, 0), None, moves[region.box])
+    plan = CinemagraphPlan(
+        tripod, tripod.still, region, views, changes, LoopPlan(0, 0), None, moves[region.box]
+    )
     if kind.looks:  # at what the region shows
         parts = (plan.shown(*seen) for seen in enumerate(told(clip, len(looks), "comparing", progress)))
         wanted = share * (moves[region.box] > 0).numpy()
@@ -119,15 +125,16 @@ def plan_cinemagraph(
         looped_as = kind.plan(len(looks), progress)
     if looped_as.pixels:  # which leave out what is not wanted, and show the rest as it is
         share = np.ones_like(share) if share.any() else share
-    alpha = feathered((moves > 0).float(), feather)[region.box][..., None]
+    alpha = feathered((moves > 0).float(), feather)[region.box][..., None].clone()  # of the mask only that
     share = share if share.min() < 1 else None
-    return CinemagraphPlan(tripod, region, views, changes, looped_as, share, alpha)
+    paper = as_bytes(tripod.still) if frame.dtype == np.uint8 else tripod.still
+    return CinemagraphPlan(tripod, paper, region, views, changes, looped_as, share, alpha)
 
 
 def rendered(plan: CinemagraphPlan, clip: Frames, progress: Progress | None = None) -> Iterator[np.ndarray]:
     """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
     if plan.share is not None and not plan.share.any():
-        return (plan.tripod.still for _ in range(plan.loop.count))
+        return (plan.paper for _ in range(plan.loop.count))
     still = plan.tripod.still[plan.region.box]
     return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown, still, progress)))
 

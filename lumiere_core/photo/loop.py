@@ -24,7 +24,7 @@ from .shots import check_no_cut, scene_cuts
 from .warp import flow_between, flow_midway, warped
 
 DECIDED = 20.0  # a morph changes 1 + 20 d times as fast where its pictures differ by d: twice as fast at 0.05
-HELD = 0.6e9  # bytes of a file's frames that are held to show them backwards: 24 of 4K
+HELD = 0.5e9  # bytes of a file's frames that are held to show them backwards: 20 of 4K
 ROWS = 128  # frames that are compared with all the others at a time
 
 

@@ -58,6 +58,7 @@ class Trainer:
         self.trained = freeze(stage, self.model)
         self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.ema = [p.detach().clone() for p in self.trained]
+        # 0.99 for the squares, as EDM2 has it: PyTorch's 0.999 averages over 1000 steps, long for runs of thousands.
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=stage.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )

@@ -26,24 +26,26 @@ class HostBar:
         self.bar.update_absolute(done, total)
 
 
-def announce(frames: int, height: int, width: int) -> None:
+def announce(
+    frames: int, height: int, width: int, remedy: str = "Make the clip shorter, or scale it down first."
+) -> None:
     """Say on the running node what a large IMAGE will take; raises ValueError where the machine has not that much."""
     size = gigabytes(frames, height, width)
     what = f"{frames} frames of {width}x{height}"
-    remedy = (
-        "Make the clip shorter, scale it down first, or use the command line (python -m lumiere_core clip), which "
-        "holds one frame at a time."
-    )
     check_memory(what, size, remedy)
     if size > LARGE:
         show_here(f"{what} take {size:.1f} GB of memory. With less: {remedy[0].lower()}{remedy[1:]}")
 
 
-def collected(clip: Rendered, even: bool = False) -> Tensor:
+def collected(clip: Rendered, even: bool = False, command: str = "") -> Tensor:
     """A rendered clip as IMAGE, the only copy of it, with progress; what a large one takes is announced first.
 
-    even repeats the last row or column of odd sides.
+    even repeats the last row or column of odd sides. command: of `clip` on the command line, where it does the same.
     """
     clip = with_even_sides(clip) if even else clip
-    announce(clip.count, clip.height, clip.width)
+    streamed = (
+        f"Make the clip shorter, scale it down first, or use the command line (python -m lumiere_core clip {command}), "
+        "which holds one frame at a time."
+    )
+    announce(clip.count, clip.height, clip.width, *[streamed] if command else [])
     return gathered(clip, HostBar())

@@ -50,7 +50,7 @@ def test_a_prompt_on_its_node_runs_no_script_and_is_read_as_written(opened: Any)
     shown = opened.page.evaluate(SHOWN)
     if not shown and opened.renderer == "vue" and opened.version < (1, 49):
         pytest.skip("this Nodes 2.0 shows no progress text")
-    assert len(shown) == 1 and shown[0].startswith(f"{once}: The model does not know: img, ")
+    assert len(shown) == 1 and shown[0].startswith("Frame 0: The model does not know: img, ")
 
 
 def test_a_prompt_in_an_error_runs_no_script(opened: Any) -> None:

@@ -13,7 +13,9 @@ from lumiere_core.diffusion.process import (
     TABLE,
     Denoiser,
     Process,
+    augmented,
     from_v,
+    initial_noise,
     noised,
     time_of,
     v_of,
@@ -249,3 +251,12 @@ def test_the_second_of_a_frame_is_not_rounded_with_the_clip():
     denoise = Denoiser(network, DiffusionSpec(), torch.bfloat16)
     denoise(torch.ones(1, 3, 80, 1, 1), 1.0, context=torch.ones(1, 2, 3), when=when)
     assert torch.equal(seen["when"], when)
+
+
+def test_the_noise_on_a_small_clip_is_of_the_next_seed_and_not_the_clips_own():
+    """Of the clip and of the noise as much as a fifth of the way to noise has; the last seed is followed by 0."""
+    clip = torch.ones(1, 3, 2, 4, 4)
+    for seed, next_seed in ((3, 4), (2**64 - 1, 0)):
+        noise = initial_noise(tuple(clip.shape), next_seed)
+        wanted = math.cos(math.pi / 10) * clip + math.sin(math.pi / 10) * noise
+        torch.testing.assert_close(augmented(clip, 0.2, seed), wanted)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tracemalloc
 
+import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -62,6 +63,19 @@ def test_colours_come_back(tmp_path, colour):
     pixels = np.broadcast_to(np.array(colour, np.uint8), (4, 16, 16, 3))
     again, _ = read_clip(write_clip(tmp_path / "clip.mp4", from_pixels(pixels.copy()), 16))
     assert np.abs(to_pixels(again).astype(int) - pixels).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_clip_gets_no_darker_by_being_written_and_read(tmp_path, suffix):
+    """swscale's quick way to RGB loses up to two levels, and each generation two more."""
+    noise = np.random.default_rng(0).normal(128, 60, (15, 20, 3)).clip(0, 255).astype(np.float32)
+    photo = cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    frames = [photo]
+    for generation in range(3):
+        path = write_frames(tmp_path / f"{generation}{suffix}", iter(frames[-1:] * 3), 16, "")
+        frames.append(next(iter(VideoFile(path))))
+    off = (frames[-1].astype(float) - photo).mean((0, 1))
+    assert np.abs(off).max() < 0.6, off
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])

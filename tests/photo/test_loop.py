@@ -150,6 +150,8 @@ def test_every_way_has_a_name_and_leaves_its_input_alone(how):
         (lambda clip: loop_pad(clip, 0), "padding is 0"),
         (lambda clip: loop_unpad(clip, 5), "10 frames cannot come from"),
         (lambda clip: loop_unpad(clip, 1, 4), "10 frames cannot come from"),
+        (lambda clip: loop_unpad(clip, 0), "padding is 0 and factor 1"),
+        (lambda clip: loop_unpad(clip, 1, 0), "padding is 1 and factor 0"),
     ],
 )
 def test_loops_that_cannot_be_are_refused_with_the_numbers(call, words):
@@ -255,3 +257,43 @@ def test_a_cancel_is_heard_at_the_next_frame(how):
 
     with pytest.raises(Stopped):
         ways.make_loop(TensorFrames(swing(20, 10)), how, stop)
+
+
+class Passes:
+    """A clip that counts how often it is gone through; `count` may be unknown."""
+
+    height, width, fps = 48, 48, 16.0
+
+    def __init__(self, clip: torch.Tensor, count: int | None = None) -> None:
+        self.clip, self.count, self.begun = clip, count, 0
+
+    def __iter__(self):
+        self.begun += 1
+        yield from self.clip.numpy()
+
+
+@pytest.mark.parametrize(
+    ("how", "settings"), [("cut", {"min_frames": 30}), ("dissolve", {"overlap": 9}), ("ping-pong", {})]
+)
+def test_a_clip_too_short_for_its_loop_is_refused_before_it_is_looked_at(how, settings):
+    clip = Passes(swing(1 if how == "ping-pong" else 12, 6), 1 if how == "ping-pong" else 12)
+    with pytest.raises(ValueError, match="1 frame|12 frames|from 1 to 6"):
+        ways.make_loop(clip, how, **settings)
+    assert not clip.begun
+
+
+def test_a_clip_of_unknown_length_is_counted_and_that_is_told():
+    told = []
+    made = ways.make_loop(Passes(swing(5, 6)), "ping-pong", lambda *step: told.append(step))
+    assert made.count == 8 and len(list(made)) == 8
+    assert [(done, what) for done, _, what in told] == [(i, "counting") for i in range(1, 6)]
+
+
+@pytest.mark.parametrize("held", [1, 2, 3, 7, 100])
+def test_backwards_is_the_same_however_few_frames_are_held(monkeypatch, held):
+    """Bit for bit, and in as many passes as it takes to hold no more."""
+    monkeypatch.setattr(loops, "HELD", held * 3 * 48 * 48)
+    clip = Passes(swing(9, 7), 9)
+    made = list(ways.make_loop(clip, "ping-pong"))
+    assert np.array_equal(np.stack(made), clip.clip[[*range(9), *range(7, 0, -1)]].numpy())
+    assert clip.begun == 1 + -(-7 // held)

@@ -34,3 +34,21 @@ def test_what_differs_much_is_shown_by_one_side_alone_and_what_differs_little_is
     grey, other, black, white = (np.full((24, 24, 3), v, np.float32) for v in (0.5, 0.51, 0.0, 1.0))
     assert morph(black, white, 0.25).max() < 0.01 and morph(black, white, 0.75).min() > 0.99
     assert morph(grey, other, 0.25).mean() == pytest.approx(0.502, abs=0.0005)
+
+
+@pytest.mark.parametrize("between", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize(("down", "right"), [(0, 6), (-4, 3)])
+def test_between_two_pictures_a_thing_stands_on_its_way(between, down, right):
+    """Not behind where it began, nor at both ends at once: closer to its place than the nearer end is, by far."""
+    noise = np.random.default_rng(5).random((96, 96, 3)).astype(np.float32)
+    whole = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 1, cv2.NORM_MINMAX)
+
+    def moved(share: float) -> np.ndarray:
+        there = np.array([[1, 0, share * right], [0, 1, share * down]], np.float64)
+        return cv2.warpAffine(whole, there, (96, 96), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+    def away(picture: np.ndarray) -> float:
+        return float(np.abs(picture - moved(between))[16:-16, 16:-16].mean())
+
+    a, b = moved(0), moved(1)
+    assert away(morph(a, b, between)) < 0.25 * min(away(a), away(b))
