@@ -10,8 +10,10 @@ from torch import Tensor
 from ..lumiere_core.limits import within
 from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.drift import match_drift
-from ..lumiere_core.photo.loop import LOOPS, loop_kind, loop_pad, loop_unpad, make_loop
+from ..lumiere_core.photo.loops.loop import loop_pad, loop_unpad
+from ..lumiere_core.photo.loops.ways import LOOPS, loop_kind, loop_length, make_loop
 from ..lumiere_core.photo.region import keep_pixels
+from .host.notify import show_here
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of, source_of
@@ -34,6 +36,15 @@ def even_input() -> Any:
             default=True,
             tooltip="Video files need even sides. If a side is odd, its last row or column is repeated.",
         )
+    )
+
+
+def length_input() -> Any:
+    return io.String.Input(
+        "length",
+        default="0",
+        optional=True,
+        tooltip="How long the loop is: frames (48) or seconds at 16 frames each (3 s). 0: as long as loops best.",
     )
 
 
@@ -65,15 +76,16 @@ class CinemagraphFromClip(io.ComfyNode):
                     default=1.0,
                     **within("motion"),
                     step=0.05,
-                    tooltip="How far things move, 0 to 1. Below 1 the picture is warped back "
-                    "along its own motion.",
+                    tooltip="How much moves, 0 to 1. Less makes fewer and calmer loops; ways that play "
+                    "frames in order move things less far.",
                 ),
                 io.Combo.Input(
                     "loop",
                     options=list(LOOPS),
-                    default="dissolve",
-                    tooltip="cut: the part that loops best. dissolve: blends the end into the "
-                    "beginning. ping-pong: forwards, then backwards. none: no loop.",
+                    default="auto",
+                    tooltip="auto: the way whose join shows least. per pixel: every pixel loops in its "
+                    "own time, or stands still. cut: the part that loops best. crossfade, dissolve: blend "
+                    "the end into the beginning. ping-pong: there and back. none: no loop.",
                 ),
                 feather_input(),
                 io.Boolean.Input(
@@ -107,6 +119,7 @@ class CinemagraphFromClip(io.ComfyNode):
                         "one, without people who walk through.",
                     )
                 ),
+                length_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
         )
@@ -124,13 +137,17 @@ class CinemagraphFromClip(io.ComfyNode):
         even: bool,
         still: Tensor | None = None,
         still_frame: int = -1,
+        length: str = "0",
     ) -> io.NodeOutput:
         chosen = frames_of(still) if still is not None else still_frame if still_frame >= 0 else None
-        mask = change_of(mask).amax(0)
+        clip, mask = source_of(image), change_of(mask).amax(0)
+        length = loop_length(length, clip.fps)
         made = cinemagraph_from_clip(
-            source_of(image), mask, chosen, feather, stabilise, drift, loop, motion, HostBar()
+            clip, mask, chosen, feather, stabilise, drift, loop, motion, length, HostBar()
         )
-        return io.NodeOutput(collected(made, even, "cinemagraph"))
+        frames = collected(made, even, "cinemagraph")
+        show_here(made.said)  # last: what a large clip takes is said before
+        return io.NodeOutput(frames)
 
 
 class MakeLoop(io.ComfyNode):
@@ -140,16 +157,17 @@ class MakeLoop(io.ComfyNode):
             node_id="Lumiere_MakeLoop",
             display_name="Make a Loop",
             category="Lumiere/finish",
-            description="Makes a finished clip loop: the part that loops best, a blend along the "
-            "motion, or forwards and backwards. No model needed.",
+            description="Makes a finished clip loop: every pixel in its own time, the part that loops "
+            "best, a blend, or forwards and backwards. No model needed.",
             search_aliases=["loop", "seamless", "boomerang", "ping pong", "crossfade", "best cut"],
             inputs=[
                 io.Image.Input("image", tooltip="The clip."),
                 io.Combo.Input(
                     "how",
                     options=[name for name in LOOPS if name != "none"],
-                    default="cut",
-                    tooltip="cut keeps frames unchanged, dissolve blends the end into the "
+                    default="auto",
+                    tooltip="auto takes the way whose join shows least. per pixel loops every pixel in its "
+                    "own time, cut keeps frames unchanged, crossfade and dissolve blend the end into the "
                     "beginning, ping-pong plays forwards and backwards.",
                 ),
                 io.Int.Input(
@@ -168,8 +186,9 @@ class MakeLoop(io.ComfyNode):
                     "overlap",
                     default=8,
                     **within("loop.overlap"),
-                    tooltip="For dissolve: how many frames the blend takes.",
+                    tooltip="For crossfade and dissolve: how many frames the blend takes.",
                 ),
+                length_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -180,11 +199,15 @@ class MakeLoop(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, how: str, min_frames: int, max_frames: int, overlap: int
+        cls, image: Tensor, how: str, min_frames: int, max_frames: int, overlap: int, length: str = "0"
     ) -> io.NodeOutput:
-        settings = loop_kind(how).own(min_frames=min_frames, max_frames=max_frames, overlap=overlap)
-        made = make_loop(source_of(image), how, HostBar(), **settings)
-        return io.NodeOutput(collected(made, command="loop"))
+        clip = source_of(image)
+        settings = {"min_frames": min_frames, "max_frames": max_frames, "overlap": overlap}
+        own = loop_kind(how).own(length=loop_length(length, clip.fps), **settings)
+        made = make_loop(clip, how, HostBar(), **own)
+        frames = collected(made, command="loop")
+        show_here(made.said)
+        return io.NodeOutput(frames)
 
 
 class MatchDrift(io.ComfyNode):

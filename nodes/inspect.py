@@ -7,12 +7,14 @@ from torch import Tensor
 
 from ..lumiere_core.diffusion.windows import Windows
 from ..lumiere_core.limits import within
-from ..lumiere_core.media.measure import difference_chart, loop_seam_score, seam_score, xt_slice
+from ..lumiere_core.media.measure import difference_chart, loop_seam, seam_picture, seam_score, xt_slice
 from .host.notify import show_text
 from .host.preview import jpeg, shrunk
 from .host.progress import HostBar
 from .sockets import schema
 from .tensors import clip_of, three_channels
+
+SEEN = 1.5  # a loop's score from which the node shows where it tears, in place of the chart
 
 
 class XTSlice(io.ComfyNode):
@@ -64,8 +66,8 @@ class SeamScore(io.ComfyNode):
             node_id="Lumiere_SeamScore",
             display_name="Seam Score (Windows and Loop)",
             category="Lumiere/inspect",
-            description="Measures how much more the picture changes at window borders, and from "
-            "the last frame to the first, than elsewhere. 1 is ideal; a higher score "
+            description="Measures how much more the picture changes at window borders than elsewhere, and how "
+            "much the worst place does where the last frame leads to the first. 1 is ideal; a higher score "
             "means a seam.",
             search_aliases=["seam", "loop check", "context window seam", "flicker", "frame difference"],
             inputs=[
@@ -79,10 +81,16 @@ class SeamScore(io.ComfyNode):
             ],
             outputs=[
                 io.Float.Output(display_name="window_score", tooltip="1 if the clip fits into one window."),
-                io.Float.Output(display_name="loop_score", tooltip="About 1 for a clip that loops."),
+                io.Float.Output(
+                    display_name="loop_score",
+                    tooltip="The worst place at the join against its own motion. About 1 for a clip that loops.",
+                ),
                 io.Image.Output(
                     display_name="chart",
                     tooltip="One bar for each step. Orange: window borders. Blue: last frame to first.",
+                ),
+                io.Image.Output(
+                    display_name="where", tooltip="The first frame in grey, red where the loop's join tears."
                 ),
             ],
             is_output_node=True,
@@ -96,12 +104,14 @@ class SeamScore(io.ComfyNode):
         clip, bar = three_channels(image).movedim(-1, 0).cpu(), HostBar()
         borders = borders_of(image.shape[0], window, overlap)
         windows = seam_score(clip, borders, bar) if borders else 1.0
-        loop = loop_seam_score(clip, bar)
+        loop, where = loop_seam(clip, bar)
         chart = (
             difference_chart(clip, borders, progress=bar).movedim(0, -1)[None].contiguous()
         )  # (1, H, W, 3)
         show_text(cls.hidden.unique_id, f"windows {windows:.2f}; as a loop {loop:.2f}. 1 is ideal.")
-        return io.NodeOutput(windows, loop, chart, ui=ui.PreviewImage(chart, cls=cls))
+        torn = seam_picture(three_channels(image)[0].cpu().float(), where)[None]  # (1, H, W, 3)
+        shown = ui.PreviewImage(chart if loop < SEEN else torn, cls=cls)
+        return io.NodeOutput(windows, loop, chart, torn, ui=shown)
 
 
 def borders_of(num_frames: int, window: int, overlap: int) -> list[int]:

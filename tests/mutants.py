@@ -46,7 +46,7 @@ CORE = {
     "model/functional.py": "model/test_functional.py",
     "model/temporal.py": "model/test_temporal.py model/test_stunet.py",
     "model/stunet.py": "model/test_stunet.py",
-    "photo/loop.py": "photo/test_loop.py photo/test_morph.py",
+    "photo/loops/loop.py": "photo/test_loop.py photo/test_morph.py",
     "photo/brush.py": "photo/test_brush.py",
     "photo/field.py": "photo/test_field.py",
     "photo/strokes.py": "photo/test_strokes.py",
@@ -353,7 +353,7 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
         "x0 = yes + cfg_scale * (no - yes)",
     ),
     (
-        "photo/loop.py",
+        "photo/loops/loop.py",
         "a dissolve begins at the pure end",
         "into / (plan.overlap + 1)",
         "(into - 1) / plan.overlap",

@@ -86,5 +86,4 @@ def test_a_help_page_has_its_node_s_title_and_names_no_widget_it_lacks(page: Pat
     assert text.splitlines()[0] == "# " + words[page.stem]["display_name"]
     known = {part["name"] for kind in ("inputs", "outputs") for part in words[page.stem][kind].values()}
     named = {word for bold in re.findall(r"^- \*\*([a-z_, ]+)\*\*", text, re.M) for word in bold.split(", ")}
-    options = {"cut", "dissolve"}  # of the widget `how` of Make a Loop
-    assert not named - known - options
+    assert not named - known

@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help com
     from ..media.frames import Rendered
     from ..media.video import Sound, VideoFile
 
+HOW = "auto takes the way whose join shows least: per pixel, cut, crossfade, dissolve, ping-pong"
+HOW_LONG = "how long the loop is: frames (48) or seconds (3s); 0 is what loops best"
+
 
 def open_picture(path: str) -> Tensor:
     """A picture file as `(H, W, 3)` in [0, 1]."""
@@ -77,7 +80,7 @@ def sound_for(out: str, made: Rendered, fps: float, clip: VideoFile) -> tuple[So
     if not keeps_sound(out):
         return None, f", without the sound: {Path(out).suffix or 'a folder'} has none"
     if made.heard is None:
-        return None, ", without the sound: it would go backwards"
+        return None, ", without the sound: such a loop has no time of its own"
     if abs(fps / clip.fps - 1) > 1e-3:
         return None, ", without the sound: the clip has another speed"
     return clip.sound(made.heard / clip.fps), ""
@@ -85,19 +88,24 @@ def sound_for(out: str, made: Rendered, fps: float, clip: VideoFile) -> tuple[So
 
 def loop_file(args: argparse.Namespace) -> None:
     """Make a loop from a clip."""
-    from ..photo.loop import loop_kind, make_loop
+    from ..photo.loops.ways import loop_kind, loop_length, make_loop
 
     clip = open_clip(args)
     settings = loop_kind(args.how).own(
-        min_frames=args.min_frames, max_frames=args.max_frames, overlap=args.overlap
+        length=loop_length(args.length, clip.fps),
+        min_frames=args.min_frames,
+        max_frames=args.max_frames,
+        overlap=args.overlap,
     )
     made = make_loop(clip, args.how, TerminalBar(), **settings)
+    print(made.said)
     write_loop(args, made, {"tool": "loop", "how": args.how, **settings}, clip)
 
 
 def cinemagraph_file(args: argparse.Namespace) -> None:
     """Keep a clip still except in the white part of a mask, in a loop."""
     from ..photo.cinemagraph import cinemagraph_from_clip
+    from ..photo.loops.ways import loop_length
 
     clip = open_clip(args, args.mask, still_file(args))
     moves, still = open_mask(args.mask), still_of(args)
@@ -107,6 +115,7 @@ def cinemagraph_file(args: argparse.Namespace) -> None:
         "drift": args.drift,
         "loop": args.loop,
         "motion": args.motion,
+        "length": loop_length(args.length, clip.fps),
     }
     made = cinemagraph_from_clip(clip, moves, still, **settings, progress=TerminalBar())
     print(made.said)
@@ -166,7 +175,8 @@ def register(commands: Any) -> None:
         return t
 
     t = tool("loop", loop_file, "a video file")
-    t.add_argument("--how", default="cut", help="cut, dissolve or ping-pong")
+    t.add_argument("--how", default="auto", help=HOW)
+    t.add_argument("--length", default="0", help=HOW_LONG)
     t.add_argument(
         "--min-frames",
         type=number(int, "min_frames"),
@@ -183,7 +193,7 @@ def register(commands: Any) -> None:
         "--overlap",
         type=number(int, "loop.overlap"),
         default=8,
-        help="for dissolve: how many frames the blend takes",
+        help="for crossfade and dissolve: how many frames the blend takes",
     )
     t.add_argument(
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
@@ -211,8 +221,9 @@ def register(commands: Any) -> None:
         default=True,
         help="remove slow colour drift, if there is any",
     )
-    t.add_argument("--loop", default="dissolve", help="cut, dissolve, ping-pong or none")
-    t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how far things move, 0 to 1")
+    t.add_argument("--loop", default="auto", help=f"{HOW}, or none")
+    t.add_argument("--length", default="0", help=HOW_LONG)
+    t.add_argument("--motion", type=number(float, "motion"), default=1.0, help="how much moves, 0 to 1")
     t.add_argument(
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
     )

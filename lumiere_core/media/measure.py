@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..limits import check
 from ..progress import Progress
+
+BLOCKS = 32  # on a clip's long side, in which a seam is looked for
+USUAL = 0.95  # of a block's steps are no larger than what is usual there
+WORST = 0.02  # of the blocks may be worse than the score says
+JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
 def xt_slice(clip: Tensor, row: float = 0.5) -> Tensor:
@@ -49,10 +56,86 @@ def seam_score(clip: Tensor, borders: Sequence[int], progress: Progress | None =
     return float(differences[at].mean() / differences[~at].mean().clamp(min=1e-8))
 
 
+def block_steps(frames: Iterable[Tensor], progress: Progress | None = None) -> Tensor:
+    """How much each block of a loop changes from frame to frame, `(T, rows, columns)`: mean squared differences.
+
+    frames `(H, W, C)`; the last step leads from the last frame to the first. About BLOCKS blocks on the long side.
+    """
+    steps: list[Tensor] = []
+    first = before = None
+    for frame in frames:
+        if before is None:
+            first = frame
+        else:
+            steps.append(block_energy(frame, before))
+        before = frame
+        if progress:
+            progress(len(steps) + 1, len(steps) + 2, "steps compared")
+    assert first is not None and before is not None, "a loop has frames"
+    return torch.stack([*steps, block_energy(first, before)])
+
+
+def block_energy(after: Tensor, before: Tensor) -> Tensor:
+    """Mean squared difference of two pictures `(H, W, C)` in each block, `(rows, columns)`."""
+    changed = (after - before).square().mean(-1)
+    side = max(4, -(-max(changed.shape) // BLOCKS))
+    return F.avg_pool2d(changed[None], side, ceil_mode=True, count_include_pad=False)[0]
+
+
+# A seam is local: a post that melts is 1 % of the picture, and a mean over all of it passes that. So every block is
+# held against what it, or the block beside it, does anyway; the worst two in a hundred count, in blocks of all
+# sizes, because a thing that vanishes from its own path changes no small block more than usual, but more of them.
+def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:
+    """The worst local step of `at` `(n, rows, columns)` against the same blocks' `own` steps, `(m, rows, columns)`.
+
+    1 is a step like any other; a post that melts in a clip where only cars move gets 4. Also where: each block's own
+    ratio at its worst step, `(rows, columns)`. least: the root mean square difference that nobody sees.
+    """
+    worst = 0.0
+    for side in (1, 2, 4, 8, max(own.shape[1:])):
+        steps, usual = (
+            F.avg_pool2d(part, side, ceil_mode=True, count_include_pad=False) for part in (at, own)
+        )
+        steps, usual = steps.sqrt(), usual.sqrt()
+        beside = F.max_pool2d(usual, 3, 1, 1).flatten(1)  # what moves, moves from block to block
+        ref = beside.kthvalue(max(1, math.ceil(USUAL * len(beside))), dim=0).values + least
+        counted = max(1, round(WORST * ref.numel()))
+        high = (steps.flatten(1) / ref).topk(counted, dim=1).values[:, -1]  # (n,)
+        worst = max(worst, float(high.max()))
+        if side == 1:
+            where = (steps.flatten(1) / ref).amax(0).view(steps.shape[1:])
+    return worst, where
+
+
+def join_steps(frames: int) -> list[int]:
+    """The steps of a loop where a seam may be: from the last frame to the first, and a blend's after it."""
+    return [*range(min(JOINED, frames // 4)), frames - 1]
+
+
+def worst_join(steps: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:
+    """The worst local step where a loop of these steps joins, against its other steps, and where; see `worst_step`."""
+    joins = torch.zeros(len(steps), dtype=torch.bool)
+    joins[join_steps(len(steps))] = True
+    return worst_step(steps[joins], steps[~joins], least)
+
+
+def loop_seam(clip: Tensor, progress: Progress | None = None) -> tuple[float, Tensor]:
+    """The worst local step where a clip `(3, T, H, W)` joins its beginning, and where; see `worst_step`."""
+    steps = block_steps(clip.movedim(0, -1).float(), progress)
+    return worst_join(steps, max(float(clip.amax() - clip.amin()) / 255, 1e-8))
+
+
 def loop_seam_score(clip: Tensor, progress: Progress | None = None) -> float:
-    """Difference of the last and the first frame over the mean difference of neighbours; about 1 in a loop."""
-    inside = frame_differences(clip, progress).mean().clamp(min=1e-8)
-    return float((clip[:, -1] - clip[:, 0]).abs().mean() / inside)
+    """The worst local step where a clip joins its beginning, over what is usual there; about 1 in a loop."""
+    return loop_seam(clip, progress)[0]
+
+
+def seam_picture(picture: Tensor, where: Tensor) -> Tensor:
+    """A picture `(H, W, 3)` in [0, 1], grey where its loop is clean, red where it tears: from a ratio of 1.5 to 4."""
+    ratio = F.interpolate(where[None, None], picture.shape[:2], mode="nearest")[0, 0]
+    heat = ((ratio - 1.5) / 2.5).clamp(0, 1)[..., None]
+    grey = 0.6 * picture.mean(-1, keepdim=True)
+    return grey + heat * (torch.tensor([1.0, 0.15, 0.1]) - grey)
 
 
 def difference_chart(

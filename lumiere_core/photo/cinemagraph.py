@@ -18,7 +18,9 @@ from ..limits import check
 from ..media.frames import Frames, Rendered, as_bytes, as_float, told
 from ..media.pictures import opencv
 from ..progress import Progress
-from .loop import LoopPlan, check_no_cut, looked_at, loop_kind, looped, thumbnail
+from .loops.loop import LoopPlan, looped
+from .loops.shots import check_no_cut, looked_at
+from .loops.ways import loop_kind, plan_loop, small_clip
 from .region import Region, change_mask, feathered, lay_over, region_of
 from .still import Setting, setting_of
 from .warp import flow_between, warped
@@ -66,20 +68,23 @@ def cinemagraph_from_clip(
     feather: float = 8,
     stabilise: bool = True,
     drift: bool = True,
-    loop: str = "dissolve",
+    loop: str = "auto",
     motion: float = 1.0,
+    length: int = 0,
     progress: Progress | None = None,
 ) -> Rendered:
     """The clip's motion inside the mask, over one still picture, as a loop.
 
     Bit for bit the still where the mask is 0: a picture `(H, W, 3)`, a frame's number, or None for the sharpest frame
     without those who walk through. The camera is steadied and slow drift taken out by what lies outside the mask, each
-    where that makes it better; `said` tells. loop is one of LOOPS. motion in [0, 1] and greys in the mask move things
-    less far, along the optical flow: pictures are mixed only in the `feather` pixels at the mask's edge.
+    where that makes it better. loop is one of LOOPS, length its frames, 0 for what loops best. motion in [0, 1] and
+    greys in the mask: less makes fewer and calmer loops where every pixel has its own, and moves things less far, along
+    the optical flow, in the other ways. `said` tells what was done, which way it was and how the loop joins.
     """
-    plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, progress)
-    render, shown = lambda: rendered(plan, clip), plan.loop
-    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard, plan.setting.said)
+    plan = plan_cinemagraph(clip, moves, still, feather, stabilise, drift, loop, motion, length, progress)
+    render, shown = lambda: rendered(plan, clip, progress), plan.loop
+    said = "; ".join(part for part in (plan.setting.said, shown.said) if part)
+    return Rendered(shown.count, clip.height, clip.width, clip.fps, render, shown.heard, said)
 
 
 def plan_cinemagraph(
@@ -91,6 +96,7 @@ def plan_cinemagraph(
     drift: bool,
     loop: str,
     motion: float,
+    length: int,
     progress: Progress | None = None,
 ) -> CinemagraphPlan:
     """Look at the clip: for cuts, for its still, for what camera and light did; see `cinemagraph_from_clip`."""
@@ -101,28 +107,34 @@ def plan_cinemagraph(
     looks = looked_at(clip, progress)
     check_no_cut("cinemagraph", looks)
     half = max(1, min(8, len(looks) // 2))  # a short clip makes a short loop
-    settings = kind.own(min_frames=max(2, half), overlap=half)
+    settings = kind.own(length=length, min_frames=max(2, half, len(looks) // 3), overlap=half)
     kind.check(len(looks), **settings)
 
     soft = feathered((moves > 0).float(), feather)
     setting = setting_of(clip, len(looks), moves, still, stabilise, drift, (soft < 1).numpy(), progress)
+    shown = setting.tripod.still
+    share = _softened((moves * motion)[region.box], feather)
     if kind.looks:  # at what the region shows
         frames = enumerate(told(clip, len(looks), "comparing", progress))
-        looks = [thumbnail(as_float(setting.seen(i, frame, region.box))) for i, frame in frames]
-    plan = kind.plan(looks, progress=progress, **settings)
-
-    share = _softened((moves * motion)[region.box], feather)
+        parts = (setting.seen(i, frame, region.box) for i, frame in frames)
+        wanted = share * (moves[region.box] > 0).numpy()
+        small = small_clip(parts, len(looks), clip.fps, wanted, shown[region.box])
+        plan = plan_loop(loop, small, progress, **settings)
+    else:
+        plan = kind.plan(len(looks), progress)
+    if plan.pixels:  # which leave out what is not wanted, and show the rest as it is
+        share = np.ones_like(share) if share.any() else share
     share = share if share.min() < 1 else None
-    shown = setting.tripod.still
     paper = as_bytes(shown) if next(iter(clip)).dtype == np.uint8 else shown
     return CinemagraphPlan(setting, paper, region, plan, share, soft[region.box][..., None].clone())
 
 
-def rendered(plan: CinemagraphPlan, clip: Frames) -> Iterator[np.ndarray]:
+def rendered(plan: CinemagraphPlan, clip: Frames, progress: Progress | None = None) -> Iterator[np.ndarray]:
     """The frames of a cinemagraph, `(H, W, 3)` in [0, 1]."""
     if plan.share is not None and not plan.share.any():
         return (plan.paper for _ in range(plan.loop.count))
-    return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown)))
+    still = plan.still[plan.region.box]
+    return map(plan.around, map(plan.calm, looped(clip, plan.loop, plan.shown, still, progress)))
 
 
 def _softened(share: Tensor, feather: float) -> np.ndarray:

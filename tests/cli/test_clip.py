@@ -178,7 +178,7 @@ def test_half_a_video_is_refused_or_read_as_far_as_it_goes(clip, tmp_path, capsy
     ("given", "words"),
     [
         (
-            ["loop", "CLIP", "--min-frames", "200"],
+            ["loop", "CLIP", "--how", "cut", "--min-frames", "200"],
             "min_frames is 200, but a loop cut from 30 frames has from 2 to 29",
         ),
         (
@@ -186,7 +186,7 @@ def test_half_a_video_is_refused_or_read_as_far_as_it_goes(clip, tmp_path, capsy
             "overlap is 20 frames, but it has to be from 1 to 15",
         ),
         (
-            ["loop", "CUT", "--min-frames", "30"],
+            ["loop", "CUT", "--how", "cut", "--min-frames", "30"],
             "a cut at frame 20, and the longest part without one has 20 frames",
         ),
         (["loop", "CUT", "--how", "dissolve"], "a cut at frame 20"),

@@ -91,7 +91,9 @@ def test_a_second_run_takes_a_number_and_says_so_and_a_third_replaces(home, caps
 )
 def test_what_is_wrong_with_the_output_is_said_before_the_work(home, capsys, monkeypatch, out, words):
     before = files(home)
-    monkeypatch.setattr("lumiere_core.photo.loop.make_loop", lambda *_, **__: pytest.fail("there was work"))
+    monkeypatch.setattr(
+        "lumiere_core.photo.loops.ways.make_loop", lambda *_, **__: pytest.fail("there was work")
+    )
     assert main([*LOOP, "--out", out, "--fps", "60"]) == 2
     said = capsys.readouterr().err
     assert words in said and len(said.splitlines()) == 1 and files(home) == before

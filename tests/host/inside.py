@@ -500,6 +500,14 @@ def tools(pack: Pack) -> dict:
             pack.run("CinemagraphFromClip", clip, mask, 1.0, "ping-pong", 2, True, True, True)[0].shape
         ),
         "loop": len(pack.run("MakeLoop", clip, "dissolve", 2, 0, 4)[0]),
+        "lengths": [
+            len(pack.run("MakeLoop", clip, "auto", 2, 0, 4, "6")[0]),
+            len(
+                pack.run("CinemagraphFromClip", clip, mask, 1.0, "per pixel", 2, True, True, True, None, "8")[
+                    0
+                ]
+            ),
+        ],
         "drift": list(pack.run("MatchDrift", clip, 1.0)[0].shape) == list(clip.shape),
     }
     numbered = pack.run("CinemagraphFromClip", clip, mask, 1.0, "none", 2, True, True, True, None, 3)[0]

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from lumiere_core.media.frames import TensorFrames, gathered
-from lumiere_core.photo import loop as loops
-from lumiere_core.photo.loop import LOOPS, loop_pad, loop_unpad
+from lumiere_core.photo.loops import loop as loops
+from lumiere_core.photo.loops import shots, ways
+from lumiere_core.photo.loops.loop import loop_pad, loop_unpad
+from lumiere_core.photo.loops.ways import LOOPS
 
 
 def make_loop(clip: torch.Tensor, how: str = "cut", **settings) -> torch.Tensor:
-    return gathered(loops.make_loop(TensorFrames(clip), how, **settings))
+    return gathered(ways.make_loop(TensorFrames(clip), how, **settings))
 
 
 def cut_loop(clip: torch.Tensor, min_frames: int = 8, max_frames: int = 0) -> torch.Tensor:
@@ -29,12 +31,12 @@ def ping_pong_loop(clip: torch.Tensor) -> torch.Tensor:
 
 
 def best_cut(clip: torch.Tensor, *given: int) -> tuple[int, int]:
-    plan = loops.best_cut(loops.looked_at(TensorFrames(clip)), *given)
+    plan = loops.best_cut(shots.looked_at(TensorFrames(clip)), *given)
     return plan.start, plan.stop
 
 
 def scene_cuts(clip: torch.Tensor) -> list[int]:
-    return loops.scene_cuts(loops.looked_at(TensorFrames(clip)))
+    return shots.scene_cuts(shots.looked_at(TensorFrames(clip)))
 
 
 def swing(frames: int, period: float, size: int = 48) -> torch.Tensor:
@@ -133,7 +135,10 @@ def test_every_way_has_a_name_and_leaves_its_input_alone(how):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda clip: make_loop(clip, "magic"), "loop is 'magic', but it has to be one of cut"),
+        (
+            lambda clip: make_loop(clip, "magic"),
+            "loop is 'magic', but it has to be one of auto, per pixel, cut",
+        ),
         (
             lambda clip: cut_loop(clip, 30),
             "min_frames is 30, but a loop cut from 10 frames has from 2 to 9. Try 5",
@@ -251,7 +256,7 @@ def test_a_cancel_is_heard_at_the_next_frame(how):
             raise Stopped
 
     with pytest.raises(Stopped):
-        loops.make_loop(TensorFrames(swing(20, 10)), how, stop)
+        ways.make_loop(TensorFrames(swing(20, 10)), how, stop)
 
 
 class Passes:
@@ -273,13 +278,13 @@ class Passes:
 def test_a_clip_too_short_for_its_loop_is_refused_before_it_is_looked_at(how, settings):
     clip = Passes(swing(1 if how == "ping-pong" else 12, 6), 1 if how == "ping-pong" else 12)
     with pytest.raises(ValueError, match="1 frame|12 frames|from 1 to 6"):
-        loops.make_loop(clip, how, **settings)
+        ways.make_loop(clip, how, **settings)
     assert not clip.begun
 
 
 def test_a_clip_of_unknown_length_is_counted_and_that_is_told():
     told = []
-    made = loops.make_loop(Passes(swing(5, 6)), "ping-pong", lambda *step: told.append(step))
+    made = ways.make_loop(Passes(swing(5, 6)), "ping-pong", lambda *step: told.append(step))
     assert made.count == 8 and len(list(made)) == 8
     assert [(done, what) for done, _, what in told] == [(i, "counting") for i in range(1, 6)]
 
@@ -289,6 +294,6 @@ def test_backwards_is_the_same_however_few_frames_are_held(monkeypatch, held):
     """Bit for bit, and in as many passes as it takes to hold no more."""
     monkeypatch.setattr(loops, "HELD", held * 3 * 48 * 48)
     clip = Passes(swing(9, 7), 9)
-    made = list(loops.make_loop(clip, "ping-pong"))
+    made = list(ways.make_loop(clip, "ping-pong"))
     assert np.array_equal(np.stack(made), clip.clip[[*range(9), *range(7, 0, -1)]].numpy())
     assert clip.begun == 1 + -(-7 // held)

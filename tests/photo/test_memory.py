@@ -24,13 +24,16 @@ SCRIPT = """
 import json, pathlib, resource, sys
 import numpy as np, torch
 from lumiere_core.media.frames import as_bytes, gathered
-from lumiere_core.photo import cinemagraph, drift, loop, steady
+from lumiere_core.photo import cinemagraph, drift, steady
+from lumiere_core.photo.loops import loop, periods, pixelwise, ways
 
 torch.set_num_threads(1)
 width, height, few, many = map(int, sys.argv[1:5])
 blocks = np.random.default_rng(0).integers(0, 256, (height // 24, width // 24 + 2, 3), np.uint8)
 wide = blocks.repeat(24, 0).repeat(24, 1)
 loop.HELD = 5 * 3 * height * width
+pixelwise.MADE = 5 * 12 * height * width
+periods.CELLS = 1000
 mask = torch.zeros(height, width)
 mask[100:260, 200:440] = torch.linspace(0.5, 1, 240)
 
@@ -65,10 +68,11 @@ def seen(clip):
 works = {
     "steady": lambda frames: seen(steady.stabilised(Pan(frames), mask)),
     "drift": lambda frames: seen(drift.match_drift(Pan(frames), mask)),
-    "cut": lambda frames: seen(loop.make_loop(Pan(frames), "cut")),
-    "dissolve": lambda frames: seen(loop.make_loop(Pan(frames), "dissolve", overlap=4)),
-    "ping-pong": lambda frames: seen(loop.make_loop(Pan(frames), "ping-pong")),
-    "cinemagraph": lambda frames: seen(cinemagraph.cinemagraph_from_clip(Pan(frames), mask)),
+    "cut": lambda frames: seen(ways.make_loop(Pan(frames), "cut")),
+    "dissolve": lambda frames: seen(ways.make_loop(Pan(frames), "dissolve", overlap=4)),
+    "ping-pong": lambda frames: seen(ways.make_loop(Pan(frames), "ping-pong")),
+    "cinemagraph": lambda frames: seen(cinemagraph.cinemagraph_from_clip(Pan(frames), mask, loop="dissolve")),
+    "per pixel": lambda frames: seen(ways.make_loop(Pan(frames), "per pixel")),
     "command": command,
     "held": held,
     "graph": lambda frames: gathered(drift.match_drift(Pan(frames), mask)),
@@ -112,7 +116,7 @@ def growth(tmp_path_factory) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "work", ["steady", "drift", "cut", "dissolve", "ping-pong", "cinemagraph", "command"]
+    "work", ["steady", "drift", "cut", "dissolve", "ping-pong", "cinemagraph", "per pixel", "command"]
 )
 def test_eight_times_as_many_frames_take_no_more_memory(growth, work):
     assert growth[work] < 0.3 * HELD

@@ -1,4 +1,4 @@
-"""What a dissolved loop shows between two frames (`photo/loop.py`)."""
+"""What a dissolved loop shows between two frames (`photo/loops/loop.py`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lumiere_core.photo.loop import flow_midway, morph
+from lumiere_core.photo.loops.loop import flow_midway, morph
 
 
 def blobs(seed: int) -> np.ndarray:

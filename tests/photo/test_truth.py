@@ -9,8 +9,9 @@ import torch
 
 from lumiere_core.media.frames import TensorFrames, gathered
 from lumiere_core.media.measure import loop_seam_score
-from lumiere_core.photo import cinemagraph, drift, loop, steady
+from lumiere_core.photo import cinemagraph, drift, steady
 from lumiere_core.photo.examples import texture
+from lumiere_core.photo.loops import loop, shots, ways
 from lumiere_core.photo.steady import Tripod
 
 HEIGHT, WIDTH, ROOM = 180, 264, 16
@@ -28,7 +29,7 @@ match_drift, stabilised = over_tensors(drift.match_drift), over_tensors(steady.s
 
 
 def dissolve_loop(clip: torch.Tensor, overlap: int) -> torch.Tensor:
-    return over_tensors(loop.make_loop)(clip, "dissolve", overlap=overlap)
+    return over_tensors(ways.make_loop)(clip, "dissolve", overlap=overlap)
 
 
 def background(seed: int = 1) -> torch.Tensor:
@@ -158,7 +159,7 @@ def test_the_period_is_found_exactly(noise, period):
     still = background()[ROOM:-ROOM, ROOM:-ROOM]
     clip = torch.stack([with_ball(still, t / period) for t in range(3 * period - 5)])
     clip = (clip + noise * torch.randn(clip.shape, generator=generator)).clamp(0, 1)
-    assert loop.best_cut(loop.looked_at(TensorFrames(clip)), 8).count % period == 0
+    assert loop.best_cut(shots.looked_at(TensorFrames(clip)), 8).count % period == 0
 
 
 def test_the_period_is_found_in_a_shaken_drifting_clip_too(filmed):

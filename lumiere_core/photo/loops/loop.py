@@ -1,8 +1,8 @@
 """Clips made to loop: the frame after the last is the first.
 
-A clip comes as `Frames` `(H, W, 3)`. A first pass looks at it through thumbnails, a `LoopPlan` says which frames the
-loop shows, and the loop is rendered frame by frame. Last comes the padding that keeps a loop closed through other
-tools.
+A clip comes as `Frames` `(H, W, 3)`. It is looked at through thumbnails, a `LoopPlan` says which frames the loop
+shows, and the loop is rendered frame by frame. `ways.py` has the ways there are, and chooses. Last comes the padding
+that keeps a loop closed through other tools.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..media.frames import Frames, Rendered, as_float, told
-from ..media.pictures import opencv
-from ..progress import Progress
-from .warp import flow_between, flow_midway, warped
+from ...media.frames import Frames, as_float
+from ...media.pictures import opencv
+from ...progress import Progress
+from ..warp import flow_between, flow_midway, warped
+from .periods import PixelLoop
+from .pixelwise import pixels_looped
+from .shots import check_no_cut, scene_cuts
 
-LOOK_SIDE = 64  # pixels of the long side at which frames are compared: 1,000 frames of 16:9 take 28 MB
 DECIDED = 20.0  # a morph changes 1 + 20 d times as fast where its pictures differ by d: twice as fast at 0.05
-UNLIKE = 0.3  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
 HELD = 0.5e9  # bytes of a file's frames that are held to show them backwards: 20 of 4K
 ROWS = 128  # frames that are compared with all the others at a time
 
@@ -32,29 +32,31 @@ ROWS = 128  # frames that are compared with all the others at a time
 class LoopPlan:
     """What a loop shows: the clip's frames from start on, before stop.
 
-    The first `overlap` of them are what the frames from stop on turn into; back goes on backwards, without the ends.
+    The first `overlap` of them are what the frames from stop on turn into, along their motion or by a plain cross-fade;
+    back goes on backwards, without the ends. Where there are pixels, each shows what they say instead. `said` is what
+    the artist is told.
     """
 
     start: int
     stop: int
     overlap: int = 0
     back: bool = False
+    plain: bool = False
+    pixels: PixelLoop | None = None
+    said: str = ""
 
     @property
     def count(self) -> int:
         """Frames of the loop."""
+        if self.pixels:
+            return self.pixels.frames
         length = self.stop - self.start
         return 2 * length - 2 if self.back else length
 
     @property
     def heard(self) -> int | None:
-        """The frame from which the clip's sound goes with the loop; None where it goes backwards."""
-        return None if self.back else self.start
-
-
-def looked_at(clip: Frames, progress: Progress | None = None) -> list[np.ndarray]:
-    """A thumbnail of each frame, in one pass."""
-    return [thumbnail(as_float(frame)) for frame in told(clip, clip.count, "looking", progress)]
+        """The frame from which the clip's sound goes with the loop; None where it does not."""
+        return None if self.back or self.pixels else self.start
 
 
 def check_cut(frames: int, min_frames: int = 8, max_frames: int = 0) -> None:
@@ -106,14 +108,6 @@ def best_cut(
     return LoopPlan(place // frames, place % frames)
 
 
-def thumbnail(frame: np.ndarray) -> np.ndarray:
-    """A frame `(H, W, 3)` in [0, 1] with a long side of at most LOOK_SIDE."""
-    height, width = frame.shape[:2]
-    scale = min(1.0, LOOK_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return opencv().resize(np.ascontiguousarray(frame), size, interpolation=opencv().INTER_AREA)
-
-
 def _along_diagonals(far: Tensor, weights: tuple[float, ...] = (1, 4, 6, 4, 1)) -> Tensor:
     """Mean of `(T, T)` over the neighbours along its diagonal; those beyond the clip's ends do not count."""
     half = len(weights) // 2
@@ -126,47 +120,8 @@ def _along_diagonals(far: Tensor, weights: tuple[float, ...] = (1, 4, 6, 4, 1)) 
     return total / count
 
 
-# A cut is where nothing of the last two frames is found again in the next two, though either side agrees with itself:
-# light may flicker (exposure does not count), the camera may shake and pan (frames are laid over each other, shifted),
-# and a single frame may flash.
-def scene_cuts(looks: Sequence[np.ndarray]) -> list[int]:
-    """The first frames of a clip's shots but the first, found on its thumbnails; empty for a clip in one take."""
-    looks = [_contrast(look) for look in looks]
-    steps = [_unlike(a, b) for a, b in pairwise(looks)]
-    cuts = []
-    for i, step in enumerate(steps, 1):
-        within = max(steps[max(0, i - 2) : i - 1] + steps[i : i + 1], default=UNLIKE)
-        if step > max(UNLIKE, 3 * within):
-            pairs = [(a, b) for a in looks[max(0, i - 2) : i] for b in looks[i : i + 2]]
-            if min(_unlike(a, b) for a, b in pairs) > max(UNLIKE, 3 * within):
-                cuts.append(i)
-    return cuts
-
-
-def _contrast(picture: np.ndarray) -> np.ndarray:
-    """A picture without its brightness and contrast, which light changes; colours stay."""
-    return (picture - picture.mean()) / (picture.std() + 0.02)
-
-
-def _unlike(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean squared difference of the middle of `a` from the best place for it in `b`: 0 alike, about 2 unrelated."""
-    cv2 = opencv()
-    height, width = a.shape[:2]
-    middle = np.ascontiguousarray(a[height // 4 : height - height // 4, width // 4 : width - width // 4])
-    return float(cv2.matchTemplate(np.ascontiguousarray(b), middle, cv2.TM_SQDIFF).min() / middle.size)
-
-
-def check_no_cut(what: str, looks: Sequence[np.ndarray]) -> None:
-    """Raises ValueError where the clip of these thumbnails has a scene cut."""
-    for cut in scene_cuts(looks)[:1]:
-        raise ValueError(
-            f"there is a cut at frame {cut}, and a {what} takes one shot. Use the {cut} frames before it or the "
-            f"{len(looks) - cut} from it on (ImageFromBatch)."
-        )
-
-
-def check_dissolve(frames: int, overlap: int = 8) -> None:
-    """Raises ValueError where so many frames cannot dissolve over so many."""
+def check_dissolve(frames: int, overlap: int = 8, length: int = 0) -> None:
+    """Raises ValueError where so many frames cannot become a loop of that length that dissolves over so many."""
     if frames < 2:
         raise ValueError(
             f"the clip has {frames} frame, but a loop takes at least 2. Use a longer clip, or none."
@@ -176,16 +131,29 @@ def check_dissolve(frames: int, overlap: int = 8) -> None:
             f"overlap is {overlap} frames, but it has to be from 1 to {frames // 2}, half of the clip. "
             f"Try {max(1, min(8, frames // 2))}."
         )
+    if length > frames - overlap or 0 < length < overlap:
+        raise ValueError(
+            f"length is {length} frames, but a loop of {frames} frames that takes {overlap} to blend has from "
+            f"{overlap} to {frames - overlap}. Try {max(overlap, (frames - overlap) // 2)}, or 0 for the whole clip."
+        )
 
 
-def dissolved(looks: Sequence[np.ndarray], overlap: int = 8, progress: Progress | None = None) -> LoopPlan:
-    """The last `overlap` frames turn into the first ones along the optical flow: T - overlap frames.
+def best_overlap(looks: Sequence[np.ndarray], overlap: int = 8, length: int = 0) -> LoopPlan:
+    """The loop of this length (0: as long as the clip allows) whose ends differ least while one turns into the other.
 
-    Both sides are warped along the motion between them before they are mixed.
+    Raises ValueError for a clip with a cut.
     """
-    check_dissolve(len(looks), overlap)
+    check_dissolve(len(looks), overlap, length)
     check_no_cut("dissolved loop", looks)
-    return LoopPlan(0, len(looks) - overlap, overlap)
+    length = length or len(looks) - overlap
+    apart = np.array([np.square(a - b).mean() for a, b in zip(looks[length:], looks[:-length], strict=True)])
+    start = int(np.convolve(apart, np.ones(overlap), "valid").argmin())
+    return LoopPlan(start, start + length, overlap)
+
+
+def crossfade(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
+    """A picture between two, mixed as they are."""
+    return a + np.float32(between) * (b - a)
 
 
 def morph(a: np.ndarray, b: np.ndarray, between: float) -> np.ndarray:
@@ -219,68 +187,27 @@ def check_turn(frames: int) -> None:
         raise ValueError(f"the clip has {frames} frame, but a loop takes at least 2. Use a longer clip.")
 
 
-def to_and_fro(looks: Sequence[Any], progress: Progress | None = None) -> LoopPlan:
+def to_and_fro(frames: int) -> LoopPlan:
     """Forwards and backwards, without showing an end twice: 2 T - 2 frames."""
-    check_turn(len(looks))
-    return LoopPlan(0, len(looks), back=True)
-
-
-def as_it_is(looks: Sequence[Any], progress: Progress | None = None) -> LoopPlan:
-    """All frames, as they are."""
-    return LoopPlan(0, len(looks))
-
-
-@dataclass(frozen=True)
-class LoopKind:
-    """A way to loop a clip."""
-
-    plan: Callable[..., LoopPlan]  # (thumbnails, way's settings..., progress) -> what to show
-    check: Callable[..., None]  # (number of frames, way's settings...), before anything is looked at
-    looks: bool  # whether the plan looks at the thumbnails, or only counts them
-    settings: tuple[str, ...] = ()  # the names of the way's settings
-
-    def own(self, **settings: int) -> dict[str, int]:
-        """Of everybody's settings, those of this way."""
-        return {name: settings[name] for name in self.settings if name in settings}
-
-
-LOOPS = {
-    "cut": LoopKind(best_cut, check_cut, looks=True, settings=("min_frames", "max_frames")),
-    "dissolve": LoopKind(dissolved, check_dissolve, looks=True, settings=("overlap",)),
-    "ping-pong": LoopKind(to_and_fro, check_turn, looks=False),
-    "none": LoopKind(as_it_is, lambda frames: None, looks=False),
-}
-
-
-def loop_kind(how: str) -> LoopKind:
-    """A row of LOOPS. Raises ValueError for another name."""
-    if how not in LOOPS:
-        raise ValueError(f"loop is {how!r}, but it has to be one of {', '.join(LOOPS)}.")
-    return LOOPS[how]
-
-
-def make_loop(clip: Frames, how: str = "cut", progress: Progress | None = None, **settings: Any) -> Rendered:
-    """The clip as a loop, in one of the ways of LOOPS, with that way's settings. Raises ValueError.
-
-    Frames that are shown as they are, are the clip's own to the bit.
-    """
-    kind = loop_kind(how)
-    if clip.count is not None:
-        kind.check(clip.count, **settings)
-    if kind.looks:
-        looks = looked_at(clip, progress)
-    else:
-        looks = range(
-            sum(1 for _ in told(clip, None, "counting", progress)) if clip.count is None else clip.count
-        )
-    plan = kind.plan(looks, progress=progress, **settings)
-    return Rendered(plan.count, clip.height, clip.width, clip.fps, lambda: looped(clip, plan), plan.heard)
+    check_turn(frames)
+    return LoopPlan(0, frames, back=True)
 
 
 def looped(
-    clip: Frames, plan: LoopPlan, shown: Callable[[int, np.ndarray], np.ndarray] = lambda i, frame: frame
+    clip: Frames,
+    plan: LoopPlan,
+    shown: Callable[[int, np.ndarray], np.ndarray] = lambda i, frame: frame,
+    still: np.ndarray | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[np.ndarray]:
-    """The frames of a loop; `shown` makes of a frame's number and the clip's own frame what is to be seen of it."""
+    """The frames of a loop; `shown` makes of a frame's number and the clip's own frame what is to be seen of it.
+
+    still: what pixels show that stand still, as large as what is shown; a loop per pixel may name it.
+    """
+    if plan.pixels:
+        yield from pixels_looped(clip, plan.pixels, shown, still, progress)
+        return
+    blend = crossfade if plan.plain else morph
     late = _part(clip, plan.stop, plan.stop + plan.overlap)  # beside the early frames, in a pass of its own
     for i, frame in _part(clip, plan.start, plan.stop):
         into = i - plan.start + 1
@@ -289,7 +216,7 @@ def looped(
             yield shown(i, frame)  # not by a name, which would hold it while the next one is made
         else:
             end = as_float(shown(*next(late)))
-            yield morph(end, as_float(shown(i, frame)), into / (plan.overlap + 1))
+            yield blend(end, as_float(shown(i, frame)), into / (plan.overlap + 1))
             del end
     if plan.back:
         yield from (shown(i, frame) for i, frame in _backwards(clip, plan.start + 1, plan.stop - 1))

@@ -1,0 +1,432 @@
+"""Loops per pixel: every pixel its own period and start, so that neither time nor neighbours show a seam.
+
+After Liao, Joshi and Hoppe, "Automated video looping with progressive dynamism" (SIGGRAPH 2013): a pixel with period p
+and start s shows frame `s + (t - s) mod p`. Here the clip is small, `(T, h, w, 3)` in [0, 1], at its own frame rate;
+`pixelwise.py` renders what is found at full size. Costs are ratios of energies: what a jump, or a border between two
+loops, changes over what a step of the clip changes at the same place, so 1 is a step like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...media.pictures import opencv
+from ...progress import Progress
+
+CELLS = 16_000  # pixels of the small clip, in which loops are found
+LABELS = 18  # kinds of loop in one clip, the stills among them
+STILLS = 3  # of which so many frames may stand still
+MOMENTS = 48  # moments of the loop at which two kinds of loop are compared
+STARTS = 256  # pairs of a period and a start that are looked at
+SWEEPS = 5  # of the messages over the picture, each way
+MERGES = 3  # rounds in which patches are given to other kinds
+STANDING = 5.0  # what it costs that something that moves stands still
+DEAREST = 30.0  # of such a cost: what is worse is as bad
+AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
+BORDER = 2.0  # what it costs that neighbours show two loops which differ as much as neighbours do
+HIGHEST = 100.0  # of such a cost
+UNSEEN = (1.5 / 255) ** 2  # of an energy: nobody sees less
+FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
+RARE = (
+    0.06,
+    0.16,
+)  # the share of the time in which something moves there: below, it passes by; above, it lives there
+
+
+@dataclass(frozen=True)
+class PixelLoop:
+    """What each pixel of a loop shows: one of `kinds`, which are (period, start, fade) in frames.
+
+    A period of 0 is the still picture, one of 1 a frame that stands still. fade: frames that are mixed before and after
+    the jump. `cells` `(h, w)` says which kind, on a grid laid over the picture.
+    """
+
+    frames: int
+    clip: int  # frames of the clip it is made from
+    kinds: tuple[tuple[int, int, int], ...]
+    cells: np.ndarray
+
+    @property
+    def moving(self) -> float:
+        """The share of the cells that move."""
+        return float(np.isin(self.cells, [k for k, (p, _, _) in enumerate(self.kinds) if p > 1]).mean())
+
+    def within(self, before: int) -> PixelLoop:
+        """The same loop of a longer clip, which has so many frames before this one."""
+        kinds = tuple((p, s + before if p else 0, fade) for p, s, fade in self.kinds)
+        return PixelLoop(self.frames, before + self.clip, kinds, self.cells)
+
+
+def shown_at(kind: tuple[int, int, int], t: int, clip: int) -> list[tuple[int, float]]:
+    """The clip's frames that a kind of loop shows at t, and how much of each; a clip of so many frames.
+
+    Around its jump the frames before s go over into those after s, beside the frames that they stand for: a cross-fade,
+    as long as the clip has frames for it.
+    """
+    period, start, fade = kind
+    since = (t - start) % period
+    early, late = _room(period, start, fade, clip)
+    if since >= period - early:  # the end is near, and what leads to the start comes in
+        share = (since - (period - early) + 1) / (early + late + 1)
+        return [(start + since, 1 - share), (start + since - period, share)]
+    if since < late:  # what followed the end goes out
+        share = (since + early + 1) / (early + late + 1)
+        return [(start + since, share), (start + since + period, 1 - share)]
+    return [(start + since, 1.0)]
+
+
+def best_length(
+    clip: np.ndarray, lengths: range, shortest: int, share: np.ndarray, progress: Progress | None = None
+) -> int:
+    """Which of these lengths closes best, in frames: the longest of those as good. See `pixel_loop`.
+
+    Judged in parts of the picture, not in pixels: nearly every pixel has two quiet moments at any distance.
+    """
+    frames = len(clip)
+    usual, eps = _usual(clip)
+    usual = usual * (share > 0)
+    part = max(3, max(usual.shape) // 2)
+
+    def wide(energy: np.ndarray) -> np.ndarray:
+        return opencv().blur(energy * (share > 0), (part, part))
+
+    around = wide(usual) + eps * wide(np.ones_like(usual)) + 1e-9
+    by_period = {}
+    for p in range(shortest, frames):
+        jumps = [_faded(wide(_jump(clip, p, s)) / around, p, s, frames)[0] for s in range(frames - p + 1)]
+        by_period[p] = np.min(jumps, axis=0)
+        if progress:
+            progress(p + 1, frames, "measuring periods")
+    costs = {}
+    for length in lengths:
+        periods = divisors(length, shortest, frames)
+        if periods:
+            cost = np.min([by_period[p] for p in periods], axis=0)
+            costs[length] = float((cost.clip(0, 5) * np.sqrt(usual)).sum() / max(np.sqrt(usual).sum(), 1e-9))
+    best = min(costs.values())
+    return max(length for length, cost in costs.items() if cost <= 1.1 * best + 0.05)
+
+
+def divisors(length: int, shortest: int, frames: int) -> list[int]:
+    """The periods, from `shortest` on, that go into a loop of this length and that a clip of so many frames has."""
+    return [p for p in range(shortest, min(length, frames - 1) + 1) if length % p == 0]
+
+
+def pixel_loop(
+    clip: np.ndarray,
+    length: int,
+    shortest: int,
+    share: np.ndarray,
+    still: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> PixelLoop:
+    """The loop of a small clip `(T, h, w, 3)` that shows the fewest seams in time and between neighbours.
+
+    length: of the loop, in frames; every period divides it and has at least `shortest` of them. share `(h, w)` in
+    [0, 1]: how much of the motion is to be kept there; where it is 0, the `still` `(h, w, 3)` stands. Less than 1 keeps
+    what loops best and moves least. Where nothing loops, a frame stands still, or the still picture.
+    """
+    usual, eps = _usual(clip)
+    scale = usual + eps
+    motion = np.maximum(usual - 1.5 * eps, 0)
+    heights = _heights(clip)
+    duty = (usual / (np.square(heights).mean(0) + 1e-9) - RARE[0]) / (RARE[1] - RARE[0])
+    lives = duty.clip(0, 1) * motion / (motion + UNSEEN)  # (h, w): whether it moves there, more than once
+    standing = STANDING * lives
+    stills, odd = _stills(clip, still)
+    candidates = _candidates(clip, divisors(length, shortest, len(clip)), scale, lives, motion, progress)
+    kinds, costs = _chosen(candidates, standing, LABELS - len(stills))
+    unary = np.concatenate([standing + odd, costs]) if len(costs) else standing + odd  # (L, h, w)
+    kinds = [*stills, *kinds]
+    if still is not None:
+        unary[1:, share == 0] = DEAREST
+    pictures = _streams(clip, still, kinds, length)
+    between = _between(pictures, _contrasts(clip))
+    free = share > 0
+    cells = _solved(unary, between, free, progress)
+    if share[share > 0].min(initial=1) < 1:
+        unary[len(stills) :] += DEAREST * (_price(unary, cells, motion) > share)
+        cells = _solved(unary, between, free, progress)
+    return _with_fades(clip, length, kinds, cells, scale)
+
+
+def _heights(clip: np.ndarray) -> np.ndarray:
+    """How much each step changes around each pixel, `(T - 1, h, w)`."""
+    return np.stack([np.sqrt(_energy(b, a)) for a, b in zip(clip[:-1], clip[1:], strict=True)])
+
+
+def _usual(clip: np.ndarray) -> tuple[np.ndarray, float]:
+    """The energy of a usual step at each pixel, `(h, w)`, and what noise and the eye leave of it.
+
+    The mean of the steps' heights, squared: somebody who passes once counts for little.
+    """
+    usual = np.square(_heights(clip).mean(0))
+    return usual, UNSEEN + min(float(np.quantile(usual, 0.1)), (8 / 255) ** 2)
+
+
+def _energy(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean squared difference of two pictures `(h, w, 3)` around each pixel, `(h, w)`."""
+    return np.maximum(opencv().blur(np.square(a - b).mean(-1), (3, 3)), 0)  # its running sums go below 0
+
+
+def _jump(clip: np.ndarray, period: int, start: int) -> np.ndarray:
+    """What the jump of a loop changes, `(h, w)`: in the frame after it and the one before, where the clip has them."""
+    ends = [(i, i + period) for i in (start - 1, start) if i >= 0 and i + period < len(clip)]
+    return np.mean([_energy(clip[a], clip[b]) for a, b in ends], axis=0)
+
+
+def _stills(clip: np.ndarray, still: np.ndarray | None) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """What may stand still, as (period, start), and what it costs that something passes there just then, `(S, h, w)`.
+
+    The still picture, or the frame most like the clip's median, and those that show what passes in the others.
+    """
+    some = clip[:: max(1, len(clip) // 40)]
+    middle = np.median(some, axis=0)
+    spread = np.median([_energy(frame, middle) for frame in some], axis=0)
+    odd = [(_energy(frame, middle) / (4 * spread + UNSEEN) - 1).clip(0, DEAREST / 3) for frame in clip]
+    chosen, costs = [], []
+    if still is not None:
+        chosen, costs = (
+            [(0, 0)],
+            [(_energy(still, middle) / (4 * spread + UNSEEN) - 1).clip(0, DEAREST / 3) / 2],
+        )
+    for _ in range(STILLS):
+        least = np.minimum.reduce(costs) if costs else np.full(middle.shape[:2], DEAREST)
+        totals = [np.minimum(least, cost).sum() for cost in odd]
+        best = int(np.argmin(totals))
+        if costs and totals[best] > 0.8 * least.sum():
+            break
+        chosen.append((1, best))
+        costs.append(odd[best])
+    return chosen, np.stack(costs)
+
+
+def _candidates(
+    clip: np.ndarray,
+    periods: list[int],
+    scale: np.ndarray,
+    lives: np.ndarray,
+    motion: np.ndarray,
+    progress: Progress | None,
+) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Periods and starts, and what each costs at each pixel, `(n, h, w)`.
+
+    That is its jump; what is left out of the motion of what lives there, because a quiet moment of it makes a clean
+    loop, and is as bad as standing still; and whoever passes by in it, because he would do so again and again.
+    """
+    every = max(1, -(-sum(len(clip) - p + 1 for p in periods) // STARTS))
+    heights = _heights(clip)
+    done, spent = (_summed(part) for part in (heights, np.square(heights)))
+    passes = STANDING * (motion / (motion + UNSEEN) - lives)
+    kinds, costs = [], []
+    for period in periods:
+        for start in range(0, len(clip) - period + 1, every):
+            cost, _ = _faded(_jump(clip, period, start) / scale, period, start, len(clip))
+            last = start + period - 1
+            seen = (done[last] - done[start]) / (period - 1) / (done[-1] / len(heights) + 1e-9)
+            cost += STANDING * lives * ((0.85 - seen).clip(0) / 0.85 + (seen - 1.25).clip(0, 1))
+            bursts = (spent[last] - spent[start]) / (period - 1) / scale
+            cost += passes * (bursts / 3 - 1).clip(0, 1) + AGAIN / period * lives
+            kinds.append((period, start))
+            if progress:
+                progress(len(kinds), max(STARTS, len(kinds)), "measuring loops")
+            costs.append(cost.clip(0, DEAREST).astype(np.float32))
+    return kinds, np.stack(costs) if costs else np.zeros((0, *scale.shape), np.float32)
+
+
+def _summed(steps: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, ... steps, `(T, h, w)`."""
+    return np.concatenate([np.zeros_like(steps[:1]), np.cumsum(steps, axis=0)])
+
+
+def _faded(jump: np.ndarray, period: int, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a jump costs with the cross-fade that makes the best of it, and the fade's frames, an index of FADES."""
+    costs = []
+    for fade, cost in FADES.items():
+        early, late = _room(period, start, fade, frames)
+        costs.append(jump / (early + late + 1) ** 2 + cost + (early + late) / period)
+    return np.min(costs, axis=0), np.argmin(costs, axis=0)
+
+
+def _room(period: int, start: int, fade: int, frames: int) -> tuple[int, int]:
+    """How many frames before and after its jump a loop can mix, of `fade` on either side."""
+    return min(fade, start, period // 3), min(fade, frames - start - period, period // 3)
+
+
+def _chosen(
+    candidates: tuple[list[tuple[int, int]], np.ndarray], standing: np.ndarray, most: int
+) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """The few candidates that serve the picture best together, each taken for what it adds to those before it."""
+    kinds, costs = candidates
+    least, total = standing.astype(np.float32), float(standing.sum())
+    taken: list[int] = []
+    for _ in range(min(most, len(kinds))):
+        gains = np.array([np.maximum(least - cost, 0).sum() for cost in costs])
+        gains[taken] = 0
+        best = int(gains.argmax())
+        if gains[best] <= 0.003 * total:
+            break
+        taken.append(best)
+        least = np.minimum(least, costs[best])
+    return [kinds[k] for k in taken], costs[taken]
+
+
+def _streams(
+    clip: np.ndarray, still: np.ndarray | None, kinds: list[tuple[int, int]], length: int
+) -> np.ndarray:
+    """Which frame each kind shows at some moments of the loop, as pictures `(L, n, h, w, 3)` by index, lazily."""
+    times = np.unique(np.linspace(0, length - 1, min(length, MOMENTS)).round().astype(int))
+    source = clip if still is None else np.concatenate([clip, still[None]])
+    index = np.array([[s + (t - s) % p if p else len(clip) for t in times] for p, s in kinds])  # (L, n)
+    return source, index
+
+
+def _contrasts(clip: np.ndarray) -> np.ndarray:
+    """The energy of a usual contrast between neighbours that comes and goes, `(h, w)`, with what the eye leaves of it.
+
+    A border between two loops is seen where neighbours always stand to each other in the same way.
+    """
+    middle = clip.mean(0)
+    heights = np.zeros(middle.shape[:2], np.float32)
+    for frame in clip:
+        away = np.pad(frame - middle, ((0, 1), (0, 1), (0, 0)), mode="edge")
+        down, across = away[1:, :-1] - away[:-1, :-1], away[:-1, 1:] - away[:-1, :-1]
+        heights += np.sqrt((np.square(down) + np.square(across)).mean(-1) / 2)
+    return opencv().blur(np.square(heights / len(clip)), (3, 3)).clip(0) + UNSEEN
+
+
+def _between(pictures: tuple[np.ndarray, np.ndarray], scale: np.ndarray) -> np.ndarray:
+    """What it costs at each pixel that two kinds meet there, `(h, w, L, L)`: how unlike they are over the loop."""
+    source, index = pictures
+    height, width = scale.shape
+    out = np.empty((height, width, len(index), len(index)), np.float32)
+    for y in range(height):
+        row = source[:, y]  # (T, w, 3)
+        shown = row[index].transpose(2, 0, 1, 3).reshape(width, len(index), -1)  # (w, L, n * 3)
+        square = np.square(shown).sum(-1)
+        apart = square[:, :, None] + square[:, None] - 2 * shown @ shown.transpose(0, 2, 1)
+        out[y] = apart / shown.shape[-1] / scale[y][:, None, None]
+    return np.clip(BORDER * out, 0, HIGHEST, out=out)
+
+
+def _solved(
+    unary: np.ndarray, between: np.ndarray, free: np.ndarray, progress: Progress | None = None
+) -> np.ndarray:
+    """Which kind each cell takes, `(h, w)`: loopy belief propagation in sweeps (Tappen and Freeman, ICCV 2003).
+
+    unary `(L, h, w)`; between `(h, w, L, L)`, of which a border costs the mean of both sides, but nothing where the
+    mask ends, `free` `(h, w)`: that border is the artist's, and softened later.
+    """
+    costs = np.ascontiguousarray(unary.transpose(1, 2, 0), np.float32)  # (h, w, L)
+    height, width, _ = costs.shape
+    from_left, from_right, from_top, from_bottom = (np.zeros_like(costs) for _ in range(4))
+
+    inside = free[..., None, None] / np.float32(2)
+
+    def told_on(told: np.ndarray, a: tuple, b: tuple) -> np.ndarray:
+        message = (told[..., None] + (between[a] + between[b]) * np.minimum(inside[a], inside[b])).min(-2)
+        return message - message.min(-1, keepdims=True)
+
+    for sweep in range(SWEEPS):
+        if progress:
+            progress(sweep + 1, SWEEPS, "fitting loops together")
+        for x in range(width - 1):
+            told = costs[:, x] + from_left[:, x] + from_top[:, x] + from_bottom[:, x]
+            from_left[:, x + 1] = told_on(told, np.s_[:, x], np.s_[:, x + 1])
+        for x in range(width - 1, 0, -1):
+            told = costs[:, x] + from_right[:, x] + from_top[:, x] + from_bottom[:, x]
+            from_right[:, x - 1] = told_on(told, np.s_[:, x], np.s_[:, x - 1])
+        for y in range(height - 1):
+            told = costs[y] + from_top[y] + from_left[y] + from_right[y]
+            from_top[y + 1] = told_on(told, np.s_[y], np.s_[y + 1])
+        for y in range(height - 1, 0, -1):
+            told = costs[y] + from_bottom[y] + from_left[y] + from_right[y]
+            from_bottom[y - 1] = told_on(told, np.s_[y], np.s_[y - 1])
+    cells = (costs + from_left + from_right + from_top + from_bottom).argmin(-1)
+    return _merged(cells, costs, between, free, progress)
+
+
+def _merged(
+    cells: np.ndarray,
+    costs: np.ndarray,
+    between: np.ndarray,
+    free: np.ndarray,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """The cells with every patch given to the kind that serves it best, until none is better off with another.
+
+    Messages settle small things well and leave patches whose borders cost more than they are worth. A patch is what one
+    kind covers in one piece, or all that a kind could take over in one piece. Every change lowers the whole cost.
+    """
+    count = costs.shape[-1]
+    for _ in range(MERGES):
+        before = cells.copy()
+        for kind in range(count):
+            if progress:
+                progress(kind + 1, count, "joining patches")
+            _give(cells, cells != kind, kind, costs, between, free)
+            for other in np.unique(cells):
+                if other != kind:
+                    _give(cells, cells == other, kind, costs, between, free)
+        if (cells == before).all():
+            break
+    return cells
+
+
+def _give(
+    cells: np.ndarray,
+    patches: np.ndarray,
+    kind: int,
+    costs: np.ndarray,
+    between: np.ndarray,
+    free: np.ndarray,
+) -> None:
+    """Give those patches to a kind, in place, for which that costs less, borders and all."""
+    if not (patches := patches & free).any():
+        return
+    count, patch = opencv().connectedComponents(patches.astype(np.uint8), connectivity=4, ltype=4)
+    rows, columns = np.nonzero(patches)
+    mine = patch[rows, columns]
+    gain = costs[rows, columns, cells[rows, columns]] - costs[rows, columns, kind]
+    given = np.where(patches, kind, cells)
+    for down, across in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        y, x = rows + down, columns + across
+        there = (y >= 0) & (y < cells.shape[0]) & (x >= 0) & (x < cells.shape[1])
+        y, x = y.clip(0, cells.shape[0] - 1), x.clip(0, cells.shape[1] - 1)
+        there &= free[y, x]
+        inner = there & patches[y, x]
+        for taken, sign in ((cells, 1), (given, -1)):
+            a, b = taken[rows, columns], taken[y, x]
+            cost = (between[rows, columns, a, b] + between[y, x, a, b]) / 2
+            gain += sign * np.where(inner, cost / 2, np.where(there, cost, 0))
+    better = np.bincount(mine, gain, count) > 1e-3
+    better[0] = False
+    cells[better[patch]] = kind
+
+
+def _price(unary: np.ndarray, cells: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """What share of the motion lies in pixels that loop better and move less than each, `(h, w)` in [0, 1]."""
+    cost = np.take_along_axis(unary, cells[None], 0)[0].clip(0, DEAREST)
+    price = opencv().GaussianBlur(cost + motion / max(float(motion.mean()), UNSEEN), (0, 0), 2)
+    order, energy = np.argsort(price, axis=None), np.sqrt(motion).ravel()
+    out = np.empty(price.size)
+    out[order] = np.cumsum(energy[order]) / max(float(energy.sum()), 1e-9)
+    return out.reshape(price.shape)
+
+
+def _with_fades(
+    clip: np.ndarray, length: int, kinds: list[tuple[int, int]], cells: np.ndarray, scale: np.ndarray
+) -> PixelLoop:
+    """The loop with the cross-fade at each pixel that makes the best of its jump."""
+    fades = np.zeros(cells.shape, np.uint8)
+    for k, (period, start) in enumerate(kinds):
+        if period > 1 and (here := cells == k).any():
+            jump = opencv().GaussianBlur(_jump(clip, period, start) / scale, (0, 0), 1.5)
+            fades[here] = np.array(list(FADES))[_faded(jump, period, start, len(clip))[1]][here]
+    fades = opencv().medianBlur(fades, 5).astype(int)
+    fades[np.isin(cells, [k for k, (period, _) in enumerate(kinds) if period < 2])] = 0
+    codes, cells = np.unique(cells * 100 + fades, return_inverse=True)
+    named = tuple((*kinds[code // 100], int(code % 100)) for code in codes)
+    return PixelLoop(length, len(clip), named, cells.reshape(fades.shape).astype(np.uint8))
