@@ -19,7 +19,7 @@ GRID = 96
 EDGE = 0.1  # a step in colour, of 1, across which motion spreads e times less
 LEAK = 0.02  # how well it spreads over the mask's border, of 1 inside: strokes may begin outside
 BARRIER = 1e-3  # how well over the hardest edge
-SWEEPS = 48  # of relaxation on each level
+ROUNDS = 48  # of relaxation on each level
 AROUND = 0.12  # photo widths from an anchor at which an even motion is whole
 ANCHOR = 0.012  # its own radius
 BESIDE = 0.02  # photo widths from a stroke within which its root counts, and no other's
@@ -205,7 +205,7 @@ def _along_mask(photo: np.ndarray, moves: np.ndarray, aspect: float) -> np.ndarr
     low, high = along <= along.min() + room, along >= along.max() - room
     fixed[y[low], x[low]] = fixed[y[high], x[high]] = True
     values[y[high], x[high]] = 1
-    potential = relaxed(np.zeros_like(photo), moves, values, fixed, 10 * SWEEPS, BARRIER)[..., 0]
+    potential = relaxed(np.zeros_like(photo), moves, values, fixed, 10 * ROUNDS, BARRIER)[..., 0]
     # Slopes from neighbours inside only: over the banks there is a cliff.
     ways = np.zeros((*moves.shape, 2), np.float32)
     right, down = inside[:, 1:] & inside[:, :-1], inside[1:] & inside[:-1]
@@ -221,7 +221,7 @@ def relaxed(
     moves: np.ndarray,
     values: np.ndarray,
     fixed: np.ndarray,
-    sweeps: int = SWEEPS,
+    sweeps: int = ROUNDS,
     leak: float = LEAK,
 ) -> np.ndarray:
     """Values `(gh, gw, C)` that are kept where `fixed` and spread evenly between, less over edges of photo and mask.

@@ -34,9 +34,9 @@ FEW_FRAMES = 5  # frames; in fewer a walker may be in most of them
 PLATE_HELD = 0.3e9  # bytes of them that are held; larger pictures are done in strips, a pass for each
 MEDIAN_ROWS = 64  # rows of which the median is taken at a time
 LIKE = 6, 30  # of 255: samples that are so near show the same, in a clip with no noise, and with 4 %
-BESIDE = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
+ONE_SUBJECT = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
 LOOSE = 0.3  # of somebody's size may never stand still beside him
-SEEN = 10 / 255  # a quarter of somebody differs from what stands by more, the rest by a third of it
+STANDS_OUT = 10 / 255  # a quarter of somebody differs from what stands by more, the rest by a third of it
 SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
 
 # A frame (H, W, 3), and where it shows the still; None for everywhere.
@@ -230,14 +230,16 @@ def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, known: 
     stands = (
         cv2.boxFilter(stands.astype(np.float32), -1, (2 * reach + 1, 2 * reach + 1)) > 0.6
     )  # and so do lines
-    weak = cv2.morphologyEx(((off > SEEN / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    weak = cv2.morphologyEx(
+        ((off > STANDS_OUT / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
+    )
     weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball, iterations=2)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
-    seeded = np.bincount(labels[off > SEEN], minlength=count)
+    seeded = np.bincount(labels[off > STANDS_OUT], minlength=count)
     open_ = np.bincount(labels[known], minlength=count)
-    restless = ((off > SEEN) & ~stands & known).astype(np.uint8)
+    restless = ((off > STANDS_OUT) & ~stands & known).astype(np.uint8)
     with_him, without = (_steepness(grey(view)) for view in (picture, usual))
-    out, beside = np.zeros(size, bool), round(BESIDE * max(size)) + 3 * reach
+    out, beside = np.zeros(size, bool), round(ONE_SUBJECT * max(size)) + 3 * reach
     for i in range(1, count):
         area = boxes[i, cv2.CC_STAT_AREA]
         if area < max(12, SMALLEST * height * width) or min(2 * seeded[i], open_[i]) < 0.5 * area:
