@@ -13,7 +13,6 @@ from ..lumiere_core.photo.drift import match_drift
 from ..lumiere_core.photo.loops.loop import loop_pad, loop_unpad
 from ..lumiere_core.photo.loops.ways import LOOPS, loop_kind, loop_length, make_loop
 from ..lumiere_core.photo.region import keep_pixels
-from .host.notify import show_here
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of, source_of
@@ -145,9 +144,7 @@ class CinemagraphFromClip(io.ComfyNode):
         made = cinemagraph_from_clip(
             clip, mask, chosen, feather, stabilise, drift, loop, motion, length, HostBar()
         )
-        frames = collected(made, even, "cinemagraph")
-        show_here(made.said)  # last: what a large clip takes is said before
-        return io.NodeOutput(frames)
+        return io.NodeOutput(collected(made, even, "cinemagraph"))
 
 
 class MakeLoop(io.ComfyNode):
@@ -205,9 +202,7 @@ class MakeLoop(io.ComfyNode):
         settings = {"min_frames": min_frames, "max_frames": max_frames, "overlap": overlap}
         own = loop_kind(how).own(length=loop_length(length, clip.fps), **settings)
         made = make_loop(clip, how, HostBar(), **own)
-        frames = collected(made, command="loop")
-        show_here(made.said)
-        return io.NodeOutput(frames)
+        return io.NodeOutput(collected(made, command="loop"))
 
 
 class MatchDrift(io.ComfyNode):

@@ -19,7 +19,8 @@ def test_crops_fit_a_model_and_loops_come_back_from_their_padding(report: dict) 
     assert report["crop"] and report["unpadded"] and report["drift"]
     assert report["cinemagraph"] == [22, 256, 256, 3], "12 frames there and back"
     assert report["frame 3 is the still"]
-    auto, drift, numbered = report["told"]
+    auto, *looped, drift, numbered = report["told"]
+    assert len(looped) == 3 and all(said.count("loop: ") == 1 for said in looped)
     assert "camera left alone" in auto and "still: frame" in auto
     assert "colour drift: none" in drift and "still: frame 3" in numbered
     assert report["loop"] == 8 and report["lengths"] == [6, 8]
