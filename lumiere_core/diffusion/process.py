@@ -120,6 +120,15 @@ class Process:
         """The clean clip by what the network said of x."""
         return PREDICTIONS[self.spec.prediction][0](output, x, sigma)
 
+    def as_v(self, error: Tensor, sigma: Tensor) -> Tensor:
+        """An error of the prediction as the error of v it makes, in which losses are taken whatever is predicted.
+
+        At most five times an error of x0 (noise levels from 0.2 up), or the finest levels would outweigh all others.
+        """
+        if self.spec.prediction != "x0":
+            return error
+        return error * (1 + sigma**2).sqrt() / sigma.clamp(min=0.2)
+
     # Noise
     def shared(self, noise: Tensor, dim: int = 2) -> Tensor:
         """Independent frames of noise -> frames of which any two correlate by `noise_share`, at the same variance.

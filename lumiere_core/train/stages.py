@@ -69,7 +69,7 @@ def picture_loss(
     noise = torch.randn(x0.shape, generator=generator, device=x0.device)
     noisy = process.scaled(x0 + wide * noise, wide)
     made = model.network(noisy, time_of(sigma), model.text(ids), when=when).float()
-    return F.mse_loss(made, process.target(x0, noise, wide))
+    return process.as_v(made - process.target(x0, noise, wide), wide).square().mean()
 
 
 def clip_loss(stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -85,7 +85,7 @@ def clip_loss(stage: Stage, phase: Phase, model: Lumiere, batch: Batch, generato
     noisy = process.scaled(x0 + wide * noise, wide)
     condition = drawn_condition(x0, generator) if model.spec.temporal.condition_channels else None
     made = model.network(noisy, time_of(sigma), model.text(ids), condition, when=when).float()
-    return steady_error(stage, made - process.target(x0, noise, wide))
+    return steady_error(stage, process.as_v(made - process.target(x0, noise, wide), wide))
 
 
 def steady_error(stage: Stage, error: Tensor) -> Tensor:

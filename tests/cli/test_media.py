@@ -139,7 +139,7 @@ def test_the_sound_goes_with_the_loop(home, capsys, how):
 @pytest.mark.parametrize(
     ("more", "out", "why"),
     [
-        (["--how", "ping-pong"], "out.mp4", "it would go backwards"),
+        (["--how", "ping-pong"], "out.mp4", "such a loop has no time of its own"),
         (["--how", "dissolve", "--overlap", "2"], "out.gif", ".gif has none"),
         (["--how", "dissolve", "--overlap", "2"], "out", "a folder has none"),
         (["--how", "dissolve", "--overlap", "2", "--fps", "24"], "out.mp4", "another speed"),

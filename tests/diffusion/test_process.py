@@ -262,3 +262,20 @@ def test_the_noise_on_a_small_clip_is_of_the_next_seed_and_not_the_clips_own():
         noise = initial_noise(tuple(clip.shape), next_seed)
         wanted = math.cos(math.pi / 10) * clip + math.sin(math.pi / 10) * noise
         torch.testing.assert_close(augmented(clip, 0.2, seed), wanted)
+
+
+def test_an_error_of_x0_is_weighed_as_the_error_of_v_it_makes():
+    """v read off a wrong x0 is wrong by as much more as the noise level says, up to five times."""
+    true, noise = torch.randn(2, 1, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    wrong = true + 0.1
+    for level in (0.2, 1.0, 4.0, 900.0):
+        sigma = torch.tensor(level)
+        x = true + sigma * noise
+
+        def v_said(x0, x=x, sigma=sigma):
+            return v_of(x0, (x - x0) / sigma, sigma)
+
+        error = Process(DiffusionSpec("x0")).as_v(wrong - true, sigma)
+        torch.testing.assert_close(error.abs(), (v_said(wrong) - v_said(true)).abs(), atol=1e-3, rtol=1e-3)
+    assert Process(DiffusionSpec("x0")).as_v(wrong - true, torch.tensor(0.01)).max() < 0.51
+    assert torch.equal(Process(DiffusionSpec("v")).as_v(noise, torch.tensor(0.5)), noise)
