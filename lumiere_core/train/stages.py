@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import PRESETS, ModelSpec, replace
@@ -205,13 +204,13 @@ def stages(
         "temporal": Stage(
             "temporal",
             temporal[0],
-            2e-3,
+            1e-3,
             temporal[1],
             clip_loss,
             "network.temporal.",
             needs="t2i",
             takes=both,
-            flicker=30.0,
+            flicker=10.0,
         ),
         "ssr": Stage(
             "ssr",
@@ -234,16 +233,35 @@ def stages(
 
 
 # The clips' shift is 4: most of their steps lie where only the place of things is decided, and the frozen image model
-# has to be at home there. It begins at shift 8: places and directions are learnt at large noise, and take the longest.
+# has to be at home there. It begins at shift 8, as places and directions take the longest to learn, and ends at 2,
+# where surfaces become smooth. The temporal stage learns what the image model cannot know, that surfaces stay as they
+# are; most of that is at small noise.
 STAGES = stages(
-    t2i=(150, (Phase(0.45, 1, 32, 24576, 64, 4, shift=8.0), Phase(0.55, 1, 32, 24576, 64, 4, shift=4.0))),
-    temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8), Phase(0.6, 80, 2, 640, 4, 8))),
+    t2i=(
+        180,
+        (
+            Phase(0.4, 1, 32, 24576, 64, 4, shift=8.0),
+            Phase(0.4, 1, 32, 24576, 64, 4, shift=4.0),
+            Phase(0.2, 1, 32, 24576, 64, 4, shift=2.0),
+        ),
+    ),
+    temporal=(150, (Phase(0.4, 20, 8, 2048, 16, 8, shift=2.0), Phase(0.6, 80, 2, 640, 4, 8, shift=2.0))),
     ssr=(60, (Phase(1.0, 16, 4, 2048, 16, 8, crop=0.25),)),
 )
 # The same for one large GPU: clips are drawn on it and stay in its memory. Half an hour for all three.
 GPU_STAGES = stages(
-    t2i=(8, (Phase(0.45, 1, 512, 131072, 512, 1, shift=8.0), Phase(0.55, 1, 512, 131072, 512, 1, shift=4.0))),
-    temporal=(12, (Phase(0.4, 20, 128, 16384, 64, 2), Phase(0.6, 80, 32, 16384, 32, 2))),
+    t2i=(
+        8,
+        (
+            Phase(0.4, 1, 512, 131072, 512, 1, shift=8.0),
+            Phase(0.4, 1, 512, 131072, 512, 1, shift=4.0),
+            Phase(0.2, 1, 512, 131072, 512, 1, shift=2.0),
+        ),
+    ),
+    temporal=(
+        12,
+        (Phase(0.4, 20, 128, 16384, 64, 2, shift=2.0), Phase(0.6, 80, 32, 16384, 32, 2, shift=2.0)),
+    ),
     ssr=(5, (Phase(1.0, 16, 64, 8192, 32, 2, crop=0.5),)),
 )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lumiere_core.model.checkpoint import bundled
 from lumiere_core.model.text import Tokenizer
-from lumiere_core.train.data import Pool
+from lumiere_core.train.data import Drawn, Pool
 from lumiere_core.train.evaluate import changes, evaluate, flip_pairs, held_out_scenes, read_clips
 from lumiere_core.train.probe import (
     ATTRIBUTES,
@@ -213,8 +213,8 @@ def test_training_never_draws_a_held_out_combination_nor_mirrors_one_in():
     tokenizer = Tokenizer(vocabulary(SMALL))
     forbidden = {tokenizer(scene.caption).ids for scene in held_out_scenes("small")}
 
-    def blank(scenes: list[Scene], rng: random.Random) -> tuple[Tensor, Tensor]:
-        return torch.zeros(len(scenes), 3, 1, 1, 1), torch.zeros(len(scenes))
+    def blank(scenes: list[Scene], rng: random.Random) -> Drawn:
+        return Drawn(torch.zeros(len(scenes), 3, 1, 1, 1), torch.zeros(len(scenes)))
 
     def seen(exclude) -> set[tuple[int, ...]]:
         """Captions that a pool can hand out."""

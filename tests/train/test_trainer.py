@@ -373,8 +373,9 @@ def test_a_model_that_knows_nothing_loses_what_there_is_to_know(tiny_spec):
     assert row.loss(row, row.phases[0], fresh, batch, generator).item() == pytest.approx(1, abs=0.02)
 
 
-def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):
-    """At shift 4 half of the draws are above sigma 4."""
+@pytest.mark.parametrize("shift", [None, 2.0])
+def test_training_draws_lie_where_the_shift_puts_them(tiny_spec, shift):
+    """At shift 4 half of the draws are above sigma 4; a phase may have a shift of its own."""
     told = []
 
     class Network(torch.nn.Module):
@@ -389,9 +390,10 @@ def test_training_draws_lie_where_the_shift_puts_them(tiny_spec):
     batch = Batch(
         torch.zeros(4000, 3, 2, 1, 1), torch.zeros(4000, 32, dtype=torch.long), torch.zeros(4000, 2)
     )
-    row.loss(row, row.phases[0], model, batch, torch.Generator().manual_seed(0))
+    phase = replace(row.phases[0], shift=shift)
+    row.loss(row, phase, model, batch, torch.Generator().manual_seed(0))
     sigma = torch.tan(torch.pi / 2 * told[0])
-    assert sigma.median().item() == pytest.approx(4, rel=0.1)
+    assert sigma.median().item() == pytest.approx(shift or 4, rel=0.1)
     assert sigma.max() < 955.5  # sampling starts there
 
 
