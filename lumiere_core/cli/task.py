@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .clip import open_mask, open_picture
@@ -76,9 +76,16 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
         raise ValueError(f"task is {args.task!r}, which needs a --mask: a picture, white where it is made.")
     clip, remark = given_clip(args)
     task, strength = known_pixels_for(args, clip, spec)
+    if bool((task.known == 1).all()):
+        raise ValueError(
+            "nothing would be made: the mask is black, or one frame was asked for. Paint white what to make, and ask for "
+            "two frames or more."
+        )
     size = max(args.size) if args.size else spec.size
     region = region_for_model((task.known < 1).any(dim=2)[0, 0], size, spec.unet.size_multiple)
     part = cut_out(task, region.box, region.crop_height, region.crop_width)
+    if args.task == "edit":  # what is changed a little is made, too: nothing of the source is mixed in later
+        task = replace(task, known=task.known.floor())
     if part.clip.shape[-2:] != task.clip.shape[-2:]:
         remark += (
             f" {region.width}x{region.height} of {region.picture_width}x{region.picture_height} are made at "

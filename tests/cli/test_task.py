@@ -18,13 +18,14 @@ from lumiere_core.model.stunet import SpaceTimeUNet
 def files(tmp_path) -> dict[str, str]:
     """A photo of 48x40 pixels, a small one, a clip of it, and a mask of its middle."""
     drawn = np.random.default_rng(0)
-    paths = {name: str(tmp_path / f"{name}.png") for name in ("photo", "small", "other", "mask")}
+    paths = {name: str(tmp_path / f"{name}.png") for name in ("photo", "small", "other", "mask", "black")}
     for name in ("photo", "small", "other"):
         side = (40, 48) if name == "photo" else (8, 8)
         cv2.imwrite(paths[name], drawn.integers(0, 256, (*side, 3), dtype=np.uint8))
     mask = np.zeros((40, 48), np.uint8)
     mask[10:30, 16:40] = 255
     cv2.imwrite(paths["mask"], mask)
+    cv2.imwrite(paths["black"], mask * 0)
     clip = torch.rand(3, 12, 40, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return paths | {"clip": str(write_clip(tmp_path / "clip.mp4", clip, 32.0))}
 
@@ -87,6 +88,33 @@ def test_a_clip_is_shown_at_the_models_rate_and_edited_inside_a_mask(command, ca
     assert "12 frames at 32 fps became 6 at 16." in said
 
 
+@pytest.mark.parametrize("ssr", ["--ssr", "--no-ssr"])
+def test_what_an_edit_changes_a_little_is_not_mixed_with_the_source(
+    command, files, tiny_spec, tmp_path, monkeypatch, ssr
+):
+    """A network that says black leaves black, at the strength outside the mask as at the one inside."""
+    spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, prediction="x0"))
+    black = tmp_path / "black.safetensors"
+    save(black, spec, Lumiere(spec).state_dict(), license="Apache-2.0", trained_on="nothing")
+    monkeypatch.setattr(SpaceTimeUNet, "forward", lambda self, x, *_, **__: torch.full_like(x, -1))
+    strengths = "--strength", "0.6", "--inside", "1"
+    made = command(
+        *(
+            "--task",
+            "edit",
+            "--image",
+            "{photo}",
+            "--mask",
+            "{mask}",
+            *strengths,
+            ssr,
+            "--weights",
+            str(black),
+        )
+    )
+    assert made.shape == (5, 40, 48, 3) and made.max() == 0
+
+
 @pytest.mark.parametrize(
     ("options", "shape"),
     [
@@ -125,6 +153,7 @@ def test_a_network_that_copies_what_it_is_told_gives_it_back(
         (("--image", "{photo}"), "task is 'text', which takes no --image"),
         (("--task", "inpaint", "--mask", "{mask}"), "takes --image or --video"),
         (("--task", "inpaint", "--video", "{clip}"), "needs a --mask"),
+        (("--task", "inpaint", "--image", "{photo}", "--mask", "{black}"), "nothing would be made"),
         (("--task", "image", "--image", "{photo}", "{small}"), "the pictures are 8x8 and 48x40"),
         (("--task", "image", "--image", "{small}", "{small}", "{small}"), "3 pictures were given"),
         (("--task", "extend", "--video", "{clip}", "--keep", "5"), "5 frames of the clip are to be kept"),
