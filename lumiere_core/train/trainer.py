@@ -87,7 +87,7 @@ class Trainer:
             self.before.to(self.device, memory_format=torch.channels_last)
 
     def check_same(self, place: Path, spec: ModelSpec, parts: tuple[str, ...]) -> None:
-        """Raises ValueError where the weights in a folder have other sizes, or know other words."""
+        """Raises ValueError where weights have other sizes, know other words, or say v where x0 is meant."""
         for part in parts:
             if getattr(spec, part) != getattr(self.spec, part):
                 there, here = (
@@ -98,6 +98,11 @@ class Trainer:
                     f"{place} was made with another preset or world: its {part} differs ({there}; here {here}). Name "
                     "those it was made with, or start from something else."
                 )
+        there, here = (s.diffusion.prediction for s in (spec, self.spec))
+        if "unet" in parts and there != here:
+            raise ValueError(
+                f"the network in {place} says {there}, but this preset's says {here}. Start from something else."
+            )
 
     def resume(self) -> None:
         state = load_state(self.folder)

@@ -149,6 +149,23 @@ def test_another_preset_does_not_go_on_in_the_same_folder(runs):
         Trainer(tiny_stage("temporal"), runs, "mini-cpu", "small", 5)
 
 
+def test_a_network_that_says_something_else_is_not_gone_on_with(runs):
+    """Trained as v and read as x0 it would be noise, and the temporal stage could not mend its frozen last layer."""
+    stage = tiny_stage("temporal")
+    tiny = stage.spec("tiny")
+    other = replace(tiny, diffusion=replace(tiny.diffusion, prediction="x0"))
+    with pytest.raises(ValueError, match=r"t2i says v, but this preset's says x0"):
+        Trainer(replace(stage, spec=lambda preset: other), runs, "tiny", "small", 5)
+    with pytest.raises(ValueError, match="says v, but"):
+        Trainer(
+            replace(tiny_stage("t2i"), spec=lambda preset: replace(other, kind="image", temporal=None)),
+            runs,
+            "tiny",
+            "small",
+            5,
+        )
+
+
 def test_a_stage_starts_from_a_weights_file(runs, tmp_path):
     few_steps(Trainer(tiny_stage("temporal"), runs, "tiny", "small", 5), 2)
     (path,) = export(runs, tmp_path / "weights")
