@@ -121,7 +121,7 @@ class Process:
         return PREDICTIONS[self.spec.prediction][0](output, x, sigma)
 
     def as_v(self, error: Tensor, sigma: Tensor) -> Tensor:
-        """An error of the prediction as the error of v it makes, in which losses are taken whatever is predicted.
+        """An error of x0 as the error of v it makes, in which base models' losses are taken. Others stay as they are.
 
         At most five times an error of x0 (noise levels from 0.2 up), or the finest levels would outweigh all others.
         """
