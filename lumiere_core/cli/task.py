@@ -78,8 +78,8 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     task, strength = known_pixels_for(args, clip, spec)
     if bool((task.known == 1).all()):
         raise ValueError(
-            "nothing would be made: the mask is black, or one frame was asked for. Paint white what to make, and ask for "
-            "two frames or more."
+            "nothing would be made: the mask is black, or one frame was asked for. Paint white what to make, and ask "
+            "for two frames or more."
         )
     size = max(args.size) if args.size else spec.size
     region = region_for_model((task.known < 1).any(dim=2)[0, 0], size, spec.unet.size_multiple)

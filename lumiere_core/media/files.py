@@ -20,6 +20,7 @@ from torch import Tensor
 from ..limits import LIMITS, check
 from ..outputs import check_output, place, unfinished
 from .encode import FORMATS, encode_frames, encode_gif
+from .memory import check_memory, gigabytes
 from .pictures import picture_comment, pillow, save_png
 from .video import Sound, VideoFile, comment_of, opened, pyav
 
@@ -46,9 +47,14 @@ def describe(facts: dict[str, Any], mark: str = f"{MARK}. ") -> str:
 def read_clip(path: str | Path) -> tuple[Tensor, float]:
     """A whole video file: `(3, T, H, W)` in [-1, 1] and its frames per second. Raises ValueError for anything else.
 
-    For short clips; `VideoFile` gives one frame at a time.
+    For short clips, and refused where memory does not hold it twice; `VideoFile` gives one frame at a time.
     """
     video = VideoFile(path)
+    check_memory(
+        f"the {video.count} frames of {video.name}",
+        2 * gigabytes(video.count, video.height, video.width),
+        "Cut the clip first.",
+    )
     return from_pixels(np.stack(list(video))), video.fps
 
 

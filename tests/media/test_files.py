@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from lumiere_core.media import memory
 from lumiere_core.media.files import (
     FORMATS,
     VideoFile,
@@ -42,6 +43,14 @@ def ramp(frames: int = 6, height: int = 32, width: int = 64) -> torch.Tensor:
 def probe(path) -> str:
     run = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, check=False)
     return run.stderr.decode("utf-8", "replace")
+
+
+def test_a_clip_that_memory_cannot_hold_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "clip.mp4", ramp(), 16.0)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1e-6)
+    monkeypatch.setattr(VideoFile, "__iter__", lambda self: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match=r"the 6 frames of clip.mp4 take .* GB of memory.*Cut the clip"):
+        read_clip(path)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
