@@ -37,17 +37,12 @@ def drawn_starts(scenes: list[Scene], num_frames: int, fps: float, rng: random.R
     return torch.tensor([round(rng.uniform(0, latest) * 16) / 16 for _ in scenes])
 
 
-def draw_windows(
-    num_frames: int, size: int, device: str = "cpu", crop: float = 1.0, fps: float = 16.0
-) -> DrawClips:
-    """Windows of `num_frames` at a random time, whole pictures or random square crops of that share of the side."""
+def draw_windows(num_frames: int, size: int, device: str = "cpu", fps: float = 16.0) -> DrawClips:
+    """Windows of `num_frames` at a random time, whole pictures."""
 
     def draw(scenes: list[Scene], rng: random.Random) -> Drawn:
         start = drawn_starts(scenes, num_frames, fps, rng)
-        corner = torch.tensor([[rng.uniform(0, 1 - crop), rng.uniform(0, 1 - crop)] for _ in scenes])
-        boxes = torch.cat([corner, corner + crop], dim=1)
-        pixels = round(size * crop)
-        return Drawn(render(scenes, num_frames, pixels, pixels, fps, start, boxes, device), start)
+        return Drawn(render(scenes, num_frames, size, size, fps, start, device=device), start)
 
     return draw
 

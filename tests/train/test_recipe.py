@@ -130,7 +130,7 @@ def test_the_network_is_told_the_time_of_the_noise_it_sees(stage, spec_of):
 
 
 def test_training_windows_begin_anywhere_in_the_clip():
-    whole, draw, rng = render([BALLOON], 80, 8, 8), draw_windows(8, 8), random.Random(0)
+    whole, draw, rng = render([BALLOON], 80, 8, 8), draw_windows(8, 8), random.Random(1)
     starts = []
     for _ in range(24):
         window, second, _ = draw([BALLOON], rng)
