@@ -129,7 +129,7 @@ def on_clips(ways: dict[str, Enlarge], base: Lumiere, scenes: list[Scene], frame
 
 
 def table(title: str, heads: list[str], rows: dict[str, list], markdown: bool) -> None:
-    """Medians for ratios, means for decibels: printed as one table."""
+    """The means of the rows, printed as one table."""
     print(f"\n{title}\n")
     line = "| {} |" if markdown else "{}"
     join = " | " if markdown else "  "
@@ -153,7 +153,8 @@ def main() -> None:
     options.add_argument("--pictures", type=Path, help="a folder for contact sheets")
     chosen = options.parse_args()
 
-    model, scale = load(chosen.weights), load(chosen.weights).spec.scale
+    model = load(chosen.weights)
+    scale = model.spec.scale
     ways: dict[str, Enlarge] = {
         "bicubic": lambda clip, caption: bicubic(clip, scale),
         "Lanczos": lambda clip, caption: lanczos(clip, scale),
