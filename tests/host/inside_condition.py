@@ -144,6 +144,31 @@ def parity(pack: Pack) -> dict:
     return report
 
 
+def saying_x0(pack: Pack) -> dict:
+    """A network that says x0, as the small presets' do: from text alone by every sampler, and beside known pixels."""
+    tiny, engine = random_pack(pack, prediction="x0")
+    yes, no = map(tiny.encode, PROMPTS)
+    (empty,) = tiny.run("EmptyVideo", SIZE, SIZE, FRAMES)
+    size = {"num_frames": FRAMES, "width": SIZE, "height": SIZE}
+    latent = masked(tiny, "inpaint")[0]
+    report: dict = {}
+    for name, given, sampler, task, settings in (
+        ("text euler", empty, "euler", None, size),
+        ("text ddim", empty, "ddim", None, size),
+        ("text dpmpp_2m", empty, "dpmpp_2m", None, size),
+        ("inpaint", latent, "dpmpp_2m", task_of(tiny, latent), {}),
+    ):
+        theirs = by_core(tiny.model, yes, no, given, sampler)
+        ours = tiny.run("Sample", tiny.model, yes, no, given, 5, STEPS, 3.0, sampler)[0]["samples"]
+        alone = by_engine(tiny, engine, task, sampler=sampler, **settings)
+        report[name] = {
+            "engine": apart(alone, theirs),
+            "own": apart(ours, theirs),
+            "spread": float(theirs.std()),
+        }
+    return report
+
+
 def edits(pack: Pack) -> dict:
     """A clip changed at a strength, at another one inside a region, and held in part: all three make one clip."""
     tiny, engine = random_pack(pack)
@@ -397,7 +422,7 @@ def editing(pack: Pack) -> dict:
 def main() -> dict:
     with torch.inference_mode():
         pack = Pack()
-        parts = (parity, edits, copies, keeping, photos, enlarging, editing)
+        parts = (parity, saying_x0, edits, copies, keeping, photos, enlarging, editing)
         return {part.__name__: part(pack) for part in parts}
 
 

@@ -64,6 +64,12 @@ def test_a_picture_in_an_empty_clip_is_its_beginning_and_the_rest_is_unknown(fou
     assert found["copies"]["batch of two"] < 2
 
 
+@pytest.mark.parametrize("how", ["text euler", "text ddim", "text dpmpp_2m", "inpaint"])
+def test_a_network_that_says_x0_makes_the_same_clip_everywhere(found: dict, how: str) -> None:
+    made = found["saying_x0"][how]
+    assert made["engine"] < 2 and made["own"] < 2 and made["spread"] > 0.1
+
+
 @pytest.mark.parametrize("how", ["strength", "held in part", "two strengths", "two strengths beside known"])
 def test_a_clip_is_changed_at_a_strength_alike_everywhere(found: dict, how: str) -> None:
     made = found["edits"][how]
