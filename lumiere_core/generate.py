@@ -113,6 +113,10 @@ def text_to_video(
         raise ValueError(f"{spec.name} is a {spec.kind} model, but making clips takes a base model.")
     s = resolved(sized(settings, task), spec)
     check("film.frames", s.num_frames)
+    if task is None and s.strength < 1:
+        raise ValueError(
+            f"strength is {s.strength:g}, but there is no clip to begin with. Give a task, or a strength of 1."
+        )
     check_size("width", s.width, spec.unet.size_multiple)
     check_size("height", s.height, spec.unet.size_multiple)
     process, sample = Process(spec.diffusion), choose_sampler(s.sampler)

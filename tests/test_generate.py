@@ -277,3 +277,8 @@ def test_known_pixels_of_the_large_clip_are_held_and_exact(tiny_ssr):
     assert not torch.allclose(made[~known], free[~known], atol=1e-3), "what is made sees what is kept"
     double = half_known(6, 32)
     assert upscale(tiny_ssr, clip, "", Settings(steps=1), task=double).shape[-2:] == (16, 16)
+
+
+def test_a_strength_without_a_clip_is_refused(tiny):
+    with pytest.raises(ValueError, match="strength is 0.5, but there is no clip to begin with"):
+        text_to_video(tiny, "a red balloon", settings=Settings(num_frames=4, steps=1, strength=0.5))
