@@ -146,5 +146,15 @@ def test_everything_may_move(waving, mask):
     torch.testing.assert_close(out, waving, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("left_black", [np.s_[40, 60], np.s_[:1]])
+def test_nearly_everything_may_move(waving, left_black):
+    mask = torch.ones(90, 120)
+    mask[left_black] = 0
+    blurred = [cv2.GaussianBlur(frame.numpy(), (0, 0), 1 + abs(i - 5)) for i, frame in enumerate(waving[:10])]
+    clip = TensorFrames(torch.from_numpy(np.stack(blurred)))
+    made = cinemagraph.cinemagraph_from_clip(clip, mask, loop="none", stabilise=False, drift=False)
+    assert "still: frame 5" in made.said
+
+
 def test_a_single_frame_is_its_own_cinemagraph(waving):
     assert torch.equal(cinemagraph_from_clip(waving[:1], window(), loop="none"), waving[:1])
