@@ -204,6 +204,13 @@ def test_a_fade_leads_from_before_the_start_to_after_the_end(start, late):
     assert shares == sorted(shares, reverse=True) and sum(share > 0 for share in shares) == late
 
 
+def test_where_four_kinds_meet_somebody_is_seen():
+    clip = TensorFrames(torch.ones(4, 3, 3, 3))
+    loop = PixelLoop(2, 4, tuple((1, k, 0) for k in range(4)), np.arange(4, dtype=np.uint8).reshape(2, 2))
+    for frame in pixels_looped(clip, loop, lambda i, frame: frame, None):
+        np.testing.assert_allclose(frame, 1, atol=1e-5)
+
+
 def test_a_small_budget_makes_the_same_frames_in_more_passes(monkeypatch):
     clip = TensorFrames(torch.rand(12, 9, 14, 3))
     kinds = ((0, 0, 0), (6, 2, 2), (3, 4, 1), (1, 5, 0))
