@@ -98,6 +98,11 @@ def test_no_motion_means_the_still(waving):
     assert torch.equal(out, waving[0].expand_as(out))
 
 
+@pytest.mark.filterwarnings("error")
+def test_no_motion_warns_of_nothing(waving):
+    assert len(cinemagraph_from_clip(waving, window(), motion=0, loop="per pixel")) > 1
+
+
 def test_another_picture_may_be_the_still(waving):
     still = (picture() * 0.8).contiguous()
     out = cinemagraph_from_clip(waving, window(), still, loop="none")

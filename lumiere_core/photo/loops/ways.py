@@ -231,7 +231,7 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
                 if plan.pixels.moving
                 else ", nothing here loops: a still"
             )
-            if kept < DEAD * float(clip.wanted[clip.wanted > 0].mean()):
+            if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
                 join = max(join, 2.0)
         elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
             apart = [
