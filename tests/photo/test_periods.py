@@ -152,6 +152,8 @@ def test_a_loop_is_as_long_as_is_wanted(how, length):
         ("1.5s", 24),
         ("20 frames", 20),
         ("2 seconds", 32),
+        ("0.01 s", 1),
+        ("0 s", 0),
     ],
 )
 def test_a_length_is_frames_or_seconds(text, frames):

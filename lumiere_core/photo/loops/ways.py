@@ -301,7 +301,7 @@ def loop_length(text: str | int, fps: float) -> int:
             f"length is {str(text)[:30]!r}, but it has to be frames, such as 48, or seconds, such as 3 s. Try 0, which "
             "takes what loops best."
         )
-    return round(number * fps) if seconds else int(number)
+    return max(round(number * fps), int(number > 0)) if seconds else int(number)
 
 
 def plan_loop(how: str, clip: SmallClip, progress: Progress | None = None, **settings: int) -> LoopPlan:
