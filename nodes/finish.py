@@ -114,6 +114,7 @@ class CinemagraphFromClip(io.ComfyNode):
                         "still_frame",
                         default=-1,
                         **within("still_frame"),
+                        optional=True,
                         tooltip="Without a still: the number of the frame to use, from 0. -1 is auto: the sharpest "
                         "one, without people who walk through.",
                     )

@@ -206,6 +206,7 @@ class MotionBrush(io.ComfyNode):
                     io.String.Input(
                         "strokes",
                         default="",
+                        optional=True,
                         tooltip="What is drawn on the picture below, as JSON. It also takes the coordinates of "
                         "a spline editor, in pixels. Empty: all of the mask moves in the direction.",
                     )
