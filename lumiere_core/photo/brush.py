@@ -322,7 +322,7 @@ def brushed_frames(
 ) -> Rendered:
     """The frames `(H, W, 3)` of `motion_brush`, one at a time, so that they can go straight into a file."""
     check_brush(brush, frames, fps)
-    pictures = image if image.ndim == 4 else image[None]
+    pictures = list(image if image.ndim == 4 else image[None])  # each the same Tensor whenever it is painted
     count = frames if len(pictures) == 1 else len(pictures)
     loop = frames if count % frames == 0 else count
     frame_at = painter(pictures[0], moves, brush, loop / fps)
@@ -331,7 +331,7 @@ def brushed_frames(
         for i in range(count):
             yield frame_at(i / loop, pictures[i % len(pictures)]).numpy()
 
-    return Rendered(count, *pictures.shape[1:3], fps, render)
+    return Rendered(count, *pictures[0].shape[:2], fps, render)
 
 
 def motion_brush(

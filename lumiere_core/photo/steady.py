@@ -419,7 +419,8 @@ def _away(path: np.ndarray, corners: np.ndarray, seen: np.ndarray, size: tuple[i
 
 def _shake(away: np.ndarray) -> float:
     """Pixels by which the middle corner of a frame is off, as the root mean square over the frames."""
-    return float(np.sqrt(np.nanmean(np.nanmedian(away, 1) ** 2)))
+    away = away[~np.isnan(away).all(1)]  # a black frame shows no corner
+    return float(np.sqrt(np.mean(np.nanmedian(away, 1) ** 2)))
 
 
 def _in_view(place: np.ndarray, size: tuple[int, int]) -> float:

@@ -129,7 +129,9 @@ def detail(frame: np.ndarray, known: np.ndarray) -> np.ndarray:
     total, share = (
         cv2.resize(part, (8, 8), interpolation=cv2.INTER_AREA) for part in (steep * counts, counts)
     )
-    return np.where(share > 0.1, total / share.clip(1e-3), np.nan).ravel()
+    if not (counted := share > 0.1).any():  # nearly all of it may move: then all of it counts
+        return detail(frame, np.ones_like(known))
+    return np.where(counted, total / share.clip(1e-3), np.nan).ravel()
 
 
 def sharpest(details: Sequence[np.ndarray]) -> int:

@@ -240,6 +240,14 @@ def test_the_same_seed_gives_the_same_waves():
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
+def test_a_photo_is_made_ready_once_for_all_its_frames(monkeypatch):
+    made = []
+    finer = brushes.Finer
+    monkeypatch.setattr(brushes, "Finer", lambda picture: made.append(picture) or finer(picture))
+    motion_brush(photo(), lake(), frames=4)
+    assert len(made) == 1
+
+
 def test_frames_come_one_at_a_time():
     frames = brushed_frames(photo(), lake(), frames=10_000)
     assert next(iter(frames)).shape == (HEIGHT, WIDTH, 3)

@@ -98,6 +98,11 @@ def test_no_motion_means_the_still(waving):
     assert torch.equal(out, waving[0].expand_as(out))
 
 
+@pytest.mark.filterwarnings("error")
+def test_no_motion_warns_of_nothing(waving):
+    assert len(cinemagraph_from_clip(waving, window(), motion=0, loop="per pixel")) > 1
+
+
 def test_another_picture_may_be_the_still(waving):
     still = (picture() * 0.8).contiguous()
     out = cinemagraph_from_clip(waving, window(), still, loop="none")
@@ -144,6 +149,16 @@ def test_a_cut_is_named_with_what_to_do(waving):
 def test_everything_may_move(waving, mask):
     out = cinemagraph_from_clip(waving, mask, loop="none")
     torch.testing.assert_close(out, waving, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("left_black", [np.s_[40, 60], np.s_[:1]])
+def test_nearly_everything_may_move(waving, left_black):
+    mask = torch.ones(90, 120)
+    mask[left_black] = 0
+    blurred = [cv2.GaussianBlur(frame.numpy(), (0, 0), 1 + abs(i - 5)) for i, frame in enumerate(waving[:10])]
+    clip = TensorFrames(torch.from_numpy(np.stack(blurred)))
+    made = cinemagraph.cinemagraph_from_clip(clip, mask, loop="none", stabilise=False, drift=False)
+    assert "still: frame 5" in made.said
 
 
 def test_a_single_frame_is_its_own_cinemagraph(waving):

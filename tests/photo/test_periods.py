@@ -152,6 +152,8 @@ def test_a_loop_is_as_long_as_is_wanted(how, length):
         ("1.5s", 24),
         ("20 frames", 20),
         ("2 seconds", 32),
+        ("0.01 s", 1),
+        ("0 s", 0),
     ],
 )
 def test_a_length_is_frames_or_seconds(text, frames):
@@ -202,6 +204,13 @@ def test_a_fade_leads_from_before_the_start_to_after_the_end(start, late):
         assert all(0 <= frame < 20 for frame, _ in parts)
         shares.append(sum(weight for frame, weight in parts if frame >= start + 6))  # of what follows the end
     assert shares == sorted(shares, reverse=True) and sum(share > 0 for share in shares) == late
+
+
+def test_where_four_kinds_meet_somebody_is_seen():
+    clip = TensorFrames(torch.ones(4, 3, 3, 3))
+    loop = PixelLoop(2, 4, tuple((1, k, 0) for k in range(4)), np.arange(4, dtype=np.uint8).reshape(2, 2))
+    for frame in pixels_looped(clip, loop, lambda i, frame: frame, None):
+        np.testing.assert_allclose(frame, 1, atol=1e-5)
 
 
 def test_a_small_budget_makes_the_same_frames_in_more_passes(monkeypatch):

@@ -96,3 +96,10 @@ def test_what_is_no_clip_is_refused_in_a_sentence(shape):
 def test_a_frame_from_another_scene_is_left_alone():
     clip = torch.cat([shaken(2), 1 - shaken(1).flip(1, 2)])
     assert torch.equal(stabilised(clip)[2], clip[2])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_black_frame_in_a_shaken_clip_warns_of_nothing():
+    clip = torch.stack([shaken(3)[t % 3] for t in range(12)])
+    clip[7] = 0
+    assert steady.stabilised(TensorFrames(clip)).said.startswith("steadied 12")

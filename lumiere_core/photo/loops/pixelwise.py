@@ -71,7 +71,8 @@ def _places(loop: PixelLoop, height: int, width: int) -> Iterator[tuple[np.ndarr
         cover = cv2.resize(
             (cells == kind).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
         )
-        covers.append(np.clip(2 * cover - 0.5, 0, 1).astype(np.float16))
+        # A little more than half: where four kinds meet each covers 0.25, and somebody has to be seen there.
+        covers.append(np.clip(2 * cover - 0.499, 0, 1).astype(np.float16))
         total += covers[-1]
     for cover in covers:
         where = np.flatnonzero(cover).astype(np.int32)

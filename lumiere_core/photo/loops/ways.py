@@ -231,7 +231,7 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
                 if plan.pixels.moving
                 else ", nothing here loops: a still"
             )
-            if kept < DEAD * float(clip.wanted[clip.wanted > 0].mean()):
+            if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
                 join = max(join, 2.0)
         elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
             apart = [
@@ -301,7 +301,7 @@ def loop_length(text: str | int, fps: float) -> int:
             f"length is {str(text)[:30]!r}, but it has to be frames, such as 48, or seconds, such as 3 s. Try 0, which "
             "takes what loops best."
         )
-    return round(number * fps) if seconds else int(number)
+    return max(round(number * fps), int(number > 0)) if seconds else int(number)
 
 
 def plan_loop(how: str, clip: SmallClip, progress: Progress | None = None, **settings: int) -> LoopPlan:
