@@ -189,7 +189,11 @@ def test_a_signal_leaves_no_part_behind(tmp_path, name):
 
     number = getattr(signal, name)
     child = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(tmp_path / "clip.mp4")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW, str(tmp_path / "clip.mp4")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has its children ignore SIGHUP
     )
     assert child.stdout.readline() == "begun\n"
     assert [p.name[:6] for p in tmp_path.iterdir()] == [".part-"]
