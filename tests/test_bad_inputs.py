@@ -45,15 +45,6 @@ WORK = (
 )
 
 
-def coming() -> list:
-    """Rows whose room is not there yet are skipped: some of them would fill the memory."""
-    there = {room: importlib.util.find_spec(f"lumiere_core.{room}") for room, *_ in bad_inputs.WITH}
-    return [
-        pytest.param(*row, marks=pytest.mark.skipif(not there[room], reason=f"no {room} yet"))
-        for room, *row in bad_inputs.WITH
-    ]
-
-
 def name_of(value: object) -> str | None:
     """A row's name is its command line, cut."""
     return value[:60] if isinstance(value, str) else ""
@@ -200,7 +191,7 @@ def everything(places: dict[str, Path]) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in files}
 
 
-@pytest.mark.parametrize(("row", "words", "code"), [*bad_inputs.COMMANDS, *coming()], ids=name_of)
+@pytest.mark.parametrize(("row", "words", "code"), bad_inputs.COMMANDS, ids=name_of)
 def test_a_bad_input_is_answered_by_one_sentence_and_touches_no_file(row, words, code, places, capsys):
     before = everything(places)
     try:
@@ -230,5 +221,5 @@ def test_without_the_mistake_the_same_command_makes_its_file(row, places, tmp_pa
 
 
 def test_the_table_is_long_and_says_nothing_twice():
-    rows = [row for row, _, _ in bad_inputs.COMMANDS] + [row for _, row, _, _ in bad_inputs.WITH]
+    rows = [row for row, _, _ in bad_inputs.COMMANDS]
     assert len(rows) >= 80 and len(set(rows)) == len(rows)
