@@ -41,8 +41,9 @@ class UNetSpec:
     field_rank: int = 0  # of the field over pixel coordinates (layers.CoordinateField); 0: none
     head_dim: int = 32  # half of ADM's 64: levels with attention are 128 wide, which makes four heads of it
     groups: int = 8  # of every GroupNorm; ADM's 32 would be two channels each at the finest level
-    residual: bool = False  # adds the enlarged low-resolution clip: the network makes what that lacks
-    enlarged: str = "bilinear"  # how that clip is enlarged
+    residual: bool = (
+        False  # adds the low-resolution clip, enlarged bicubically: the network makes what that lacks
+    )
     noise_level: bool = False  # embeds the noise added to the low-resolution clip
 
     @property
@@ -79,7 +80,6 @@ UNET = record(
     head_dim=WIDTH,
     groups=WIDTH,
     residual=FLAG,
-    enlarged=one_of("bilinear", "bicubic"),
     noise_level=FLAG,
 )
 
@@ -272,7 +272,6 @@ _SSR_UNET = UNetSpec(
     word_dim=128,
     noise_level=True,
     residual=True,
-    enlarged="bicubic",
 )
 # 384 random products of words and seconds are enough for a place to be read off them; with 192 it took four times
 # the steps (docs/recipe.md).

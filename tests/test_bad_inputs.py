@@ -118,6 +118,7 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
         "cut_data": data[: header + 1000],
         "foreign": (tensors, {"format": "pt"}),
         "newer": (tensors, {**said, "format_version": "99"}),
+        "older": (tensors, {**said, "format_version": "1"}),
         "speechless": (tensors, {name: value for name, value in said.items() if name != "spec"}),
         "odd_field": (tensors, says("unet", warp=9)),
         "too_deep": (tensors, says("text", depth=10**9)),

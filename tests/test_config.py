@@ -111,7 +111,6 @@ WRONG = {
     "unet__head_dim": (0, "from 1 to 8192"),
     "unet__groups": (0, "from 1 to 8192"),
     "unet__residual": (1, "True or False"),
-    "unet__enlarged": ("lanczos", "'bilinear' or 'bicubic'"),
     "unet__noise_level": ("yes", "True or False"),
     "temporal__strides": ([2, 1000], r"\[1\] is 1000"),
     "temporal__kernel": (2, "1 or 3 or 5 or 7"),

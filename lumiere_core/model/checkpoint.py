@@ -33,7 +33,7 @@ class Lumiere(nn.Module):
 
 MODEL_FILE = Kind(
     format="lumiere",
-    version=1,
+    version=2,
     what="a Lumiere model",
     remedy="Use a file made by `python -m lumiere_core train export`.",
     parse=from_dict,

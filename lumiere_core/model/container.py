@@ -37,7 +37,7 @@ class Kind(Generic[Spec]):
     """One kind of file: what it calls itself, what its spec may say, and what that asks for."""
 
     format: str
-    version: int  # the newest that is read
+    version: int  # the one that is read
     what: str  # "a Lumiere model"
     remedy: str  # where a good one comes from, a sentence
     parse: Callable[[Any], Spec]  # the spec from JSON; raises ValueError with a sentence
@@ -159,10 +159,9 @@ def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     version = facts.get("format_version", "")
     if not re.fullmatch("[0-9]{1,9}", version):
         raise ValueError(f"{name} does not say which format it has. {kind.remedy}")
-    if int(version) > kind.version:
-        raise ValueError(
-            f"{name} has format {version}, but this version reads up to {kind.version}. Update the pack."
-        )
+    if int(version) != kind.version:
+        remedy = "Update the pack." if int(version) > kind.version else kind.remedy
+        raise ValueError(f"{name} has format {version}, but this version reads {kind.version}. {remedy}")
     try:
         said = json.loads(facts["spec"])
     except (KeyError, ValueError, RecursionError) as error:

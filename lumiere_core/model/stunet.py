@@ -84,8 +84,9 @@ class SpaceTimeUNet(UNet):
             self.temporal["text"] = TextPool(spec.context_dim, spec.embed_dim, 4, ops)
         if temporal.condition_channels:
             # <C, M> by its own convolution: the arithmetic of widening 3 to 7 channels, while 2D weights keep fitting.
+            # Without a bias, so that where nothing is known it adds nothing.
             self.temporal["condition"] = ops.Conv2d(
-                temporal.condition_channels * spec.patch**2, spec.channels[0], 3, padding=1
+                temporal.condition_channels * spec.patch**2, spec.channels[0], 3, padding=1, bias=False
             )
         initialise(self)
 

@@ -154,7 +154,7 @@ class UNet(nn.Module):
         norm, act, conv = self.out
         y = depth_to_space(conv(act(normalise(norm, h))), self.spec.patch)
         if self.spec.residual:
-            y = y + F.interpolate(low_res, scale_factor=float(self.spec.patch), mode=self.spec.enlarged)
+            y = y + F.interpolate(low_res, scale_factor=float(self.spec.patch), mode="bicubic")
         return y
 
     def forward(

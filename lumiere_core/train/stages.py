@@ -280,6 +280,5 @@ def spec_for(stage: Stage, preset: str, vocabulary: list[str]) -> ModelSpec:
 def freeze(stage: Stage, model: Lumiere) -> list[nn.Parameter]:
     """Leave only what the stage trains."""
     for name, p in model.named_parameters():
-        # Where nothing is known, <C, M> adds nothing: its bias stays zero.
-        p.requires_grad_(name.startswith(stage.trains) and not name.endswith("temporal.condition.bias"))
+        p.requires_grad_(name.startswith(stage.trains))
     return [p for p in model.parameters() if p.requires_grad]

@@ -52,8 +52,9 @@ def originals() -> dict[str, bytes]:
     from safetensors.torch import save
 
     from lumiere_core.config import PRESETS, replace, to_dict
-    from lumiere_core.model.checkpoint import Lumiere
-    from lumiere_core.train.probe import Probe, ProbeSpec
+    from lumiere_core.model.checkpoint import MODEL_FILE, Lumiere
+    from lumiere_core.model.container import Kind
+    from lumiere_core.train.probe import PROBE_FILE, Probe, ProbeSpec
 
     torch.manual_seed(0)
     text = replace(PRESETS["tiny"].text, vocabulary=("red", "boat", "sea"), depth=1)
@@ -67,14 +68,15 @@ def originals() -> dict[str, bytes]:
     ssr = replace(ssr, temporal=replace(ssr.temporal, head_dim=8))
     probe = Probe(ProbeSpec(("boat",), ("red", "blue"), ("sea",), ("day", "night"), (8, 8, 8)))
 
-    def file(model: torch.nn.Module, spec: dict[str, Any], name: str) -> bytes:
-        facts = {"format": name, "format_version": "1", "spec": json.dumps(spec), "license": "Apache-2.0"}
-        return save({k: v.half().contiguous() for k, v in model.state_dict().items()}, facts)
+    def file(model: torch.nn.Module, spec: dict[str, Any], kind: Kind[Any]) -> bytes:
+        facts = {"format": kind.format, "format_version": str(kind.version), "spec": json.dumps(spec)}
+        weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+        return save(weights, {**facts, "license": "Apache-2.0"})
 
     return {
-        "weights": file(Lumiere(base), to_dict(base), "lumiere"),
-        "ssr": file(Lumiere(ssr), to_dict(ssr), "lumiere"),
-        "probe": file(probe, asdict(probe.spec), "lumiere-probe"),
+        "weights": file(Lumiere(base), to_dict(base), MODEL_FILE),
+        "ssr": file(Lumiere(ssr), to_dict(ssr), MODEL_FILE),
+        "probe": file(probe, asdict(probe.spec), PROBE_FILE),
     }
 
 

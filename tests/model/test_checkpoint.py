@@ -100,14 +100,19 @@ def test_a_model_of_another_kind_is_named(tmp_path):
 
 def rewritten(tmp_path, described, tensors, **metadata):
     path = tmp_path / "changed.safetensors"
-    facts = {"format": "lumiere", "format_version": "1", "spec": json.dumps(to_dict(described))}
+    facts = {"format": "lumiere", "format_version": "2", "spec": json.dumps(to_dict(described))}
     save_file(tensors, path, metadata=facts | metadata)
     return path
 
 
 def test_a_newer_format_asks_for_an_update(tmp_path, tiny):
-    with pytest.raises(ValueError, match="format 2.*Update the pack"):
-        read(rewritten(tmp_path, tiny.spec, tiny.state_dict(), format_version="2"))
+    with pytest.raises(ValueError, match="format 3.*reads 2.*Update the pack"):
+        read(rewritten(tmp_path, tiny.spec, tiny.state_dict(), format_version="3"))
+
+
+def test_an_older_format_is_refused_with_what_makes_a_new_one(tmp_path, tiny):
+    with pytest.raises(ValueError, match="format 1.*reads 2.*train export"):
+        read(rewritten(tmp_path, tiny.spec, tiny.state_dict(), format_version="1"))
 
 
 def test_a_description_of_tomorrow_asks_for_an_update(tmp_path, tiny):
