@@ -163,7 +163,7 @@ class TimedText(nn.Module):
     size. Words are summed, not averaged with the padding, in which a single one of 32 would drown.
     """
 
-    WAVES = 8  # the finest wave has a period of 5 s / 4
+    WAVES = 20  # the finest wave has a period of half a second
 
     def __init__(self, word_dim: int, width: int, ops: Operations) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ SKY_MIDDLE = {"by day": (0.52, 0.78, 0.98), "at sunset": (0.86, 0.40, 0.55), "at
 SKY_BOTTOM = {"by day": (0.88, 0.96, 1.00), "at sunset": (1.00, 0.80, 0.60), "at night": (0.18, 0.22, 0.46)}
 SUN = {"by day": (1.00, 0.97, 0.74), "at sunset": (1.00, 0.90, 0.66), "at night": (0.96, 0.95, 0.84)}
 GLOW = {"by day": 0.55, "at sunset": 0.60, "at night": 0.30}
+LIGHT_AT_LEFT = {"sea": 1.0, "desert": 1.0}
 CLOUDS = {"by day": (1.00, 1.00, 1.00), "at sunset": (1.00, 0.74, 0.68), "at night": (0.34, 0.38, 0.56)}
 OVERCAST = {"by day": (0.66, 0.72, 0.80), "at sunset": (0.62, 0.46, 0.54), "at night": (0.12, 0.14, 0.24)}
 
@@ -60,13 +61,19 @@ def gradient(top: Tensor, middle: Tensor, bottom: Tensor, along: Tensor) -> Tens
     return top * (back * back) + middle * (2 * along * back) + bottom * (along * along)
 
 
+def light_at_left(batch: SceneBatch) -> Tensor:
+    """Known from the place, not left to chance: between two sides, the frames of a clip would not agree."""
+    return batch.pick(LIGHT_AT_LEFT, "place") > 0
+
+
 def light_position(batch: SceneBatch) -> tuple[Tensor, Tensor]:
-    """Where the sun or moon stands: to either side, low at sunset."""
-    side = batch.rolls["light side"] < 0.5
-    x = batch.between("light x", 0.10, 0.30)
+    """Where the sun or moon stands: at the side that belongs to the place, low at sunset."""
+    x = batch.between("light x", 0.14, 0.26)
     high = batch.between("light y", 0.10, 0.22)
     low = batch.horizon - batch.between("light y", 0.02, 0.07)
-    return torch.where(side, x, 1 - x), torch.where(batch.when("time", "at sunset") > 0, low, high)
+    return torch.where(light_at_left(batch), x, 1 - x), torch.where(
+        batch.when("time", "at sunset") > 0, low, high
+    )
 
 
 def sky(batch: SceneBatch, canvas: Canvas) -> None:
@@ -167,7 +174,7 @@ def meadow_moves(batch: SceneBatch, canvas: Canvas) -> None:
 def away_from_light(batch: SceneBatch, low: float, high: float) -> Tensor:
     """An x near the edge on the side where the sun is not."""
     x = batch.between("scenery x", low, high)
-    return torch.where(batch.rolls["light side"] < 0.5, 1 - x, x)
+    return torch.where(light_at_left(batch), 1 - x, x)
 
 
 def desert(batch: SceneBatch, canvas: Canvas) -> None:

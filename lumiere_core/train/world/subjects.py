@@ -46,10 +46,10 @@ ACCENTS["white"] = (0.60, 0.68, 0.80)
 LIGHT = {"by day": WHITE, "at sunset": (1.0, 0.92, 0.90), "at night": (0.90, 0.88, 0.92)}
 
 # Radians a second. At 16 fps all stay below half a turn a frame, or half of their pattern's share of a turn.
-TURN_RATES = {"turning slowly": 1.0, "turning fast": 4.2}
-BURN_RATES = {"burning slowly": 2.4, "burning fast": 9.0}
-WAVE_RATES = {"waving slowly": 2.2, "waving fast": 8.5}
-FLOW_RATES = {"flowing slowly": 3.0, "flowing fast": 11.0}
+TURN_RATES = {"turning slowly": 1.0, "turning fast": 2.4}
+BURN_RATES = {"burning slowly": 2.4, "burning fast": 6.0}
+WAVE_RATES = {"waving slowly": 2.2, "waving fast": 6.0}
+FLOW_RATES = {"flowing slowly": 3.0, "flowing fast": 7.0}
 
 
 class Paints:
@@ -123,9 +123,9 @@ def swing(batch: SceneBatch) -> Tensor:
 
 
 def facing(batch: SceneBatch) -> Tensor:
-    """1 looks right, -1 left: along the way, at random where there is none."""
+    """1 looks right, -1 left: along the way, to the right where there is none."""
     way = batch.directions[:, :1]
-    return torch.where(way != 0, way, (batch.rolls["facing"] < 0.5) * 2.0 - 1.0)
+    return torch.where(way != 0, way, torch.ones_like(way))
 
 
 # ------------------------------------------------------------------- how they look
@@ -199,7 +199,7 @@ def windmill(batch: SceneBatch, canvas: Canvas, x: Tensor, y: Tensor) -> None:
     pen.fill(box(pen, 0, 1.85, 0.11, 0.20), dark)
     pen.fill(circle(pen, 0, 1.10, 0.09), dark)
 
-    rate = batch.pick(TURN_RATES, "motion") * batch.between("rate", 0.85, 1.15)
+    rate = batch.pick(TURN_RATES, "motion") * batch.between("rate", 0.98, 1.02)
     pen = canvas.at(x, y, size, angle=rate * batch.t + batch.phase)
     # Four sails are one sail, seen from the quarter turn a pixel lies in.
     lying = pen.x.abs() > pen.y.abs()
@@ -217,7 +217,7 @@ def campfire(batch: SceneBatch, canvas: Canvas, x: Tensor, y: Tensor) -> None:
     paints, size = Paints(batch), batch.between("size", 0.31, 0.35)
     colour = torch.lerp(batch.pick(PIGMENTS, "colour"), paints.base, 0.3)
     middle = torch.lerp(colour, paints.accent, 0.55)
-    pace = batch.pick(BURN_RATES, "motion") * batch.between("rate", 0.9, 1.1)
+    pace = batch.pick(BURN_RATES, "motion") * batch.between("rate", 0.98, 1.02)
     beat = pace * batch.t + batch.phase
     pen = canvas.at(x, y + 0.46 * size, size)
     glow = bump(pen.x / 0.55) * bump((pen.y + 0.25) / 0.55)
@@ -302,7 +302,7 @@ def ball(batch: SceneBatch, canvas: Canvas, x: Tensor, y: Tensor) -> None:
 def star(batch: SceneBatch, canvas: Canvas, x: Tensor, y: Tensor) -> None:
     """A five-pointed star with a glow, lit from one side of each ray."""
     paints, size = Paints(batch), batch.between("size", 0.160, 0.176)
-    angle = batch.when("motion", "spinning") * batch.between("rate", 1.4, 2.2) * batch.t
+    angle = batch.when("motion", "spinning") * batch.between("rate", 1.7, 1.8) * batch.t
     still = batch.when("motion", "standing still") + batch.when("motion", "spinning")
     angle = angle + 0.16 * (1 - still) * torch.sin(2.0 * batch.t + batch.phase)
     pen = canvas.at(x, y, size, angle=angle)
@@ -320,7 +320,7 @@ def flag(batch: SceneBatch, canvas: Canvas, x: Tensor, y: Tensor) -> None:
     pen = canvas.at(x, y, size, facing(batch))
     pen.fill(box(pen, -0.53, 0.42, 0.030, 0.80), paints.of((0.70, 0.62, 0.52)))
     pen.fill(circle(pen, -0.53, -0.42, 0.060), paints.of((0.96, 0.80, 0.30)))
-    beat = batch.pick(WAVE_RATES, "motion") * batch.between("rate", 0.9, 1.1) * batch.t + batch.phase
+    beat = batch.pick(WAVE_RATES, "motion") * batch.between("rate", 0.98, 1.02) * batch.t + batch.phase
     along = pen.x + 0.5
     swell = along.clamp(0, 1).sqrt()
     cloth = pen.warped(y=pen.y - 0.085 * torch.sin(6.5 * along - beat) * swell)
@@ -343,7 +343,7 @@ def fountain(batch: SceneBatch, canvas: Canvas, x: Tensor, y: Tensor) -> None:
     pen.fill(ellipse(pen, 0, 0.0, 0.68, 0.09), stone)
     pen.fill(ellipse(pen, 0, 0.0, 0.60, 0.06), paints.dark)
 
-    pace = batch.pick(FLOW_RATES, "motion") * batch.between("rate", 0.9, 1.1)
+    pace = batch.pick(FLOW_RATES, "motion") * batch.between("rate", 0.98, 1.02)
     beat = pace * batch.t + batch.phase
     out = pen.x.abs()
     middle = torch.lerp(paints.base, paints.light, 0.5)
