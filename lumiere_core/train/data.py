@@ -88,7 +88,7 @@ class Batch:
 
 
 class Pool:
-    """Clips as uint8 with the word ids of their captions and of their mirrored captions.
+    """Clips as uint8 with the word ids of their captions.
 
     capacity  clips held
     group     clips drawn in one call; they share subject and place
@@ -114,9 +114,7 @@ class Pool:
         self.clips: Tensor | None = None
         self.small: Tensor | None = None
         self.ids = torch.zeros(capacity, tokenizer.rows, dtype=torch.long)
-        self.mirrored = torch.zeros_like(self.ids)
         self.start = torch.zeros(capacity)
-        self.may_mirror = torch.zeros(capacity, dtype=torch.bool)
         self.filled = self.next = 0
 
     def refresh(self) -> None:
@@ -133,11 +131,6 @@ class Pool:
             self.small = self.put(self.small, drawn.small, where)
         self.start[where] = drawn.start
         self.ids[where] = self.tokenizer.batch([scene.caption for scene in scenes])
-        self.mirrored[where] = self.tokenizer.batch([scene.flipped().caption for scene in scenes])
-        # A mirrored picture must not bring an excluded combination in by the back door.
-        self.may_mirror[where] = torch.tensor(
-            [scene.flipped().combination not in self.exclude for scene in scenes]
-        )
         self.next = (self.next + self.group) % self.capacity
         self.filled = min(self.capacity, self.filled + self.group)
 
@@ -156,16 +149,12 @@ class Pool:
                 progress(self.filled, self.capacity)
 
     def sample(self, batch: int) -> Batch:
-        """So many clips at random; about half are mirrored, words too."""
+        """So many clips at random, none mirrored: a mirrored windmill turns the wrong way."""
         which = torch.randint(self.filled, (batch,), generator=self.generator)
-        mirror = (torch.rand(batch, generator=self.generator) < 0.5) & self.may_mirror[which]
-        clips, small = (self.taken(held, which, mirror) for held in (self.clips, self.small))
-        ids = torch.where(mirror[:, None], self.mirrored[which], self.ids[which])
+        clips, small = (self.taken(held, which) for held in (self.clips, self.small))
+        ids = self.ids[which]
         when = (self.start[which, None] + torch.arange(clips.shape[2]) / self.fps) / SECONDS
         return Batch(clips, ids.to(clips.device), when.to(clips.device), small)
 
-    def taken(self, held: Tensor | None, which: Tensor, mirror: Tensor) -> Tensor | None:
-        if held is None:
-            return None
-        clips = held[which.to(held.device)].float() / 127.5 - 1
-        return torch.where(mirror.to(clips.device)[:, None, None, None, None], clips.flip(-1), clips)
+    def taken(self, held: Tensor | None, which: Tensor) -> Tensor | None:
+        return None if held is None else held[which.to(held.device)].float() / 127.5 - 1
