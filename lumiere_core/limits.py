@@ -93,6 +93,12 @@ LIMITS = {
     "crop.size": Limit(0, 8192, 832, "pixels"),
     "still_frame": Limit(-1, FRAMES - 1, -1),  # -1: the sharpest, without people
     "row": Limit(0.0, 1.0, 0.5),
+    "overlay.amount": Limit(0.0, 4.0, 1.0),
+    "overlay.speed": Limit(0.1, 8.0, 1.0),
+    "overlay.size": Limit(0.1, 8.0, 1.0),
+    "wind": Limit(-2.0, 2.0, 0.2),
+    "camera.amount": Limit(0.0, 0.5, 0.1),
+    "parallax": Limit(0.0, 2.0, 1.0),
     # training
     "minutes": Limit(0.001, 100_000.0, 40.0),
     "prompts": Limit(1, 100_000, 40),
