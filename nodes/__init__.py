@@ -9,7 +9,10 @@ from .control import Guidance, Loop, MultiDiffusion
 from .finish import CinemagraphFromClip, KeepPixels, LoopPad, LoopUnpad, MakeLoop, MatchDrift
 from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
-from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
+from .photo.brush import ExampleInput, MotionBrush
+from .photo.camera import MoveCamera
+from .photo.overlay import LayOver
+from .photo.region import CropForRegion, Stitch
 from .prompt import PromptSchedule, TextEncode
 from .sample import EditClip, EmptyVideo, Sample
 from .sockets import checked
@@ -46,5 +49,7 @@ class LumiereExtension(ComfyExtension):
             VideoMask,
             MaskedLatent,
             EditClip,
+            LayOver,
+            MoveCamera,
         ]
         return [checked(node) for node in nodes]

@@ -15,7 +15,7 @@ from ..lumiere_core.limits import within
 from ..lumiere_core.photo.region import Region, all_of, region_for_model
 from .host.notify import show_here
 from .host.progress import announce
-from .photo import RegionSocket
+from .photo.region import RegionSocket
 from .sockets import advanced, schema
 from .tensors import clip_of, image_of, known_of, mask_of
 

@@ -33,9 +33,9 @@ def frames_of(image: Tensor) -> Tensor:
     return three_channels(image).float().cpu()
 
 
-def source_of(image: Tensor) -> TensorFrames:
+def source_of(image: Tensor, fps: float = 16.0) -> TensorFrames:
     """IMAGE as a clip to go through frame by frame, without a copy of it."""
-    return TensorFrames(three_channels(image))
+    return TensorFrames(three_channels(image), fps)
 
 
 def with_even_sides(clip: Rendered) -> Rendered:

@@ -13,7 +13,7 @@ from ..lumiere_core.model.checkpoint import bundled, read
 from ..lumiere_core.photo.region import Region
 from .host.model import make_model
 from .host.sampling import enlarge_clip, upscale_condition, with_options
-from .photo import RegionSocket
+from .photo.region import RegionSocket
 from .sockets import schema, seed_input
 from .tensors import clip_of, image_of, known_of
 

@@ -113,6 +113,18 @@ def told(
         yield frame
 
 
+def shown_for(clip: Frames, count: int) -> Iterator[np.ndarray]:
+    """So many frames of a clip, each in float32; the last is shown again where the clip ends, the same array."""
+    made, picture = 0, np.zeros(0)
+    for frame in clip:
+        if made == count:
+            return
+        picture, made = np.ascontiguousarray(as_float(frame), np.float32), made + 1
+        yield picture
+    for _ in range(made, count):
+        yield picture
+
+
 def first_picture(clip: Frames) -> Tensor:
     """The clip's first frame, `(H, W, 3)` in [0, 1]."""
     return torch.from_numpy(as_float(next(iter(clip))))

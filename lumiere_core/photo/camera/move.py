@@ -13,12 +13,15 @@ import numpy as np
 from torch import Tensor
 
 from ...limits import check
-from ...media.frames import Frames, Rendered, as_float
+from ...media.frames import Frames, Rendered, shown_for
 from ...media.pictures import opencv
+from ..brush import Finer
 from ..warp import resized
-from .relief import Sheet, fitted_nearness, sheets_of
+from .relief import fitted_nearness, sheets_of
 
 CELL = 3  # pixels: motion is computed on a grid this much coarser
+WIDE = 1024  # pixels that are looked up side by side
+UNSEEN_SHARE = 1 / 512
 ROUNDS_BACK = 4  # of looking up how near what moved here was
 
 
@@ -116,7 +119,7 @@ def moved_frames(
 
     def render() -> Iterator[np.ndarray]:
         seen: list = [None, None]  # a picture and its sheets, until another comes
-        for i, picture in zip(range(count), _each(clip, count), strict=False):
+        for i, picture in enumerate(shown_for(clip, count)):
             view = view_at(move, i / last)
             if view == View() or not move.amount:
                 yield picture.copy()
@@ -130,17 +133,6 @@ def moved_frames(
     return Rendered(
         count, height, width, clip.fps, render, heard=0 if known > 1 else None, said="; ".join(said)
     )
-
-
-def _each(clip: Frames, count: int) -> Iterator[np.ndarray]:
-    """Each frame of a clip, or its only one again and again."""
-    picture, made = None, 0
-    for picture in clip:
-        picture, made = np.ascontiguousarray(as_float(picture), np.float32), made + 1
-        yield picture
-    while made < count:
-        yield picture
-        made += 1
 
 
 class Scenery:
@@ -191,25 +183,27 @@ class Scenery:
         return places
 
     def seen(self, view: View) -> np.ndarray:
-        """The photo from this view, `(H, W, 3)`: the farthest sheet, and each nearer one over it."""
-        out = None
-        for sheet, pace in zip(self.sheets, self.pace, strict=True):
-            places = self.places(view, pace)
-            if out is None:
-                out = sheet.finer.seen_at(places)
-            else:
-                _lay(out, sheet, places)
-        return out.clip(0, 1)
+        """The photo from this view, `(H, W, 3)`: each sheet where no nearer one hides it."""
+        out = np.zeros((self.height * self.width, 3), np.float32)
+        free = np.ones(self.height * self.width, np.float32)
+        for sheet, pace in zip(reversed(self.sheets), reversed(self.pace), strict=True):
+            places = self.places(view, pace) - np.array([sheet.left, sheet.top], np.float32)
+            share = free if sheet.cover is None else free * _covered(sheet.cover, places)
+            seen = np.flatnonzero(share > UNSEEN_SHARE)
+            if len(seen):
+                out[seen] += share[seen, None] * _pixels(sheet.finer, places.reshape(-1, 2)[seen])
+            free = free - share
+        return out.reshape(self.height, self.width, 3).clip(0, 1)
 
 
-def _lay(out: np.ndarray, sheet: Sheet, places: np.ndarray) -> None:
+def _covered(cover: np.ndarray, places: np.ndarray) -> np.ndarray:
     cv2 = opencv()
-    places -= np.array([sheet.left, sheet.top], np.float32)
-    cover = cv2.remap(sheet.cover, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    used = cover > 1 / 512
-    rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
-    if not rows.size:
-        return
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    pixels = sheet.finer.seen_at(np.ascontiguousarray(places[box]))
-    out[box] += cover[box][..., None] * (pixels - out[box])
+    return cv2.remap(cover, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT).ravel()
+
+
+def _pixels(finer: Finer, places: np.ndarray) -> np.ndarray:
+    """Colours `(n, 3)` at places `(n, 2)`, which OpenCV takes as a picture only."""
+    rows = -(-len(places) // WIDE)
+    padded = np.zeros((rows * WIDE, 2), np.float32)
+    padded[: len(places)] = places
+    return finer.seen_at(padded.reshape(rows, WIDE, 2)).reshape(-1, 3)[: len(places)]

@@ -34,7 +34,7 @@ class Sheet:
 
 
 def fitted_nearness(depth: np.ndarray, photo: np.ndarray) -> np.ndarray | None:
-    """A depth picture `(h, w)`, white near, as nearness of the photo `(H, W, 3)`: its edges are the photo's. None: flat."""
+    """A depth picture `(h, w)`, white near, as nearness of the photo `(H, W, 3)`, its edges the photo's. None: flat."""
     cv2 = opencv()
     height, width = photo.shape[:2]
     low, high = (float(v) for v in np.quantile(depth, (0.005, 0.995)))
@@ -54,7 +54,7 @@ def fitted_nearness(depth: np.ndarray, photo: np.ndarray) -> np.ndarray | None:
 
 
 def _guided(depth: np.ndarray, guide: np.ndarray, radius: int) -> np.ndarray:
-    """The depth as a line of the photo's grey in every neighbourhood (He et al., "Guided image filtering", ECCV 2010)."""
+    """The depth as a line of the photo's grey in every neighbourhood (He et al., "Guided image filtering", 2010)."""
     cv2 = opencv()
     side = (2 * radius + 1, 2 * radius + 1)
 
@@ -72,11 +72,13 @@ def sheets_of(photo: np.ndarray, nearness: np.ndarray | None) -> list[Sheet]:
         return [Sheet(0, 0, Finer(photo), np.zeros(photo.shape[:2], np.float32), None)]
     cv2 = opencv()
     bounds = _bounds(nearness)
-    index = np.searchsorted(bounds, nearness).astype(np.uint8)
-    index = cv2.dilate(index, np.ones((2 * FRINGE + 1, 2 * FRINGE + 1)))
+    side = 2 * max(1, round(0.004 * max(photo.shape))) + 1  # specks of noise are no things of their own
+    solid = cv2.medianBlur(np.searchsorted(bounds, nearness).astype(np.uint8), side)
+    index = cv2.dilate(solid, np.ones((2 * FRINGE + 1, 2 * FRINGE + 1)))
+    ends = [0.0, *bounds, 1.0]
     made = []
     for level in range(len(bounds) + 1):
-        own = index == level
+        own = solid == level
         if not own.any():
             continue
         y, x = _nearest(index <= level)  # of each pixel: the nearest that this sheet or a farther one has
@@ -85,8 +87,8 @@ def sheets_of(photo: np.ndarray, nearness: np.ndarray | None) -> list[Sheet]:
             mine = np.ones_like(mine)
         pixels = _filled(photo, index <= level, y, x)
         ny, nx = _nearest(own)
-        deep = nearness[ny, nx]
-        deep = np.where(own, np.minimum(deep, nearness + CLIFF), cv2.blur(deep, (9, 9)))
+        deep = nearness[ny, nx].clip(ends[level], ends[level + 1])
+        deep = np.where(own, deep, cv2.blur(deep, (9, 9)))
         if not made:
             made.append(Sheet(0, 0, Finer(pixels), deep.astype(np.float32), None))
             continue
@@ -98,7 +100,13 @@ def sheets_of(photo: np.ndarray, nearness: np.ndarray | None) -> list[Sheet]:
         left, right = max(0, columns[0] - room), columns[-1] + room + 1
         box = slice(top, bottom), slice(left, right)
         made.append(
-            Sheet(int(left), int(top), Finer(pixels[box]), deep.astype(np.float32), np.ascontiguousarray(cover[box]))
+            Sheet(
+                int(left),
+                int(top),
+                Finer(pixels[box]),
+                deep.astype(np.float32),
+                np.ascontiguousarray(cover[box]),
+            )
         )
     return made
 

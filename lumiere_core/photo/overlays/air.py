@@ -139,7 +139,9 @@ class Stream:
             row, column = (y / self.air.height * h).astype(int), (x / self.air.width * w).astype(int)
             weight = mass[row.clip(0, h - 1), column.clip(0, w - 1)]
         fresh = (x, y, age * self.step / self.life, lot, weight)
-        self._keep([np.concatenate([o, n], dtype=np.float32) for o, n in zip(self._all(), fresh, strict=True)])
+        self._keep(
+            [np.concatenate([o, n], dtype=np.float32) for o, n in zip(self._all(), fresh, strict=True)]
+        )
 
     def _all(self) -> tuple[np.ndarray, ...]:
         return self.x, self.y, self.grown, self.lot, self.mass

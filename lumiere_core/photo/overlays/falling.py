@@ -20,7 +20,9 @@ class Fall:
     Each begins once in a loop; a fall that takes longer than a loop is seen several times at once, at several ages.
     """
 
-    def __init__(self, air: Air, alive: float, speed: float, slant: float, room: float, rng: np.random.Generator):
+    def __init__(
+        self, air: Air, alive: float, speed: float, slant: float, room: float, rng: np.random.Generator
+    ):
         self.cycles = max(1, math.ceil(air.seconds / LONGEST_TABLE))
         self.seconds = air.seconds / self.cycles
         self.top, self.speed, self.slant = -room, speed, slant
@@ -47,7 +49,7 @@ class Fall:
 
 
 # Distances of layers of rain: what is twice as far is half as large and half as fast, and there is four times of it.
-RAIN = (1.0, 1.7, 2.8, 4.5, 7.0)
+RAIN_LAYERS = (1.0, 1.7, 2.8, 4.5, 7.0)
 
 
 def rain(air: Air) -> Iterator[Veil]:
@@ -55,7 +57,7 @@ def rain(air: Air) -> Iterator[Veil]:
     o = air.overlay
     h, w = air.pixel_height, air.pixel_width
     layers = []
-    for k, far in enumerate(RAIN):
+    for k, far in enumerate(RAIN_LAYERS):
         speed = 4.2 * o.speed / far
         slant = 0.45 * o.wind * speed
         fall = Fall(air, 30 * o.amount * far**1.75 / o.size, speed, slant, 0.12, air.rng(1, k))
@@ -92,14 +94,14 @@ def rain(air: Air) -> Iterator[Veil]:
 
 
 # Distances of layers of snow, and how much of it is in each.
-SNOW = ((1.0, 9.0), (1.7, 26.0), (2.8, 80.0), (4.5, 230.0), (7.0, 600.0), (11.0, 1200.0))
+SNOW_LAYERS = ((1.0, 9.0), (1.7, 26.0), (2.8, 80.0), (4.5, 230.0), (7.0, 600.0), (11.0, 1200.0))
 
 
 def snow(air: Air) -> Iterator[Veil]:
     """Snow: flakes that sway as they sink, near ones large and out of focus, far ones small, slow and many."""
     o = air.overlay
     layers = []
-    for k, (far, many) in enumerate(SNOW):
+    for k, (far, many) in enumerate(SNOW_LAYERS):
         speed = 0.42 * o.speed / far**0.8
         fall = Fall(
             air, many * o.amount / o.size**1.5, speed, 0.55 * o.wind * speed, 0.06 + 0.05 / far, air.rng(1, k)
@@ -109,7 +111,8 @@ def snow(air: Air) -> Iterator[Veil]:
     beats = [max(1, round(rate * air.seconds * o.speed)) for rate in (0.11, 0.23, 0.4)]
     for phase in air.phases():
         blown = sum(
-            a * math.sin(2 * math.pi * n * phase + g) for a, n, g in zip((0.03, 0.014, 0.006), beats, gusts, strict=True)
+            a * math.sin(2 * math.pi * n * phase + g)
+            for a, n, g in zip((0.03, 0.014, 0.006), beats, gusts, strict=True)
         ) * (0.4 + abs(o.wind))
         thick = np.zeros((air.pixel_height, air.pixel_width), np.float32)
         for far, fall in layers:
@@ -128,7 +131,7 @@ def snow(air: Air) -> Iterator[Veil]:
 def _flakes(
     air: Air, x: np.ndarray, y: np.ndarray, radius: np.ndarray, solid: float, way: tuple[float, float]
 ) -> np.ndarray:
-    """Discs of a radius in pixels, soft at the edge, moved while the shutter is open: `(H, W)`, an optical thickness."""
+    """Discs of a radius in pixels, soft at the edge, moved while the shutter is open: an optical thickness `(H, W)`."""
     typical = float(np.sqrt((radius**2).mean())) if radius.size else 0.0
     shrink = max(1.0, typical / 2.5)  # large discs are painted small
     h, w = (max(2, round(n / shrink)) for n in (air.pixel_height, air.pixel_width))

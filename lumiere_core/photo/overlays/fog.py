@@ -23,7 +23,13 @@ def steam(air: Air) -> Iterator[Veil]:
     wide = Swirls(air.width, air.height, 0.36 * o.size, up, 1.7 / o.speed, seconds, air.rng(2))
     fine = Swirls(air.width, air.height, 0.12 * o.size, up, 0.85 / o.speed, seconds, air.rng(3))
     puffs = Drifting(
-        *air.fog_places(), 0.07 * o.size, (0.02 * pace, -0.02 * pace), 0.65 / o.speed, seconds, air.rng(4), 1.2
+        *air.fog_places(),
+        0.07 * o.size,
+        (0.02 * pace, -0.02 * pace),
+        0.65 / o.speed,
+        seconds,
+        air.rng(4),
+        1.2,
     )
     h, w = air.fog_shape
     cell = air.width / w
@@ -47,7 +53,8 @@ def steam(air: Air) -> Iterator[Veil]:
                 strength = 0.7 * o.amount / max(1e-9, float(np.quantile(seen, 0.93))) if seen.size else 0.0
             yield Veil(1 - np.exp(-strength * density))
         stream.moved(
-            turn[:, 0] + 0.24 * o.wind * pace * grown, turn[:, 1] - rise * (0.75 + 0.5 * stream.lot - 0.25 * grown)
+            turn[:, 0] + 0.24 * o.wind * pace * grown,
+            turn[:, 1] - rise * (0.75 + 0.5 * stream.lot - 0.25 * grown),
         )
 
 
@@ -62,7 +69,8 @@ def mist(air: Air) -> Iterator[Veil]:
     rng = air.rng(2)
     seconds, side = air.seconds, (1 if o.wind >= 0 else -1) * max(0.25, abs(o.wind) * 2.5)
     bent = [
-        Drifting(x, y, 0.5 * o.size, (0.02 * side * o.speed, 0), 4 / o.speed, seconds, rng, 2.4) for _ in range(2)
+        Drifting(x, y, 0.5 * o.size, (0.02 * side * o.speed, 0), 4 / o.speed, seconds, rng, 2.4)
+        for _ in range(2)
     ]
     banks = []
     for size, quick, share in BANKS:

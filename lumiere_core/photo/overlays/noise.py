@@ -68,7 +68,7 @@ class Drifting:
 class Swirls:
     """Turbulent air over a picture: a flow without sources, so that what it carries curls and never piles up.
 
-    The curl of noise (Bridson et al., "Curl-noise for procedural fluid flow", SIGGRAPH 2007); its speed is 1 on average.
+    The curl of noise (Bridson et al., "Curl-noise for procedural fluid flow", 2007); its speed is 1 on average.
     """
 
     def __init__(

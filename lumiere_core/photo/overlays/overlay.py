@@ -1,4 +1,4 @@
-"""An overlay on a photo or clip, frame by frame, in a loop. Where there is nothing of it, every pixel stays as it was."""
+"""An overlay on a photo or clip, frame by frame, looping. Where there is none of it, every pixel stays as it was."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...limits import check
-from ...media.frames import Frames, Rendered, as_float
+from ...media.frames import Frames, Rendered, shown_for
 from ...media.pictures import opencv
 from ..region import change_mask, feathered
 from ..warp import resized
@@ -19,8 +18,8 @@ from .falling import rain, snow
 from .fog import mist, steam
 from .shining import light_rays, rising_sparks
 
-UNSEEN = 1 / 2048  # of full light: less is nothing
-ROWS = 128  # that are laid over at a time
+NOTHING = 1 / 2048  # of full light: less is nothing
+LAID_ROWS = 128  # that are laid over at a time
 SOFT_EDGE = 0.04  # picture widths inside a mask over which an overlay comes in
 
 
@@ -58,7 +57,7 @@ def check_overlay(overlay: Overlay, frames: int) -> None:
 
 def overlaid_frames(
     clip: Frames,
-    overlay: Overlay = Overlay(),
+    overlay: Overlay,
     frames: int = 80,
     mask: Tensor | None = None,
     matte: Tensor | None = None,
@@ -76,6 +75,7 @@ def overlaid_frames(
     count = frames if known == 1 else known
     loop = frames if count % frames == 0 else count
     kind = OVERLAYS[overlay.kind]
+    tint = tint_of(overlay.tint, kind.tint)
     if mask is not None:
         mask = change_mask(mask, 1, height, width)[0]
     if matte is not None:
@@ -85,32 +85,21 @@ def overlaid_frames(
         seen = feathered(mask, SOFT_EDGE * width).numpy()
 
     def render() -> Iterator[np.ndarray]:
-        source = _frames(clip, count)
-        first = next(source)
-        glow, bright = glow_of(first)
-        tint = tint_of(overlay.tint, kind.tint)
-        glow = resized(glow * tint, height, width)
-        air = Air(overlay, width, height, loop, loop / clip.fps, _source(mask), bright)
-        shown: list = [None, None]  # a picture and its light, until another comes
-        for i, veil in zip(range(count), kind.paint(air), strict=False):
-            picture = first if i == 0 else next(source)
-            if shown[0] is not picture:
-                shown[:] = picture, as_linear(picture)
+        veils = before = None
+        for i, picture in enumerate(shown_for(clip, count)):
+            if not overlay.amount:
+                yield picture.copy()
+                continue
+            if veils is None:
+                place, bright = glow_of(picture)
+                glow = resized(place * tint, height, width)
+                veils = kind.paint(Air(overlay, width, height, loop, loop / clip.fps, _source(mask), bright))
+            if before is not picture:
+                before, linear = picture, as_linear(picture)
             free = None if matte is None else 1 - matte[i if len(matte) > 1 else 0].numpy()
-            yield laid_over(picture, shown[1], veil, glow, tint, seen, free) if overlay.amount else picture.copy()
+            yield laid_over(picture, linear, next(veils), glow, tint, seen, free)
 
     return Rendered(count, height, width, clip.fps, render, heard=0 if known > 1 else None)
-
-
-def _frames(clip: Frames, count: int) -> Iterator[np.ndarray]:
-    """Each frame of a clip, or its only one again and again."""
-    picture = None
-    for made, frame in enumerate(clip, 1):
-        picture = np.ascontiguousarray(as_float(frame), np.float32)
-        yield picture
-    while made < count:
-        yield picture
-        made += 1
 
 
 def _source(mask: Tensor | None) -> np.ndarray | None:
@@ -141,8 +130,8 @@ def laid_over(
     if over.shape[:2] != (height, width):
         over = resized(over, height, width).reshape(height, width, -1)
     out = picture.copy()
-    for top in range(0, height, ROWS):
-        rows = slice(top, top + ROWS)
+    for top in range(0, height, LAID_ROWS):
+        rows = slice(top, top + LAID_ROWS)
         part, below = over[rows], linear[rows]
         for share in shares:
             part = part if share is None else part * share[rows, :, None]
@@ -151,7 +140,7 @@ def laid_over(
         else:
             part = (part * tint).clip(0, 1)
             made = below + part * (1 - below)
-        touched = part.max(2) > UNSEEN
+        touched = part.max(2) > NOTHING
         if touched.all():
             out[rows] = as_srgb(made)
         elif touched.any():
