@@ -1,7 +1,8 @@
 """What people type by mistake, and the sentence that answers it: one row each, run by `test_bad_inputs.py`.
 
 In a command, names in braces are files and folders of that test (`test_bad_inputs.py` lists them); `generate`, `loop`,
-`cinemagraph` and `brush` stand for the command with everything else in order, so that only what a row says is wrong.
+`cinemagraph`, `brush`, `overlay` and `move` stand for the command with everything else in order, so that only what a
+row says is wrong.
 """
 
 from __future__ import annotations
@@ -206,6 +207,35 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("brush --frames 0", "frames", 2),
     ("brush --fps 0", "fps is 0, but", 2),
     ("brush --fps 480", "fps is 480, but it has to be between 0.01 and 300", 2),
+    # Overlays and camera moves.
+    ("clip overlay", "required: source", 2),
+    ("clip overlay {nowhere} --out {out}/o.mp4", "there is no video", 2),
+    ("clip overlay {words} --out {out}/o.mp4", "cannot be read as a video", 2),
+    ("overlay --kind lava", "kind is 'lava', but it has to be one of steam, mist, rain", 2),
+    ("overlay --amount 5", "amount is 5, but it has to be between 0 and 4", 2),
+    ("overlay --amount nan", "amount is nan, but", 2),
+    ("overlay --speed 0", "speed is 0, but it has to be between 0.1 and 8", 2),
+    ("overlay --size 0", "size is 0, but", 2),
+    ("overlay --wind 9", "wind is 9, but it has to be between -2 and 2", 2),
+    ("overlay --tint red", "tint is 'red', but it is written as #rrggbb. Try #ffffff.", 2),
+    ("overlay --seed -1", "seed is -1", 2),
+    ("overlay --frames 1", "frames is 1, but", 2),
+    ("overlay --fps 0", "fps is 0, but", 2),
+    ("overlay --mask {empty}", "the mask is empty", 2),
+    ("overlay --mask {nowhere}", "there is no picture", 2),
+    ("overlay --matte {clip}", "cannot be read as a picture", 2),
+    ("overlay --out {photo}", "ends in .png, but", 2),
+    ("clip move", "required: source", 2),
+    ("clip move {nowhere} --out {out}/m.mp4", "there is no video", 2),
+    ("move --move roll", "move is 'roll', but it has to be one of zoom in, zoom out", 2),
+    ("move --path forth", "path is 'forth', but it has to be one of there and back, one way", 2),
+    ("move --amount 0.6", "amount is 0.6, but it has to be between 0 and 0.5", 2),
+    ("move --parallax 3", "parallax is 3, but it has to be between 0 and 2", 2),
+    ("move --parallax inf", "parallax is inf, but", 2),
+    ("move --depth {nowhere}", "there is no picture", 2),
+    ("move --depth {words}", "cannot be read as a picture", 2),
+    ("move --frames 0", "frames is 0, but", 2),
+    ("move --fps 480", "fps is 480, but it has to be between 0.01 and 300", 2),
     # Training and its judge.
     ("train t2i --runs {out} --preset huge", "preset is 'huge', but it has to be one of mini-cpu", 2),
     ("train t2i --runs {out} --world flat", "world is 'flat', but it has to be one of small, full", 2),

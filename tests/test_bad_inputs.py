@@ -37,6 +37,8 @@ IN_ORDER = {
     "loop": "clip loop {clip} --out {out}/loop.mp4",
     "cinemagraph": "clip cinemagraph {clip} --mask {mask} --out {out}/still.mp4",
     "brush": "clip brush {photo} --mask {mask} --out {out}/brush.mp4",
+    "overlay": "clip overlay {photo} --out {out}/overlay.mp4",
+    "move": "clip move {photo} --out {out}/move.mp4",
 }
 
 

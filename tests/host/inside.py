@@ -532,6 +532,7 @@ def tools(pack: Pack) -> dict:
     host.show_here = show_here
     report["large"] = said
 
+    report |= over_and_around(pack, photo, mask)
     still, small = photo[:, ::8, ::8], mask[:, ::8, ::8]  # 128 x 128
     control, masks, source, _ = pack.run("VideoMask", still, "cinemagraph", 9, "0", 64, fps, small)
     report["control"] = [
@@ -548,6 +549,38 @@ def tools(pack: Pack) -> dict:
     report["held"] = apart(sampled["samples"][known], latent["samples"][known])
     report["made"] = apart(sampled["samples"][~known], latent["samples"][~known])
     return report
+
+
+def over_and_around(pack: Pack, photo: Tensor, mask: Tensor) -> dict:
+    """The overlay and the camera as nodes: what is masked, matted and given as depth."""
+    photo, mask = photo[:, 2::4, 2::4], mask[:, 2::4, 2::4]  # 256 x 256
+    told: list[str] = []
+    bar = pack.module("nodes.host.progress")
+    show, bar.show_here = bar.show_here, told.append
+    values = 1.0, 6, 16.0, 1.0, 1.0, 0.2, "", 0, True
+    matte = torch.zeros(1, 64, 64)
+    matte[:, :, :32] = 1
+    over, fps = pack.run("Overlay", photo, "mist", *values, mask, matte)
+    kinds = [
+        float((pack.run("Overlay", photo, kind, *values)[0] - photo).abs().max())
+        for kind in ("steam", "mist", "rain", "snow", "sparks", "rays")
+    ]
+    kept = torch.ones_like(mask[0], dtype=torch.bool)
+    kept[:, 130:] = mask[0, :, 130:] == 0
+    kept[:, 124:130] = False  # the matte's soft edge
+    depth = torch.rand(1, 40, 40, 3)
+    moved, _ = pack.run(
+        "CameraMove", photo, "zoom in", "there and back", 0.1, 1.0, 6, 16.0, True, True, depth
+    )
+    again, _ = pack.run("CameraMove", moved[:3], "circle", "one way", 0.1, 1.0, 80, 16.0, True, True)
+    bar.show_here = show
+    return {
+        "overlaid": [list(over.shape), fps, min(kinds)],
+        "overlay kept": bool((over[:, kept] == photo[:, kept]).all()),
+        "overlay seen": float((over - photo).abs().max()),
+        "moved": [list(moved.shape), bool((moved[0] == photo[0]).all()), len(again)],
+        "depth told": told,
+    }
 
 
 def fingerprints(pack: Pack) -> list[str]:

@@ -21,7 +21,7 @@ from .relief import fitted_nearness, sheets_of
 
 CELL = 3  # pixels: motion is computed on a grid this much coarser
 WIDE = 1024  # pixels that are looked up side by side
-UNSEEN_SHARE = 1 / 512
+UNSEEN_SHARE = 1e-4
 ROUNDS_BACK = 4  # of looking up how near what moved here was
 
 

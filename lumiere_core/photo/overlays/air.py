@@ -215,20 +215,20 @@ def _curve(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
 
 
-LEVELS = np.linspace(0, 1, 2**16)
-LIGHT_OF = _curve(LEVELS).astype(np.float32)
+SIXTEEN_BITS = np.linspace(0, 1, 2**16)
+LIGHT_OF = _curve(SIXTEEN_BITS).astype(np.float32)
 # By the root of the light, along which sRGB is nearly even.
-SRGB_OF = np.interp(LEVELS**2, _curve(LEVELS), LEVELS).astype(np.float32)
+SRGB_OF = np.interp(SIXTEEN_BITS**2, _curve(SIXTEEN_BITS), SIXTEEN_BITS).astype(np.float32)
 
 
 def as_linear(picture: np.ndarray) -> np.ndarray:
     """sRGB in [0, 1] as light, to 16 bits."""
-    return LIGHT_OF[(picture.clip(0, 1) * np.float32(len(LEVELS) - 1) + 0.5).astype(np.int32)]
+    return LIGHT_OF[(picture.clip(0, 1) * np.float32(len(SIXTEEN_BITS) - 1) + 0.5).astype(np.int32)]
 
 
 def as_srgb(light: np.ndarray) -> np.ndarray:
     """Light as sRGB in [0, 1], to 16 bits."""
-    return SRGB_OF[(np.sqrt(light.clip(0, 1)) * np.float32(len(LEVELS) - 1) + 0.5).astype(np.int32)]
+    return SRGB_OF[(np.sqrt(light.clip(0, 1)) * np.float32(len(SIXTEEN_BITS) - 1) + 0.5).astype(np.int32)]
 
 
 def tint_of(written: str, own: tuple[float, float, float]) -> np.ndarray:

@@ -134,7 +134,7 @@ def _flakes(
     """Discs of a radius in pixels, soft at the edge, moved while the shutter is open: an optical thickness `(H, W)`."""
     typical = float(np.sqrt((radius**2).mean())) if radius.size else 0.0
     shrink = max(1.0, typical / 2.5)  # large discs are painted small
-    h, w = (max(2, round(n / shrink)) for n in (air.pixel_height, air.pixel_width))
+    h, w = (max(1, round(n / shrink)) for n in (air.pixel_height, air.pixel_width))
     scale_x, scale_y = w / air.width, h / air.height
     dx, dy = (v * SHUTTER for v in way)
     samples = max(1, math.ceil(1.5 * math.hypot(dx * scale_x, dy * scale_y)))

@@ -52,7 +52,7 @@ def rising_sparks(air: Air) -> Iterator[Veil]:
                     y * air.short,
                     vx * SHUTTER * air.short,
                     vy * SHUTTER * air.short,
-                    bright[:, c] * 20 * max(0.6, radius) ** 2 * o.size,
+                    bright[:, c] * 20 * radius**2 * o.size,
                     samples,
                 )
                 light[..., c] = splat(*points, h, w)
@@ -131,6 +131,6 @@ def _dust(air: Air, motes: np.ndarray, phase: float, beams: np.ndarray) -> np.nd
     cy = (py / air.height * gh).astype(int).clip(0, gh - 1)
     glint = 0.55 + 0.45 * np.sin((3 + (own * 5).astype(int)) * round_ + 6.3 * lot)
     radius = 0.0012 * air.overlay.size * air.short
-    weight = beams[cy, cx] * glint * (0.3 + 2.5 * own**3) * 6 * max(0.5, radius) ** 2
+    weight = beams[cy, cx] * glint * (0.3 + 2.5 * own**3) * 6 * radius**2
     laid = splat(px * air.short, py * air.short, weight, air.pixel_height, air.pixel_width)
     return soft(laid, max(0.6, radius))
