@@ -16,6 +16,7 @@ PACK = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
 FRAMES = {
     "1_start_photo_motion_brush": 80,
+    "1_start_photo_overlay": 80,
     "1_start_cinemagraph_from_clip": 56,
 }  # 64, less 8 to dissolve over
 START = PACK / "workflows" / "1_start_text_to_clip.json"

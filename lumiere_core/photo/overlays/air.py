@@ -255,5 +255,5 @@ def glow_of(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     luma = light @ LUMA
     bright = light[luma >= np.quantile(luma, 0.95)].mean(0)
     glow = 0.4 * near + 0.6 * bright
-    glow = 0.65 * glow + 0.35 * (glow @ LUMA)[..., None]
+    glow = 0.5 * glow + 0.5 * (glow @ LUMA)[..., None]
     return np.maximum(glow, DIM).astype(np.float32), luma

@@ -76,7 +76,7 @@ def mist(air: Air) -> Iterator[Veil]:
     for size, quick, share in BANKS:
         wave, pace = 0.75 * size * o.size, 0.17 * quick * side * o.speed
         bank = Drifting(
-            x / 2.4, y, wave, (pace / 2.4, -0.004 * o.speed), 5 * size**0.5 / o.speed, seconds, rng, 1.75
+            x / 3.2, y, wave, (pace / 3.2, -0.004 * o.speed), 5 * size**0.5 / o.speed, seconds, rng, 1.75
         )
         banks.append((bank, size, share))
     for phase in air.phases():
@@ -84,8 +84,8 @@ def mist(air: Air) -> Iterator[Veil]:
         thick = np.zeros_like(x)
         for bank, size, share in banks:
             bank_x, bank_y = bank.x, bank.y
-            bank.x = bank_x + np.float32(0.07 * size * bank.scale) * warp[0]
-            bank.y = bank_y + np.float32(0.045 * size * bank.scale) * warp[1]
+            bank.x = bank_x + np.float32(0.035 * size * bank.scale) * warp[0]
+            bank.y = bank_y + np.float32(0.05 * size * bank.scale) * warp[1]
             noise = bank.at(phase)
             bank.x, bank.y = bank_x, bank_y
             ground = smooth(0.12, 0.95, y / air.height + 0.09 * warp[1]) if air.source is None else 1

@@ -40,7 +40,7 @@ def rising_sparks(air: Air) -> Iterator[Veil]:
             beat = np.sin(2 * np.pi * (grown * (9 + 14 * own) + 13 * lot))
             power = left**1.3 * smooth(0, 0.03, grown) * (0.62 + 0.38 * beat) * (0.25 + 2.6 * own**4)
             heat = (0.25 + 0.75 * left)[:, None]
-            colour = np.concatenate([np.ones_like(heat), 0.62 * heat**1.5, 0.24 * heat**3], 1)
+            colour = np.concatenate([np.ones_like(heat), 0.5 * heat**1.5, 0.13 * heat**3], 1)
             bright = power[:, None] * colour
             radius = 0.0011 * o.size * air.short
             length = np.hypot(vx, vy) * SHUTTER * air.short
@@ -52,7 +52,7 @@ def rising_sparks(air: Air) -> Iterator[Veil]:
                     y * air.short,
                     vx * SHUTTER * air.short,
                     vy * SHUTTER * air.short,
-                    bright[:, c] * 20 * radius**2 * o.size,
+                    bright[:, c] * 16 * radius**2 * o.size,
                     samples,
                 )
                 light[..., c] = splat(*points, h, w)
