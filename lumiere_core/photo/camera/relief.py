@@ -16,6 +16,10 @@ from ..warp import resized
 SHEETS = 4  # at most
 CLIFF = 0.08  # of the whole depth, within a few pixels: where one thing ends before another
 FRINGE = 2  # pixels around a near thing in which its colour is mixed with what is behind
+NEARER = (
+    0.3  # of the way up a cliff belongs to what is near: a rim of ground is missed less than one of the thing
+)
+SPECK = 1e-4  # of a picture's pixels
 FLAT = 0.02  # of the range of a depth picture: less is no depth
 
 
@@ -41,15 +45,18 @@ def fitted_nearness(depth: np.ndarray, photo: np.ndarray) -> np.ndarray | None:
     if high - low < FLAT:
         return None
     depth = ((depth - low) / (high - low)).clip(0, 1).astype(np.float32)
+    # As far as an edge may lie beside the photo's: about a pixel of the depth picture, however large that is here.
+    radius = max(1, round(max(height / depth.shape[0], width / depth.shape[1])))
+    radius = min(radius, max(1, round(0.01 * max(height, width))))
     smaller = depth.shape[0] * depth.shape[1] > height * width
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     depth = cv2.resize(depth, (width, height), interpolation=how)
-    radius = max(1, round(0.004 * max(height, width)))
-    depth = _guided(depth, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), 2 * radius)
-    # Cliffs are steep: a slope between two things would be stretched between them.
-    near = cv2.dilate(depth, np.ones((2 * radius + 1, 2 * radius + 1)))
-    far = cv2.erode(depth, np.ones((2 * radius + 1, 2 * radius + 1)))
-    steep = np.where(depth - far > near - depth, near, far)
+    # Cliffs are steep, or the slope between two things would be stretched between them; they stand where the photo has
+    # its edge. How near both sides are is said by the depth picture alone, or thin things would waver.
+    around = np.ones((2 * radius + 3, 2 * radius + 3))
+    near, far = cv2.dilate(depth, around), cv2.erode(depth, around)
+    guided = _guided(depth, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), 2 * radius)
+    steep = np.where(guided - far > NEARER * (near - far), near, far)
     return np.where(near - far > CLIFF, steep, depth).astype(np.float32)
 
 
@@ -72,8 +79,9 @@ def sheets_of(photo: np.ndarray, nearness: np.ndarray | None) -> list[Sheet]:
         return [Sheet(0, 0, Finer(photo), np.zeros(photo.shape[:2], np.float32), None)]
     cv2 = opencv()
     bounds = _bounds(nearness)
-    side = 2 * max(1, round(0.004 * max(photo.shape))) + 1  # specks of noise are no things of their own
-    solid = cv2.medianBlur(np.searchsorted(bounds, nearness).astype(np.uint8), side)
+    solid = cv2.medianBlur(np.searchsorted(bounds, nearness).astype(np.uint8), 3)
+    for level in range(1, len(bounds) + 1):
+        solid[_specks(solid >= level)] = level - 1
     index = cv2.dilate(solid, np.ones((2 * FRINGE + 1, 2 * FRINGE + 1)))
     ends = [0.0, *bounds, 1.0]
     made = []
@@ -109,6 +117,15 @@ def sheets_of(photo: np.ndarray, nearness: np.ndarray | None) -> list[Sheet]:
             )
         )
     return made
+
+
+def _specks(near: np.ndarray) -> np.ndarray:
+    """Parts too small to be things of their own: noise of the depth picture."""
+    cv2 = opencv()
+    _, label, boxes, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8))
+    small = boxes[:, cv2.CC_STAT_AREA] < SPECK * near.size
+    small[0] = False  # all that is not near
+    return small[label]
 
 
 def _bounds(nearness: np.ndarray) -> np.ndarray:
