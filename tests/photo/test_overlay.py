@@ -219,11 +219,13 @@ def test_an_empty_mask_and_a_matte_of_another_length_are_refused():
 
 def test_drifting_noise_is_as_strong_at_every_moment_and_closes():
     x, y = np.meshgrid(np.linspace(0, 3, 90, dtype=np.float32), np.linspace(0, 2, 60, dtype=np.float32))
-    noise = Drifting(x, y, 0.4, (0.3, -0.1), 2.0, 5.0, np.random.default_rng(0))
-    spread = [float(noise.at(i / 20).std()) for i in range(20)]
-    assert 0.8 < min(spread) and max(spread) < 1.2
-    steps = [float(np.abs(noise.at((i + 1) / 20 % 1) - noise.at(i / 20)).mean()) for i in range(20)]
-    assert max(steps) < 1.3 * min(steps)
+    noise = Drifting(x, y, 0.4, (0.02, -0.01), 2.0, 5.0, np.random.default_rng(0), 2.4)
+    seen = [noise.at(i / 40) for i in range(40)]
+    assert 0.8 < min(n.std() for n in seen) and max(n.std() for n in seen) < 1.2
+    steps = [float(np.abs(seen[(i + 1) % 40] - seen[i]).mean()) for i in range(40)]
+    assert steps[-1] < max(steps[:-1]) < 3 * min(steps)
+    bends = [np.abs(seen[(i + 1) % 40] - 2 * seen[i] + seen[i - 1]).mean() for i in range(40)]
+    assert max(bends) < 0.5 * np.mean(steps), "no moment at which it turns back"
 
 
 def test_swirling_air_has_no_sources():

@@ -74,9 +74,9 @@ def mist(air: Air) -> Iterator[Veil]:
     ]
     banks = []
     for size, quick, share in BANKS:
-        wave, pace = 0.75 * size * o.size, 0.17 * quick * side * o.speed
+        wave, pace = 0.7 * size * o.size, 0.26 * quick * side * o.speed
         bank = Drifting(
-            x / 3.2, y, wave, (pace / 3.2, -0.004 * o.speed), 5 * size**0.5 / o.speed, seconds, rng, 1.75
+            x / 2.2, y, wave, (pace / 2.2, -0.004 * o.speed), 4 * size**0.5 / o.speed, seconds, rng, 1.75
         )
         banks.append((bank, size, share))
     for phase in air.phases():

@@ -28,9 +28,9 @@ def noise_tile(rng: np.random.Generator, roughness: float) -> np.ndarray:
 class Drifting:
     """Noise on places x, y `(h, w)` that is carried along and changes on the way; of spread 1 at every moment.
 
-    Two generations of it, each with a life of its own: one fades as the other comes. They are unlike each other, so the
-    squares of their shares add up to 1 and nothing pulses; and what comes need not be where the last one began, so
-    the loop closes at any speed. wave, velocity: in the units of x and y; seconds: of the loop.
+    Two generations of it, each with a life of its own: one fades as the other comes, softly, at a moment of its own in
+    the loop. They are unlike each other, so the squares of their shares add up to 1 and nothing pulses; and what comes
+    need not be where the last one began, so the loop closes at any speed. wave, velocity: in the units of x and y; seconds: of the loop.
     """
 
     def __init__(
@@ -50,18 +50,21 @@ class Drifting:
         self.x, self.y = (x * self.scale).astype(np.float32), (y * self.scale).astype(np.float32)
         self.way = [v * seconds / self.times * self.scale for v in velocity]
         self.starts = rng.uniform(0, TILE, (2, self.times, 2))
+        self.begin = rng.random()
 
     def at(self, phase: float) -> np.ndarray:
         cv2 = opencv()
         total = np.zeros_like(self.x)
+        turn = math.pi * (phase * self.times + self.begin)
+        shares = math.sin(turn) ** 2, math.cos(turn) ** 2
         for half in (0, 1):
-            done = phase * self.times + half / 2
+            done = phase * self.times + self.begin + half / 2
             left, up = self.starts[half, int(done) % self.times]
             done %= 1
             x = np.mod(self.x + np.float32(left - self.way[0] * (done - 0.5)), TILE)
             y = np.mod(self.y + np.float32(up - self.way[1] * (done - 0.5)), TILE)
             seen = cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-            total += np.float32(math.sin(math.pi * done)) * seen
+            total += np.float32(shares[half] / math.hypot(*shares)) * seen
         return total
 
 
