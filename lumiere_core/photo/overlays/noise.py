@@ -11,6 +11,7 @@ from ...media.pictures import opencv
 
 TILE = 512  # sides of the noise that is looked up; it closes on itself
 WAVES = 8  # of the largest structures on a tile: a picture seldom shows the same place of it twice
+GENERATIONS = 3  # of noise at once; with two, what changes would do so by fits
 GRID_SIDE = 160  # cells on the long side of the grid on which air moves
 
 
@@ -28,9 +29,10 @@ def noise_tile(rng: np.random.Generator, roughness: float) -> np.ndarray:
 class Drifting:
     """Noise on places x, y `(h, w)` that is carried along and changes on the way; of spread 1 at every moment.
 
-    Two generations of it, each with a life of its own: one fades as the other comes, softly, at a moment of its own in
-    the loop. They are unlike each other, so the squares of their shares add up to 1 and nothing pulses; and what comes
-    need not be where the last one began, so the loop closes at any speed. wave, velocity: in the units of x and y; seconds: of the loop.
+    Three generations of it, each with a life of its own: one comes softly as the others go. They are unlike each other
+    and the squares of their shares, and of the shares' slopes, add up to the same at every moment (those of raised
+    cosines do), so nothing pulses and nothing turns back. What comes need not be where the last one began, so the loop
+    closes at any speed. wave, velocity: in the units of x and y; seconds: of the loop.
     """
 
     def __init__(
@@ -49,22 +51,20 @@ class Drifting:
         self.scale = TILE / WAVES / wave
         self.x, self.y = (x * self.scale).astype(np.float32), (y * self.scale).astype(np.float32)
         self.way = [v * seconds / self.times * self.scale for v in velocity]
-        self.starts = rng.uniform(0, TILE, (2, self.times, 2))
+        self.starts = rng.uniform(0, TILE, (GENERATIONS, self.times, 2))
         self.begin = rng.random()
 
     def at(self, phase: float) -> np.ndarray:
         cv2 = opencv()
         total = np.zeros_like(self.x)
-        turn = math.pi * (phase * self.times + self.begin)
-        shares = math.sin(turn) ** 2, math.cos(turn) ** 2
-        for half in (0, 1):
-            done = phase * self.times + self.begin + half / 2
-            left, up = self.starts[half, int(done) % self.times]
+        for k in range(GENERATIONS):
+            done = phase * self.times + self.begin + k / GENERATIONS
+            left, up = self.starts[k, int(done) % self.times]
             done %= 1
             x = np.mod(self.x + np.float32(left - self.way[0] * (done - 0.5)), TILE)
             y = np.mod(self.y + np.float32(up - self.way[1] * (done - 0.5)), TILE)
             seen = cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-            total += np.float32(shares[half] / math.hypot(*shares)) * seen
+            total += np.float32(math.sin(math.pi * done) ** 2 / math.sqrt(3 / 8 * GENERATIONS)) * seen
         return total
 
 
