@@ -127,7 +127,7 @@ class Stream:
         place, x, y, age, lot = rng.random((5, self.count), np.float32)
         if self.air.source is None:
             x = self.air.width * (0.5 + 0.36 * (place + x - 1))
-            y = np.float32(self.air.height) + 0.02 * y
+            y = np.float32(self.air.height) + 0.1 * y
         else:
             h, w = self.air.source.shape
             cell = np.searchsorted(self.sums, place * self.sums[-1], side="right").clip(0, h * w - 1)

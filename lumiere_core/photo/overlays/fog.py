@@ -10,6 +10,7 @@ from .air import Air, Stream, Veil, smooth, soft, splat
 from .noise import Drifting, Swirls
 
 PUFFS = 40_000  # small parts of steam in the air at once
+TOGETHER = 14  # of them, at least, are seen as one
 AGES = 6  # of steam that are spread differently
 
 
@@ -22,21 +23,16 @@ def steam(air: Air) -> Iterator[Veil]:
     up, seconds = (0, -0.75 * rise), air.seconds
     wide = Swirls(air.width, air.height, 0.36 * o.size, up, 1.7 / o.speed, seconds, air.rng(2))
     fine = Swirls(air.width, air.height, 0.12 * o.size, up, 0.85 / o.speed, seconds, air.rng(3))
+    puff = min(0.3, max(0.07, 0.3 * _across(air))) * o.size  # a wide source steams in wide puffs
     puffs = Drifting(
-        *air.fog_places(),
-        0.07 * o.size,
-        (0.02 * pace, -0.02 * pace),
-        0.65 / o.speed,
-        seconds,
-        air.rng(4),
-        1.2,
+        *air.fog_places(), puff, (0.02 * pace, -0.02 * pace), 0.65 / o.speed, seconds, air.rng(4), 1.5
     )
     h, w = air.fog_shape
     cell = air.width / w
     strength = None
     for number, due in stream.steps():
         phase = number % stream.total / stream.total
-        stream.born(number, np.exp(1.1 * puffs.at(phase)))
+        stream.born(number, np.exp(puffs.at(phase)))
         x, y, grown = stream.x, stream.y, stream.grown
         turn = wide.pushing(phase)(x, y) * (0.03 + 0.11 * grown)[:, None]
         turn += fine.pushing(phase)(x, y) * (0.03 + 0.045 * grown)[:, None]
@@ -47,7 +43,8 @@ def steam(air: Air) -> Iterator[Veil]:
             for k in range(AGES):
                 of = (grown * AGES).astype(int) == k
                 part = splat(x[of] / cell, y[of] / cell, fade[of], h, w)
-                density += soft(part, (0.0025 + 0.010 * (k + 0.5) / AGES) * o.size / cell)
+                own = (0.0025 + 0.010 * (k + 0.5) / AGES) * o.size
+                density += soft(part, max(own, _grain(x[of], y[of])) / cell)
             if strength is None:  # by the first frame, for all
                 seen = density[density > 0.01 * density.max()]
                 strength = 0.7 * o.amount / max(1e-9, float(np.quantile(seen, 0.93))) if seen.size else 0.0
@@ -56,6 +53,22 @@ def steam(air: Air) -> Iterator[Veil]:
             turn[:, 0] + 0.24 * o.wind * pace * grown,
             turn[:, 1] - rise * (0.75 + 0.5 * stream.lot - 0.25 * grown),
         )
+
+
+def _across(air: Air) -> float:
+    """How wide the source is."""
+    if air.source is None:
+        return 0.7 * air.width
+    used = np.flatnonzero(air.source.max(0) > 0)
+    return float(used[-1] - used[0] + 1) / air.source.shape[1] * air.width
+
+
+def _grain(x: np.ndarray, y: np.ndarray) -> float:
+    """How far parts are blurred at least, so that TOGETHER of them make each place: more where they are spread wide."""
+    if not len(x):
+        return 0.0
+    area = 12 * float(x.std() * y.std())  # as if they filled a box evenly
+    return float(np.sqrt(TOGETHER * area / (2 * np.pi * len(x))))
 
 
 # How far away each layer of mist lies: its size, speed, and share of the whole.
