@@ -92,6 +92,8 @@ def test_behind_a_matte_nothing_is_changed_and_a_matte_may_move(kind):
     clip = made(kind, 4, source, matte=matte, amount=2.0)
     assert torch.equal(clip[matte == 1], source[matte == 1])
     assert not torch.equal(clip, source)
+    over_a_photo = made(kind, 4, matte=matte, amount=2.0)
+    assert torch.equal(over_a_photo, clip)
     nothing_before = made(kind, 4, source, matte=torch.zeros(1, 8, 8))
     assert torch.equal(nothing_before, made(kind, 4, source))
 

@@ -79,7 +79,7 @@ def overlaid_frames(
     if mask is not None:
         mask = change_mask(mask, 1, height, width)[0]
     if matte is not None:
-        matte = change_mask(matte, known, height, width) if (matte > 0).any() else None
+        matte = change_mask(matte, count, height, width) if (matte > 0).any() else None
     seen = None
     if mask is not None and not kind.rises:
         seen = feathered(mask, SOFT_EDGE * width).numpy()
