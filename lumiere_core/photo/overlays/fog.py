@@ -96,11 +96,7 @@ def mist(air: Air) -> Iterator[Veil]:
         warp = [b.at(phase) for b in bent]
         thick = np.zeros_like(x)
         for bank, size, share in banks:
-            bank_x, bank_y = bank.x, bank.y
-            bank.x = bank_x + np.float32(0.035 * size * bank.scale) * warp[0]
-            bank.y = bank_y + np.float32(0.05 * size * bank.scale) * warp[1]
-            noise = bank.at(phase)
-            bank.x, bank.y = bank_x, bank_y
+            noise = bank.at(phase, (np.float32(0.035 * size) * warp[0], np.float32(0.05 * size) * warp[1]))
             ground = smooth(0.12, 0.95, y / air.height + 0.09 * warp[1]) if air.source is None else 1
             thick += share * smooth(-1.1, 2.0, noise) ** 1.3 * ground
         yield Veil(1 - np.exp(-1.7 * o.amount * thick))

@@ -54,15 +54,21 @@ class Drifting:
         self.starts = rng.uniform(0, TILE, (GENERATIONS, self.times, 2))
         self.begin = rng.random()
 
-    def at(self, phase: float) -> np.ndarray:
+    def at(self, phase: float, aside: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        """The noise `(h, w)` at a phase in [0, 1); aside: looked up that far away, in x and y, at each place."""
         cv2 = opencv()
         total = np.zeros_like(self.x)
+        here_x, here_y = self.x, self.y
+        if aside is not None:
+            here_x, here_y = (
+                h + np.float32(self.scale) * a for h, a in zip((here_x, here_y), aside, strict=True)
+            )
         for k in range(GENERATIONS):
             done = phase * self.times + self.begin + k / GENERATIONS
             left, up = self.starts[k, int(done) % self.times]
             done %= 1
-            x = np.mod(self.x + np.float32(left - self.way[0] * (done - 0.5)), TILE)
-            y = np.mod(self.y + np.float32(up - self.way[1] * (done - 0.5)), TILE)
+            x = np.mod(here_x + np.float32(left - self.way[0] * (done - 0.5)), TILE)
+            y = np.mod(here_y + np.float32(up - self.way[1] * (done - 0.5)), TILE)
             seen = cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
             total += np.float32(math.sin(math.pi * done) ** 2 / math.sqrt(3 / 8 * GENERATIONS)) * seen
         return total
