@@ -141,7 +141,7 @@ def check_size_of(header: Header, name: str) -> None:
 
 def some(names: Collection[str]) -> str:
     """The first few names of many, without signs that a terminal would obey."""
-    shown = [name[:80] if name.isprintable() else ascii(name)[:80] for name in sorted(names)[:4]]
+    shown = [(name if name.isprintable() else ascii(name))[:120] for name in sorted(names)[:4]]
     return ", ".join([*shown, "..."] if len(names) > 4 else shown)
 
 

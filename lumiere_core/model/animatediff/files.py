@@ -30,6 +30,7 @@ from .network import MotionModules, MotionSpec
 Shapes = dict[str, tuple[int, ...]]
 
 LORA = re.compile(r"lora[_.]?(up|down|A|B)?\b|_lora\.")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 SOURCE = "Motion files that fit are listed in the README, such as mm_sd15_v3.safetensors."
 CONVERT = (
     "python -c \"import torch, safetensors.torch as s; d = torch.load('{0}.ckpt', 'cpu', weights_only=True); "
@@ -152,6 +153,14 @@ def is_motion(names: Iterable[str]) -> bool:
     return any("motion_modules." in name or "temporal_attentions." in name for name in names)
 
 
+def named_as_motion(path: Path) -> bool:
+    """Whether a file is a safetensors file whose tensors are named as motion, or a pickle. False for any other."""
+    try:
+        return is_motion(read_header(path).shapes)
+    except (OSError, ValueError):
+        return path.suffix.lower() in PICKLES
+
+
 def open_motion(path: str | Path) -> MotionFile:
     """Find out what a motion file is, from its header. Raises ValueError with what is wrong and what to do."""
     path = Path(path)
@@ -205,7 +214,7 @@ def read_motion_lora(
     header = open_header(path)
     factors = {name: factor_of(name) for name in header.shapes}
     if not any(factors.values()) or not is_motion(factors):
-        what = "a motion file: give it to Move a Picture Model" if is_motion(factors) else kind_of(factors)
+        what = "a motion file: give it to Inflate" if is_motion(factors) else kind_of(factors)
         raise ValueError(f"{path.name} is no motion LoRA but {what}.")
     sizes = {name: tuple(t.shape) for name, t in modules.state_dict().items()}
     pairs: dict[str, dict[str, str]] = {}
@@ -221,9 +230,11 @@ def read_motion_lora(
             if not fits or sizes.get(weight) != (up[0], down[1]):
                 odd |= set(pair.values())
     if odd:
+        where = {name.split(".processor.")[0].split(".temporal_transformer.")[0] for name in odd}
         raise ValueError(
-            f"{path.name} does not fit {motion_name} ({modules.spec.name}) in {len(odd)} of its {len(factors)} tensors "
-            f"({some(odd)}). Motion LoRAs fit the kind of file they were made for; most were made for AnimateDiff v2."
+            f"{path.name} does not fit {motion_name} ({modules.spec.name}) in {len(odd)} of its {len(factors)} "
+            f"tensors, at {some(where)}. Motion LoRAs fit the kind of file they were made for, and most were made for "
+            "AnimateDiff v2."
         )
     check_tensors(header, header.shapes, path.name, "Take another file.")
     check_size_of(header, path.name)

@@ -1,0 +1,366 @@
+"""Runs inside ComfyUI's own interpreter: public motion files on an image MODEL. Prints one JSON object.
+
+`test_inflate.py` starts it. The image models are the host's own classes, a few channels wide, with random weights; so
+are the motion files.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from inside import Pack, base, core, sentence  # noqa: E402, I001  (first: it puts the host on the path)
+import comfy.controlnet  # noqa: E402
+import comfy.ops  # noqa: E402
+import comfy.sample  # noqa: E402
+import comfy.sd  # noqa: E402
+import torch  # noqa: E402
+from comfy.cldm.cldm import ControlNet  # noqa: E402
+from comfy.ldm.modules.attention import SpatialTransformer  # noqa: E402
+from comfy.taesd.taesd import TAESD  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from standins import TEXT_WIDTH, model_of, randomised, wan_vace  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+SD15 = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": TEXT_WIDTH,
+    "use_spatial_transformer": True,
+    "num_heads": 8,
+    "legacy": False,
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+}
+SDXL = {
+    **SD15,
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 2],
+    "transformer_depth": [0, 0, 1, 1, 2, 2],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+    "transformer_depth_middle": 2,
+    "use_linear_in_transformer": True,
+    "num_classes": "sequential",
+    "adm_in_channels": 2816,
+}
+WIDTHS = {4: (32, 64, 64, 64), 3: (32, 64, 64)}
+OWN = "the MODEL's own"
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def prompt(seed: int) -> list:
+    return [[noise(1, 7, TEXT_WIDTH, seed=seed), {"pooled_output": noise(1, 1280, seed=seed)}]]
+
+
+def sampled(
+    model: Any, frames: int = 6, positive: Any = None, latent: Tensor | None = None, size: int = 8
+) -> Tensor:
+    """Two steps of euler through the core's own path, with guidance. `(T, 4, size, size)`"""
+    latent = torch.zeros(frames, 4, size, size) if latent is None else latent
+    return comfy.sample.sample(
+        model,
+        comfy.sample.prepare_noise(latent, 5),
+        2,
+        3.0,
+        "euler",
+        "normal",
+        prompt(1) if positive is None else positive,
+        prompt(2),
+        latent,
+        seed=5,
+    )
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference, in standard deviations."""
+    return float((a - b).abs().max() / b.std())
+
+
+class Files:
+    """Motion files of random weights, where the host looks for them."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.network = pack.module("lumiere_core.model.animatediff.network")
+        self.motion = Path(base) / "models" / "animatediff_models"
+        self.loras = Path(base) / "models" / "animatediff_motion_lora"
+        for folder in (self.motion, self.loras):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def spec(self, widths: tuple[int, ...] = WIDTHS[4], **changes: Any) -> Any:
+        return self.network.MotionSpec("", "", widths, **{"frames": 32, **changes})
+
+    def write(self, name: str, scale: float = 1.0, **changes: Any) -> str:
+        """scale: of the last layers, whose results are added."""
+        tensors = {}
+        for i, (key, t) in enumerate(self.network.MotionModules(self.spec(**changes)).state_dict().items()):
+            tensors[key] = noise(*t.shape, seed=i) / max(t.shape[-1], 2) ** 0.5
+            if ".proj_out." in key:
+                tensors[key] *= scale
+            if key.endswith("norm.weight") or ".norms." in key:
+                tensors[key] += 1
+        save_file(tensors, self.motion / name)
+        return name
+
+    def write_lora(self, name: str) -> str:
+        found = {}
+        for key, t in load_file(self.motion / "v2.safetensors").items():
+            if ".to_" in key and key.endswith("weight"):
+                front, layer = key.removesuffix(".weight").replace("to_out.0", "to_out").rsplit(".", 1)
+                for which, shape in (("down", (2, t.shape[1])), ("up", (t.shape[0], 2))):
+                    found[f"{front}.processor.{layer}_lora.{which}.weight"] = noise(*shape, seed=len(found))
+        save_file(found, self.loras / name)
+        return name
+
+    def write_merged(self, name: str, lora: str, strength: float) -> str:
+        """v2 with the LoRA in its weights, by hand."""
+        tensors, factors = load_file(self.motion / "v2.safetensors"), load_file(self.loras / lora)
+        for key, down in factors.items():
+            if ".down." in key:
+                target = key.replace(".processor", "").replace("_lora.down", "").replace("to_out", "to_out.0")
+                tensors[target] += strength * factors[key.replace(".down.", ".up.")] @ down
+        save_file(tensors, self.motion / name)
+        return name
+
+
+def image_lora(model: Any) -> Any:
+    """The MODEL with a LoRA on some of its layers."""
+    sd, n = {}, 0
+    for key, weight in model.model.state_dict().items():
+        if key.endswith((".attn1.to_q.weight", "in_layers.2.weight")):
+            n += 2
+            front = key.removesuffix(".weight")
+            sd[f"{front}.lora_up.weight"] = noise(weight.shape[0], 2, seed=n)
+            sd[f"{front}.lora_down.weight"] = 0.3 * noise(2, weight[0].numel(), seed=n + 1)
+    return comfy.sd.load_lora_for_models(model, None, sd, 1.0, 0)[0]
+
+
+def control_net(frames: int) -> Callable[[list], list]:
+    """A tiny ControlNet on a prompt, one hint a frame."""
+    sizes = {
+        k: v
+        for k, v in SD15.items()
+        if k not in ("out_channels", "adm_in_channels", "transformer_depth_output")
+    }
+    net = ControlNet(**sizes, hint_channels=3, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
+    wrapped = comfy.controlnet.ControlNet(randomised(net, 0.1), load_device=torch.device("cpu"))
+    hints = noise(frames, 64, 64, 3, seed=9).clamp(0, 1)
+    return lambda cond: core.ControlNetApplyAdvanced().apply_controlnet(
+        cond, cond, wrapped, hints, 1.0, 0.0, 1.0
+    )[0]
+
+
+def louder(model: Any) -> Any:
+    """The MODEL with another pack's attention patch."""
+    model = model.clone()
+    model.set_model_attn1_output_patch(lambda out, extra: 1.5 * out)
+    return model
+
+
+def with_handler(model: Any) -> Any:
+    """The MODEL with another pack's handler of the hook that we use."""
+
+    def handler(layer: Any, x: Tensor, emb: Tensor, context: Tensor, options: dict, *_: Any) -> Tensor:
+        return 1.2 * layer(x, context, options)
+
+    model = model.clone()
+    model.set_model_forward_timestep_embed_patch((SpatialTransformer, handler))
+    return model
+
+
+def free_u(model: Any) -> Any:
+    from comfy_extras.nodes_freelunch import FreeU as node  # the second version divides by 0 in one pixel
+
+    return (
+        node.execute(model, 1.3, 1.4, 0.9, 0.2).args
+        if hasattr(node, "execute")
+        else node().patch(model, 1.3, 1.4, 0.9, 0.2)
+    )[0]
+
+
+def perturbed(model: Any) -> Any:
+    from comfy_extras.nodes_pag import PerturbedAttentionGuidance as node
+
+    return (node.execute(model, 3.0).args if hasattr(node, "execute") else node().patch(model, 3.0))[0]
+
+
+PATCHES = {
+    "lora": image_lora,
+    "free u": free_u,
+    "attention patch": louder,
+    "perturbed attention": perturbed,
+    "another handler": with_handler,
+}
+
+
+def main() -> None:
+    pack = Pack()
+    files = Files(pack)
+    report: dict[str, Any] = {}
+    for kind, changes in {
+        "v1": {"frames": 24},
+        "v2": {"middle": True},
+        "v3": {},
+        "sdxl": {"widths": WIDTHS[3]},
+    }.items():
+        files.write(f"{kind}.safetensors", **changes)
+    files.write("still.safetensors", scale=0.0, middle=True)
+    image = model_of("SD15", **SD15)
+    inflate = partial(pack.run, "Inflate")
+
+    def moved(model: Any, name: str = "v2", strength: float = 1.0, levels: str = OWN, **more: Any) -> Any:
+        return inflate(model, f"{name}.safetensors", strength, levels, **more)[0]
+
+    plain = sampled(image)
+    report["spread"] = float(plain.std())
+    # Zeroed motion is the host's own result; so is a strength of 0; and real motion is another one.
+    report["still"] = apart(sampled(moved(image, "still")), plain)
+    report["strength 0"] = apart(sampled(moved(image, strength=0.0)), plain)
+    once = sampled(moved(image))
+    report["moves"] = apart(once, plain)
+    report["original again"] = apart(sampled(image), plain)
+    report["inflated again"] = apart(sampled(moved(image)), once)
+    large = partial(
+        sampled, frames=4, size=16
+    )  # or the coarsest level has one pixel, where attention is nothing
+    bare, moving, frozen = large(image), moved(image), moved(image, "still")
+    for name, patch in PATCHES.items():
+        alone, both = large(patch(image)), large(patch(moving))
+        report[name] = {
+            "acts": apart(alone, bare),
+            "before": apart(large(moved(patch(image), "still")), alone),
+            "after": apart(large(patch(frozen)), alone),
+            "order": apart(both, large(moved(patch(image)))),
+            "acts on motion": apart(both, large(moving)),
+            "is moved": apart(both, alone),
+            "leaves": apart(large(image), bare),
+        }
+    control = control_net(6)
+    alone = sampled(image, positive=control(prompt(1)))
+    report["control acts"] = apart(alone, plain)
+    report["control"] = apart(sampled(moved(image, "still"), positive=control(prompt(1))), alone)
+    report["control and motion"] = apart(sampled(moved(image), positive=control(prompt(1))), once)
+
+    # Windows, loop, prompts over time, shared noise
+    def long(model: Any, roll: bool = False, noise: bool = False) -> Any:
+        (model,) = pack.run("MultiDiffusion", model, 8, 4, "triangle", False, noise)
+        return pack.run("Loop", model, 3)[0] if roll else model
+
+    clip = sampled(image, 20)
+    report["windows"] = apart(sampled(long(moved(image, "still")), 20), clip)
+    report["windows move"] = apart(sampled(long(moved(image)), 20), clip)
+    report["one window"] = apart(
+        sampled(pack.run("MultiDiffusion", moved(image), 20, 4, "flat", False, False)[0], 20),
+        sampled(moved(image), 20),
+    )
+    report["shared noise"] = apart(
+        sampled(long(moved(image, "still"), noise=True), 20), sampled(long(image, noise=True), 20)
+    )
+    report["loop"] = apart(sampled(long(moved(image, "still"), roll=True), 20), clip)
+    rolled = sampled(pack.run("Loop", moved(image), 3)[0], 20)
+    report["loop moves"] = apart(rolled, sampled(moved(image), 20))
+    mask = torch.ones(20, 8, 8)
+    mask[8:] = 0
+    part = sampled(long(moved(image, strength_mask=mask)), 20)
+    report["masked frames"] = [apart(part[8:], clip[8:]), apart(part[:8], clip[:8])]
+    half = sampled(moved(image, strength_mask=torch.full((1, 64, 64), 0.5)))
+    report["half"] = apart(half, sampled(moved(image, strength=0.5)))
+    spans = [
+        [
+            noise(1, 7, TEXT_WIDTH, seed=s),
+            {"mask": m.view(-1, 1, 1).expand(-1, 8, 8), "set_area_to_bounds": False},
+        ]
+        for s, m in ((1, (torch.arange(20) < 10).float()), (8, (torch.arange(20) >= 10).float()))
+    ]
+    both = sampled(long(moved(image, "still")), 20, spans)
+    report["prompts"] = [apart(both[:10], clip[:10]), apart(both[10:], sampled(image, 20, prompt(8))[10:])]
+
+    # Files of other kinds
+    xl = model_of("SDXL", **SDXL)
+    report["sdxl"] = apart(sampled(moved(xl, "sdxl", strength=0.0)), sampled(xl))
+    report["sdxl moves"] = apart(sampled(moved(xl, "sdxl")), sampled(xl))
+    report["kinds"] = {k: bool(sampled(moved(image, k)).isfinite().all()) for k in ("v1", "v2", "v3")}
+
+    # Noise levels
+    tops = {}
+    for name, model, levels in (("v2", image, "auto"), ("v2", image, OWN), ("sdxl", xl, "auto")):
+        tops[f"{name} {levels}"] = float(
+            moved(model, name, levels=levels).get_model_object("model_sampling").sigma_max
+        )
+    report["sigma max"] = tops | {"after": float(image.get_model_object("model_sampling").sigma_max)}
+
+    # Motion LoRAs
+    lora = files.write_lora("pan.safetensors")
+    files.write_merged("merged.safetensors", lora, 0.3)
+    (panned,) = pack.run("MotionLora", moved(image), lora, 0.3)
+    report["motion lora"] = apart(sampled(panned), sampled(moved(image, "merged")))
+    report["motion lora acts"] = apart(sampled(panned), once)
+    both = pack.run("MotionLora", pack.run("MotionLora", moved(image), lora, 0.1)[0], lora, 0.2)[0]
+    report["two motion loras"] = apart(sampled(both), sampled(moved(image, "merged")))
+    report["motion lora leaves"] = apart(sampled(moved(image)), once)
+
+    # A 2D VAE
+    network = randomised(TAESD(latent_channels=4), 0.1)
+    scale = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
+    vae = comfy.sd.VAE(sd={**network.state_dict(), **scale})
+    latent = core.EmptyLatentImage().generate(64, 64, 16)[0]
+    made = core.common_ksampler(moved(image), 1, 2, 3.0, "euler", "normal", prompt(1), prompt(2), latent)[0]
+    report["decoded"] = list(core.VAEDecode().decode(vae, made)[0].shape)
+    encoded = core.VAEEncode().encode(vae, torch.rand(5, 64, 64, 3))[0]
+    held = core.SetLatentNoiseMask().set_mask(encoded, (torch.arange(64) < 32).float().expand(5, 64, 64))[0]
+    kept = core.common_ksampler(moved(image), 1, 2, 3.0, "euler", "normal", prompt(1), prompt(2), held)[0][
+        "samples"
+    ]
+    report["kept"] = [
+        apart(kept[..., 4:], encoded["samples"][..., 4:]),
+        apart(kept[..., :4], encoded["samples"][..., :4]),
+    ]
+
+    # Refusals
+    (files.motion / "half.safetensors").write_bytes((files.motion / "v2.safetensors").read_bytes()[:-9])
+    torch.save({"state_dict": {}}, files.motion / "mm.ckpt")
+    report["refused"] = {
+        "5D": sentence(lambda: sampled(moved(image), latent=torch.zeros(1, 4, 6, 8, 8))),
+        "frames": sentence(lambda: sampled(moved(image, "v1"), 25)),
+        "window": sentence(
+            lambda: sampled(
+                pack.run("MultiDiffusion", moved(image, "v1"), 30, 4, "flat", False, False)[0], 40
+            )
+        ),
+        "base": sentence(lambda: moved(image, "sdxl")),
+        "other base": sentence(lambda: moved(xl)),
+        "video model": sentence(lambda: moved(wan_vace().model)),
+        "our model": sentence(lambda: moved(pack.model)),
+        "twice": sentence(lambda: moved(moved(image))),
+        "mask": sentence(lambda: sampled(moved(image, strength_mask=torch.ones(4, 8, 8)))),
+        "mask in windows": sentence(
+            lambda: sampled(long(moved(image, strength_mask=torch.ones(4, 8, 8))), 20)
+        ),
+        "half": sentence(lambda: moved(image, "half")),
+        "pickle": sentence(lambda: inflate(image, "mm.ckpt", 1.0, OWN)),
+        "nowhere": sentence(lambda: moved(image, "nowhere")),
+        "no motion": sentence(lambda: pack.run("MotionLora", image, lora, 1.0)),
+        "lora for another": sentence(lambda: pack.run("MotionLora", moved(image, "v3"), lora, 1.0)),
+    }
+    report["hooks left"] = sum(len(m._forward_hooks) for m in image.model.diffusion_model.modules())
+    report["hands over"] = pack.module("nodes.host.inflate").host_hands_over_layers()
+    print("REPORT " + json.dumps(report))
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main()
