@@ -62,6 +62,10 @@ class Motion:
     strength: Tensor | float
     name: str
 
+    def __deepcopy__(self, memo: dict) -> Motion:
+        """Older hosts copy a MODEL's options through and through: the modules stay those that the host loads."""
+        return self
+
 
 class Call:
     """One call of the network: how many frames a clip has in it, and how strong motion is in each of them."""

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from inside import Pack, base, core  # noqa: E402, I001  (first: it puts the host on the path)
 import torch  # noqa: E402
-from inside_inflate import SD15, Files, noise, prompt  # noqa: E402
+from inside_inflate import SD15, Files, drawn, prompt  # noqa: E402
 from standins import model_of  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -51,29 +51,22 @@ def apart(a: Tensor, b: Tensor) -> float:
 def main() -> None:
     pack, nodes, report = Pack(), evolved(), {}
     files = Files(pack)
-    image = model_of("SD15", **TRUE)
-    for i, weight in enumerate(image.model.diffusion_model.parameters()):
-        if weight.ndim > 1:
-            weight.copy_(noise(*weight.shape, seed=i) / weight[0].numel() ** 0.5)
-    plain = sampled(image, 16, 3.0)
-    for name, changes in {"v3": {}, "v2": {"middle": True}}.items():
+    image = drawn(model_of("SD15", **TRUE))
+    plain = sampled(image, 16, 1.0)
+    for name, cfg, changes in (("v3", 3.0, {}), ("v2", 1.0, {"middle": True})):
         files.write(f"{name}.safetensors", scale=0.3, widths=WIDTHS, **changes)
         (ours,) = pack.run("Inflate", image, f"{name}.safetensors", 1.0, "auto")
-        loader = nodes["ADE_AnimateDiffLoaderGen1"]()
-        (theirs,) = loader.load_mm_and_inject_params(image, f"{name}.safetensors", "autoselect")
-        made = sampled(theirs, 16, 3.0)
-        report[name] = {"apart": apart(sampled(ours, 16, 3.0), made), "moves": apart(made, plain)}
-        if name == "v3":
+        load = nodes["ADE_AnimateDiffLoaderGen1"]().load_mm_and_inject_params
+        (theirs,) = load(image, f"{name}.safetensors", "autoselect")
+        made = sampled(theirs, 16, cfg)
+        report[name] = {"apart": apart(sampled(ours, 16, cfg), made), "moves": apart(made, plain)}
+        if name == "v2":
             (context,) = nodes["ADE_StandardStaticContextOptions"]().create_options(16, 8)
-            (theirs,) = loader.load_mm_and_inject_params(
-                image, "v3.safetensors", "autoselect", context_options=context
-            )
+            (theirs,) = load(image, "v2.safetensors", "autoselect", context_options=context)
             (ours,) = pack.run("MultiDiffusion", ours, 16, 8, "triangle", False, False)
             report["windows"] = apart(sampled(ours, 32, 1.0), sampled(theirs, 32, 1.0))
-            whole = pack.run("Inflate", image, "v3.safetensors", 1.0, "auto")[0]
-            report["windows act"] = apart(sampled(ours, 32, 1.0), sampled(whole, 32, 1.0))
         os.remove(Path(base) / "models" / "animatediff_models" / f"{name}.safetensors")
-    print("REPORT " + json.dumps(report))
+        print("REPORT " + json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

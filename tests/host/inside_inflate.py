@@ -23,8 +23,9 @@ import torch  # noqa: E402
 from comfy.cldm.cldm import ControlNet  # noqa: E402
 from comfy.ldm.modules.attention import SpatialTransformer  # noqa: E402
 from comfy.taesd.taesd import TAESD  # noqa: E402
+from inside_masks import PACK, SAVING, host_nodes, run_graph, to_prompt, watching  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from standins import TEXT_WIDTH, model_of, randomised, wan_vace  # noqa: E402
+from standins import TEXT_WIDTH, Text, model_of, randomised, wan_vace  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 SD15 = {
@@ -137,6 +138,14 @@ class Files:
         return name
 
 
+def drawn(model: Any) -> Any:
+    """The MODEL with weights that keep the size of what they are given, so that each layer has its effect."""
+    for i, weight in enumerate(model.model.diffusion_model.parameters()):
+        if weight.ndim > 1:
+            weight.copy_(noise(*weight.shape, seed=i) / weight[0].numel() ** 0.5)
+    return model
+
+
 def image_lora(model: Any) -> Any:
     """The MODEL with a LoRA on some of its layers."""
     sd, n = {}, 0
@@ -207,6 +216,27 @@ PATCHES = {
 }
 
 
+SMALL = {"KSampler": {"steps": 2}, "EmptyLatentImage": {"width": 64, "height": 64}}
+
+
+def workflow(pack: Pack, name: str, image: Any, vae: Any) -> dict:
+    """A shipped graph to its frames, with stand-ins for the files it names, and what its network was given."""
+    graph = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    files = [m["name"] for node in graph["nodes"] for m in node["properties"].get("models", [])]
+    graph["nodes"] = [node for node in graph["nodes"] if node["type"] not in SAVING]
+    classes = {**host_nodes(), **pack.nodes}
+    used = {node["type"] for node in graph["nodes"]} & set(classes)
+    prompt = to_prompt(graph, {kind: {"input": classes[kind].INPUT_TYPES()} for kind in used})
+    for node in prompt.values():
+        node["inputs"] |= SMALL.get(node["class_type"], {})
+    loaded = {"CheckpointLoaderSimple": (image, Text(), vae)}
+    with watching(image) as calls:
+        done = run_graph(prompt, classes, loaded)
+    frames = done["VAEDecode"][0]
+    seen = {len(c["x"]) // len(c["transformer_options"]["cond_or_uncond"]) for c in calls}
+    return {"frames": list(frames.shape), "files": files, "seen": sorted(seen), "spread": float(frames.std())}
+
+
 def main() -> None:
     pack = Pack()
     files = Files(pack)
@@ -219,7 +249,7 @@ def main() -> None:
     }.items():
         files.write(f"{kind}.safetensors", **changes)
     files.write("still.safetensors", scale=0.0, middle=True)
-    image = model_of("SD15", **SD15)
+    image = drawn(model_of("SD15", **SD15))
     inflate = partial(pack.run, "Inflate")
 
     def moved(model: Any, name: str = "v2", strength: float = 1.0, levels: str = OWN, **more: Any) -> Any:
@@ -290,7 +320,7 @@ def main() -> None:
     report["prompts"] = [apart(both[:10], clip[:10]), apart(both[10:], sampled(image, 20, prompt(8))[10:])]
 
     # Files of other kinds
-    xl = model_of("SDXL", **SDXL)
+    xl = drawn(model_of("SDXL", **SDXL))
     report["sdxl"] = apart(sampled(moved(xl, "sdxl", strength=0.0)), sampled(xl))
     report["sdxl moves"] = apart(sampled(moved(xl, "sdxl")), sampled(xl))
     report["kinds"] = {k: bool(sampled(moved(image, k)).isfinite().all()) for k in ("v1", "v2", "v3")}
@@ -320,7 +350,8 @@ def main() -> None:
     latent = core.EmptyLatentImage().generate(64, 64, 16)[0]
     made = core.common_ksampler(moved(image), 1, 2, 3.0, "euler", "normal", prompt(1), prompt(2), latent)[0]
     report["decoded"] = list(core.VAEDecode().decode(vae, made)[0].shape)
-    encoded = core.VAEEncode().encode(vae, torch.rand(5, 64, 64, 3))[0]
+    report["encoded"] = list(core.VAEEncode().encode(vae, torch.rand(5, 64, 64, 3))[0]["samples"].shape)
+    encoded = {"samples": noise(5, 4, 8, 8, seed=3)}
     held = core.SetLatentNoiseMask().set_mask(encoded, (torch.arange(64) < 32).float().expand(5, 64, 64))[0]
     kept = core.common_ksampler(moved(image), 1, 2, 3.0, "euler", "normal", prompt(1), prompt(2), held)[0][
         "samples"
@@ -329,6 +360,11 @@ def main() -> None:
         apart(kept[..., 4:], encoded["samples"][..., 4:]),
         apart(kept[..., :4], encoded["samples"][..., :4]),
     ]
+
+    # The shipped graphs
+    files.write("mm_sd15_v3.safetensors")
+    for name in ("3_sd15_text_to_clip", "3_sd15_long_clip"):
+        report[name] = workflow(pack, name, image, vae)
 
     # Refusals
     (files.motion / "half.safetensors").write_bytes((files.motion / "v2.safetensors").read_bytes()[:-9])
