@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.animatediff.files import open_motion, read_motion_lora
-from .host.inflate import LEVELS, inflated, motion_of, with_motion_lora
+from .host.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
 from .sockets import advanced, schema
 from .tensors import strength_of
 
@@ -77,7 +77,7 @@ class Inflate(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "noise_levels",
-                        options=list(LEVELS),
+                        options=list(SCHEDULES),
                         default="auto",
                         tooltip="The beta schedule. auto takes the one that the motion file was trained with.",
                     )

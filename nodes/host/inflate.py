@@ -32,9 +32,9 @@ from torch import Tensor
 
 from ...lumiere_core.model.animatediff.files import MotionFile
 from ...lumiere_core.model.animatediff.network import BETAS, MotionModules, sigmas_of
-from .controls import FRAMES
+from .controls import SHOWN
 
-KEY = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
+RIDE = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
 CALL = "lumiere_motion_call"  # of `Call`, in the options of one call of the network
 PATCHES = "forward_timestep_embed_patch"
 BASES = {  # how the host's names of them begin
@@ -44,10 +44,10 @@ BASES = {  # how the host's names of them begin
     "SDXL": "SDXL",
     "SVD": "Stable Video Diffusion",
 }
-OWN_LEVELS = "the MODEL's own"
-LEVELS = {  # choices of noise levels, and what they are in BETAS
+OWN_SCHEDULE = "the MODEL's own"
+SCHEDULES = {  # choices of noise levels, and what they are in BETAS
     "auto": "",
-    OWN_LEVELS: "",
+    OWN_SCHEDULE: "",
     "linear (AnimateDiff)": "linear",
     "scaled linear (HotShot-XL)": "scaled linear",
     "scaled linear to 0.02 (AnimateDiff SDXL)": "scaled linear to 0.02",
@@ -172,7 +172,7 @@ def with_motion(
 ) -> Tensor:
     """The host's U-Net on frames `(N * T, C, h, w)`, N prompts of one clip. Raises ValueError."""
     options = transformer_options or {}
-    motion: Motion = options[KEY]
+    motion: Motion = options[RIDE]
     clips, spec = len(options.get("cond_or_uncond", [0])), motion.modules.spec
     if x.ndim != 4:
         raise ValueError(
@@ -186,7 +186,7 @@ def with_motion(
             f"the MODEL is given {frames} frames at a time, but {motion.name} ({spec.name}) reads {spec.frames} at "
             f"most. Put Long Clips (MultiDiffusion) with a window of {spec.window} on the MODEL."
         )
-    shown, total = options.get(FRAMES, (None, None))
+    shown, total = options.get(SHOWN, (None, None))
     core = options.get("context_window")  # the host's own windows say it in their way
     if shown is None:
         total = None if core else frames
@@ -237,7 +237,7 @@ def with_levels(model: Any, betas: str) -> None:
     if not hasattr(levels, "set_sigmas"):
         raise ValueError(
             "this MODEL's noise levels are no table that could be exchanged. Set noise_levels to "
-            f"{OWN_LEVELS!r}."
+            f"{OWN_SCHEDULE!r}."
         )
     levels.set_sigmas(sigmas_of(BETAS[betas]()))
     model.add_object_patch("model_sampling", levels)
@@ -247,9 +247,9 @@ def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str
     """A clone of an image MODEL that moves by a motion file. Raises ValueError.
 
     strength  a number, or `(T or 1, 1, H, W)`: how much of the motion is added, for each frame and place
-    levels    a key of LEVELS: which noise levels are sampled
+    levels    a key of SCHEDULES: which noise levels are sampled
     """
-    if KEY in model.model_options.get("transformer_options", {}):
+    if RIDE in model.model_options.get("transformer_options", {}):
         raise ValueError("this MODEL has motion already. Wire this node to the MODEL before the other one.")
     dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
     modules = MotionModules(file.spec, comfy.ops.manual_cast, dtype, model.offload_device)
@@ -258,20 +258,20 @@ def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str
     modules.eval().requires_grad_(False)
 
     model = model.clone()
-    model.set_additional_models(KEY, [as_additional(model, modules)])
-    model.model_options["transformer_options"][KEY] = Motion(modules, strength, file.path.name)
-    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, with_motion)
+    model.set_additional_models(RIDE, [as_additional(model, modules)])
+    model.model_options["transformer_options"][RIDE] = Motion(modules, strength, file.path.name)
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, RIDE, with_motion)
     model.set_model_forward_timestep_embed_patch(((SpatialTransformer, ResBlock), then_motion))
     handlers = model.model_options["transformer_options"]["patches"][PATCHES]
     handlers.insert(0, handlers.pop())  # the host asks the first that fits: this one hands on to the others
-    if levels != OWN_LEVELS:
-        with_levels(model, LEVELS[levels] or file.spec.betas)
+    if levels != OWN_SCHEDULE:
+        with_levels(model, SCHEDULES[levels] or file.spec.betas)
     return model
 
 
 def motion_of(model: Any) -> Motion:
     """What rides on a MODEL. Raises ValueError for one without motion."""
-    motion = model.model_options.get("transformer_options", {}).get(KEY)
+    motion = model.model_options.get("transformer_options", {}).get(RIDE)
     if motion is None:
         raise ValueError("this MODEL has no motion file. Wire it through the node that adds one first.")
     return motion
@@ -280,7 +280,7 @@ def motion_of(model: Any) -> Motion:
 def with_motion_lora(model: Any, factors: dict[str, dict[str, Tensor]], strength: float) -> Any:
     """A clone of a MODEL whose motion modules are changed by a LoRA; the host merges it as any other."""
     model = model.clone()
-    (modules,) = model.get_additional_models_with_key(KEY)
+    (modules,) = model.get_additional_models_with_key(RIDE)
     named = {
         f"{weight}.lora_{which}.weight": t for weight, pair in factors.items() for which, t in pair.items()
     }
