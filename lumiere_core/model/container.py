@@ -110,9 +110,10 @@ def read_header(path: Path) -> Header:
         dtypes = {name: entry["dtype"] for name, entry in entries.items()}
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
         words = [*metadata.values(), *dtypes.values()]
+        sizes = [size for shape in shapes.values() for size in shape]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError("no header") from error
-    if not all(type(word) is str for word in words):
+    if not all(type(word) is str for word in words) or not all(type(n) is int and n >= 0 for n in sizes):
         raise ValueError("no header")
     return Header(metadata, dtypes, shapes, data_bytes)
 

@@ -254,7 +254,7 @@ def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str
     dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
     modules = MotionModules(file.spec, comfy.ops.manual_cast, dtype, model.offload_device)
     check_fit(model, modules, file.path.name)
-    file.load(modules)
+    file.load(modules, dtype)
     modules.eval().requires_grad_(False)
 
     model = model.clone()

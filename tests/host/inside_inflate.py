@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from inside import Pack, base, core, sentence  # noqa: E402, I001  (first: it puts the host on the path)
+import comfy.context_windows as windows  # noqa: E402
 import comfy.controlnet  # noqa: E402
 import comfy.ops  # noqa: E402
 import comfy.sample  # noqa: E402
@@ -324,6 +325,34 @@ def main() -> None:
     report["sdxl"] = apart(sampled(moved(xl, "sdxl", strength=0.0)), sampled(xl))
     report["sdxl moves"] = apart(sampled(moved(xl, "sdxl")), sampled(xl))
     report["kinds"] = {k: bool(sampled(moved(image, k)).isfinite().all()) for k in ("v1", "v2", "v3")}
+
+    # Our own sampler; the core's own windows, whose frames a mask must follow, too
+    latent = {"samples": torch.zeros(6, 4, 8, 8)}
+    own = pack.run("Sample", moved(image), prompt(1), prompt(2), latent, 5, 2, 3.0, "euler")[0]["samples"]
+    theirs = core.common_ksampler(
+        moved(image), 5, 2, 3.0, "euler", "sgm_uniform", prompt(1), prompt(2), latent
+    )
+    report["our sampler"] = apart(own, theirs[0]["samples"])
+    windowed = moved(image, strength_mask=mask).clone()
+    windowed.model_options["context_handler"] = windows.IndexListContextHandler(
+        context_schedule=windows.get_matching_context_schedule(windows.ContextSchedules.STATIC_STANDARD),
+        fuse_method=windows.get_matching_fuse_method(windows.ContextFuseMethods.PYRAMID),
+        context_length=8,
+        context_overlap=4,
+        dim=0,
+    )
+    part = sampled(windowed, 20)
+    report["masked in the core's windows"] = [apart(part[8:], clip[8:]), apart(part[:8], clip[:8])]
+
+    # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
+    management = vars(comfy).get("memory_management")
+    if hasattr(management, "aimdo_enabled"):
+        was, management.aimdo_enabled = management.aimdo_enabled, True
+        try:
+            late = moved(image)
+        finally:
+            management.aimdo_enabled = was
+        report["late weights"] = apart(sampled(late), once)
 
     # Noise levels
     tops = {}

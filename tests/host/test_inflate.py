@@ -61,6 +61,18 @@ def test_a_motion_mask_follows_its_frames_into_the_windows(measured: dict) -> No
     assert held < EXACT and moved > 0.01
 
 
+def test_the_core_s_own_windows_and_our_sampler_act_on_it(measured: dict) -> None:
+    held, moved = measured["masked in the core's windows"]
+    assert held < EXACT and moved > 0.01
+    assert measured["our sampler"] < EXACT
+
+
+def test_layers_that_get_their_weights_late_move_alike(measured: dict) -> None:
+    if "late weights" not in measured:
+        pytest.skip("this host builds every layer with its weights")
+    assert measured["late weights"] < EXACT
+
+
 def test_noise_levels_are_the_motion_file_s_and_the_original_keeps_its_own(measured: dict) -> None:
     tops = measured["sigma max"]
     assert tops["v2 the MODEL's own"] == tops["after"] == pytest.approx(14.6146, rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -154,7 +155,7 @@ def by_hand(module: network.MotionModule, x: Tensor) -> Tensor:
 
 
 def test_a_module_does_the_published_recipe_with_statistics_of_each_frame(tmp_path: Path) -> None:
-    modules = loaded(saved(tmp_path / "x.safetensors", weights(SD15))).double()
+    modules = loaded(saved(tmp_path / "x.safetensors", weights(SD15))).double().requires_grad_(False)
     for place, width in ((("input", 1), 32), (("output", 0), 64)):
         x = torch.randn(2, 5, width, 2, 3, dtype=torch.float64)
         want = torch.cat([by_hand(modules.module(place), clip) for clip in x])
@@ -201,6 +202,19 @@ def test_missing_unexpected_and_misshaped_tensors_stop_the_load_with_a_list(tmp_
     other = whole | {name: torch.zeros(7)}
     text = refused(saved(tmp_path / "c.safetensors", other))
     assert "has other sizes in 1" in text and name in text
+
+
+def test_a_header_that_says_anything_is_refused_before_much_is_built(tmp_path: Path) -> None:
+    name = "down_blocks.3.motion_modules.60.temporal_transformer.transformer_blocks.0.attention_blocks.60.to_q.weight"
+    assert "not known here" in refused(saved(tmp_path / "a.safetensors", {name: torch.zeros(2, 2)}))
+    whole = weights(SD15)
+    text = refused(saved(tmp_path / "b.safetensors", whole | {name: torch.zeros(2, 2)}))
+    assert "names places for" in text
+    many = re.sub(
+        rb'"shape":\[1,32,32\]', b'"shape":["x",3,2]', (tmp_path / "b.safetensors").read_bytes(), count=1
+    )
+    (tmp_path / "c.safetensors").write_bytes(many)
+    assert "cut off" in refused(tmp_path / "c.safetensors")
 
 
 def lora(spec: MotionSpec, style: str = "published") -> dict[str, Tensor]:

@@ -74,7 +74,7 @@ def spec_of(shapes: Shapes, hotshot: bool) -> MotionSpec | None:
     if levels not in (3, 4):
         return None
     widths = (f"down_blocks.{i}.motion_modules.0.temporal_transformer.proj_in.weight" for i in range(levels))
-    channels = tuple(shapes.get(name, (0,))[-1] for name in widths)
+    channels = tuple((shapes.get(name) or (0,))[-1] for name in widths)
     rows = [s[1] for name, s in shapes.items() if name.endswith("pos_encoder.pe") and len(s) == 3]
     spec = MotionSpec(
         name="AnimateDiff v1",
@@ -135,8 +135,8 @@ class MotionFile:
     dtype: str
     parameters: int
 
-    def load(self, modules: MotionModules) -> None:
-        """Copy the file's values into the modules, in whatever dtype these have. Raises ValueError."""
+    def load(self, modules: MotionModules, dtype: torch.dtype | None = None) -> None:
+        """Copy the values into the modules; dtype is for layers that keep what they are given. Raises ValueError."""
         try:
             tensors = load_file(self.path)  # mapped while it is copied, and no longer
         except Exception as error:  # safetensors raises its own kinds
@@ -145,7 +145,10 @@ class MotionFile:
             raise ValueError(
                 f"{self.path.name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {SOURCE}"
             )
-        modules.load_state_dict({ours: tensors[name] for name, all in self.names.items() for ours in all})
+        copies = {
+            ours: tensors[name].to(dtype, copy=True) for name, all in self.names.items() for ours in all
+        }
+        modules.load_state_dict(copies)
 
 
 def is_motion(names: Iterable[str]) -> bool:
@@ -176,6 +179,9 @@ def open_motion(path: str | Path) -> MotionFile:
             f"{path.name} is a motion file of a kind that is not known here: its levels or widths are neither "
             f"SD1.5's nor SDXL's. {SOURCE}"
         )
+    least = len(spec.places) * (12 + 8 * spec.attentions)
+    if least > 2 * len(shapes):
+        raise ValueError(f"{path.name} names places for {least} tensors, but holds {len(shapes)}. {SOURCE}")
     with torch.device("meta"), NoDraws():
         wanted = {name: tuple(t.shape) for name, t in MotionModules(spec).state_dict().items()}
     dtypes = {ours: header.dtypes[name] for name, all in names.items() for ours in all}
