@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 import comfy.lora
-import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import torch

@@ -273,7 +273,7 @@ def test_what_is_given_in_a_motion_files_place_is_named(tmp_path: Path) -> None:
 def test_the_printed_conversion_makes_a_file_that_loads(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {f"module.{k}": t for k, t in weights(SD15).items()}}, "mm.ckpt")
-    code = files.CONVERT.format("mm").removeprefix('python -c "').removesuffix('"')
+    code = files.CONVERT.format("mm.ckpt", "mm").removeprefix('python -c "').removesuffix('"')
     subprocess.run([sys.executable, "-c", code], check=True)
     assert open_motion(Path("mm.safetensors")).spec == SD15
 

@@ -33,8 +33,8 @@ LORA = re.compile(r"lora[_.]?(up|down|A|B)?\b|_lora\.")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 SOURCE = "Motion files that fit are listed in the README, such as mm_sd15_v3.safetensors."
 CONVERT = (
-    "python -c \"import torch, safetensors.torch as s; d = torch.load('{0}.ckpt', 'cpu', weights_only=True); "
-    "s.save_file({{k: v.contiguous() for k, v in d.get('state_dict', d).items()}}, '{0}.safetensors')\""
+    "python -c \"import torch, safetensors.torch as s; d = torch.load('{0}', 'cpu', weights_only=True); "
+    "s.save_file({{k: v.contiguous() for k, v in d.get('state_dict', d).items()}}, '{1}.safetensors')\""
 )
 
 # What stands in a name of the layouts of HotShot and diffusers, and what AnimateDiff has there.
@@ -110,7 +110,7 @@ def refuse_pickle(path: Path) -> None:
         if begins == b"PK" or begins[:1] == b"\x80":
             raise ValueError(
                 f"{path.name} is a pickle, which may run any code as it is read, so it is not opened. Take the "
-                f"same file as .safetensors, or convert it once: {CONVERT.format(path.stem)}"
+                f"same file as .safetensors, or convert it once: {CONVERT.format(path.name, path.stem)}"
             ) from None
 
 

@@ -96,7 +96,7 @@ def over_the_clip(norm: nn.Module, x: Tensor, frames: int) -> Tensor:
 class Positions(nn.Module):
     """The frame's number as a row, added before q, k and v are read. `(N, T, C) -> (N, T, C)`"""
 
-    def __init__(self, channels: int, frames: int, ops: Operations) -> None:
+    def __init__(self, channels: int, frames: int) -> None:
         super().__init__()
         self.register_buffer("pe", torch.zeros(1, frames, channels))
 
@@ -112,7 +112,7 @@ class FrameAttention(nn.Module):
         self.head_dim = channels // spec.heads
         self.to_q, self.to_k, self.to_v = (ops.Linear(channels, channels, bias=False) for _ in range(3))
         self.to_out = nn.ModuleList([ops.Linear(channels, channels)])
-        self.pos_encoder = Positions(channels, spec.frames, ops)
+        self.pos_encoder = Positions(channels, spec.frames)
 
     def forward(self, rows: Tensor) -> Tensor:
         rows = self.pos_encoder(rows)
