@@ -8,8 +8,8 @@ ControlNet, attention patches and quantised loaders work as before. Frames are t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ import comfy.lora
 import comfy.model_patcher
 import comfy.ops
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import (
@@ -30,7 +31,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...lumiere_core.model.animatediff.files import MotionFile
-from ...lumiere_core.model.animatediff.network import BETAS, MotionModules, sigmas_of
+from ...lumiere_core.model.animatediff.network import BETAS, MotionModules, over_the_clip, sigmas_of
 from .controls import SHOWN
 
 RIDE = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
@@ -83,6 +84,11 @@ class Call:
                     f"or {needed}."
                 )
             self.strength = self.strength[shown.to(self.strength.device)]
+
+    @property
+    def moves(self) -> bool:
+        """Whether motion is added anywhere."""
+        return torch.is_tensor(self.strength) or self.strength > 0
 
     def moved(self, layer: Any, x: Tensor) -> Tensor:
         """A layer's result, with motion where it bears a module. `(B*T, C, h, w)`"""
@@ -150,13 +156,18 @@ def host_hands_over_layers() -> bool:
 
 
 @contextmanager
-def hooked(call: Call) -> Iterator[None]:
-    """For older hosts: each bearer's result passes its motion module, by PyTorch's own hooks, for one call."""
+def hooked(layers: Iterable[nn.Module], hook: Callable[..., Tensor]) -> Iterator[None]:
+    """The layers' results pass `hook(layer, given, result)`, by PyTorch's own means, until this is left."""
     with ExitStack() as hooks:
-        for layer in call.bearers:
-            handle = layer.register_forward_hook(lambda layer, _given, x: call.moved(layer, x))
-            hooks.callback(handle.remove)
+        for layer in layers:
+            hooks.callback(layer.register_forward_hook(hook).remove)
         yield
+
+
+def norms_of(unet: UNetModel) -> Iterator[nn.GroupNorm]:
+    """The norms of the ResBlocks, and the last one."""
+    for block in (*(m for m in unet.modules() if isinstance(m, ResBlock)), unet.out):
+        yield from (m for m in block.modules() if isinstance(m, nn.GroupNorm))
 
 
 def with_motion(
@@ -191,7 +202,12 @@ def with_motion(
         total = None if core else frames
         shown = torch.as_tensor(core.index_list if core else range(frames))
     call = Call(motion, executor.class_obj, frames, clips, shown, total)
-    with nullcontext() if host_hands_over_layers() else hooked(call):
+    left_out = () if host_hands_over_layers() else call.bearers  # older hosts hand over none of them
+    norms = norms_of(executor.class_obj) if spec.clip_norms and call.moves else ()
+    with (
+        hooked(left_out, lambda layer, _, result: call.moved(layer, result)),
+        hooked(norms, lambda norm, given, _: over_the_clip(norm.forward, given[0], frames)),
+    ):
         return executor(x, timesteps, context, y, control, {**options, CALL: call}, **others)
 
 

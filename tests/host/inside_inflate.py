@@ -93,6 +93,9 @@ def apart(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.std())
 
 
+variance = partial(torch.var, correction=0)
+
+
 class Files:
     """Motion files of random weights, where the host looks for them."""
 
@@ -217,6 +220,30 @@ PATCHES = {
 }
 
 
+def block_over_the_clip(pack: Pack, image: Any) -> float:
+    """A ResBlock of the host with our hooks, beside the same layers on `(B, C, T, H, W)` by hand."""
+    inflate = pack.module("nodes.host.inflate")
+    unet, (clips, frames) = image.model.diffusion_model, (2, 3)
+    block = unet.input_blocks[1][0]
+    x, emb = noise(clips * frames, 32, 4, 4, seed=1), noise(clips * frames, 128, seed=2)
+    with inflate.hooked(
+        inflate.norms_of(unet), lambda n, given, _: inflate.over_the_clip(n.forward, given[0], frames)
+    ):
+        ours = block(x, emb)
+
+    def layers(h: Tensor, norm: Any, conv: Any) -> Tensor:
+        wide = h.unflatten(0, (clips, frames)).transpose(1, 2)
+        mean, var = (
+            f(wide.unflatten(1, (32, -1)), dim=(2, 3, 4, 5), keepdim=True) for f in (torch.mean, variance)
+        )
+        wide = ((wide.unflatten(1, (32, -1)) - mean) / (var + norm.eps).sqrt()).flatten(1, 2)
+        h = wide.transpose(1, 2).flatten(0, 1) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+        return torch.nn.functional.conv2d(torch.nn.functional.silu(h), conv.weight, conv.bias, padding=1)
+
+    h = layers(x, block.in_layers[0], block.in_layers[2]) + block.emb_layers(emb)[..., None, None]
+    return apart(ours, x + layers(h, block.out_layers[0], block.out_layers[3]))
+
+
 SMALL = {"KSampler": {"steps": 2}, "EmptyLatentImage": {"width": 64, "height": 64}}
 
 
@@ -324,6 +351,17 @@ def main() -> None:
     xl = drawn(model_of("SDXL", **SDXL))
     report["sdxl"] = apart(sampled(moved(xl, "sdxl", strength=0.0)), sampled(xl))
     report["sdxl moves"] = apart(sampled(moved(xl, "sdxl")), sampled(xl))
+    # v1 was trained with ResBlocks whose norms see the whole clip: alike frames give what one gives, others do not.
+    files.write("still_v1.safetensors", scale=0.0, frames=24)
+    alike = noise(1, 4, 8, 8).expand(6, -1, -1, -1).clone()
+    alike = {"samples": alike, "batch_index": [0] * 6}
+    for what, given in (("alike", alike), ("unlike", {"samples": torch.zeros(6, 4, 8, 8)})):
+        one, clip_wide = (
+            core.common_ksampler(m, 5, 2, 3.0, "euler", "normal", prompt(1), prompt(2), given)[0]["samples"]
+            for m in (image, moved(image, "still_v1"))
+        )
+        report[f"v1 {what}"] = apart(clip_wide, one)
+    report["v1 block"] = block_over_the_clip(pack, image)
     report["kinds"] = {k: bool(sampled(moved(image, k)).isfinite().all()) for k in ("v1", "v2", "v3")}
 
     # Our own sampler; the core's own windows, whose frames a mask must follow, too

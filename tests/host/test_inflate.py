@@ -28,6 +28,11 @@ def test_without_motion_each_frame_is_the_host_s_own_picture(measured: dict) -> 
     assert measured["kinds"] == {"v1": True, "v2": True, "v3": True}
 
 
+def test_v1_s_resblocks_take_their_norms_over_the_clip(measured: dict) -> None:
+    assert measured["v1 block"] < EXACT
+    assert measured["v1 alike"] < EXACT and measured["v1 unlike"] > 1e-3
+
+
 def test_original_inflated_and_original_again_are_the_same(measured: dict) -> None:
     assert measured["original again"] == measured["inflated again"] == 0
     assert measured["hooks left"] == 0

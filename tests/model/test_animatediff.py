@@ -30,12 +30,18 @@ SDXL = replace(
     SD15, name="AnimateDiff SDXL beta", base="SDXL", channels=(32, 64, 64), betas="scaled linear to 0.02"
 )
 KINDS = {
-    "v1": replace(SD15, name="AnimateDiff v1", frames=24),
+    "v1": replace(SD15, name="AnimateDiff v1", frames=24, clip_norms=True),
     "v2": replace(SD15, name="AnimateDiff v2", middle=True),
     "v3": SD15,
     "sdxl": SDXL,
     "hotshot": replace(
-        SDXL, name="HotShot-XL", frames=24, window=8, betas="scaled linear", license="OpenRAIL++"
+        SDXL,
+        name="HotShot-XL",
+        frames=24,
+        window=8,
+        clip_norms=True,
+        betas="scaled linear",
+        license="OpenRAIL++",
     ),
 }
 

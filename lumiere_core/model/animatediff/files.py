@@ -88,14 +88,13 @@ def spec_of(shapes: Shapes, hotshot: bool) -> MotionSpec | None:
     if any(c % spec.groups or not 0 < c <= 8192 for c in channels) or not 0 < spec.frames <= 4096:
         return None
     if levels == 3 and (hotshot or spec.frames < 32):
-        return replace(
-            spec, name="HotShot-XL", base="SDXL", window=8, betas="scaled linear", license="OpenRAIL++"
-        )
+        found = replace(spec, name="HotShot-XL", base="SDXL", window=8, clip_norms=True)
+        return replace(found, betas="scaled linear", license="OpenRAIL++")
     if levels == 3:
         return replace(spec, name="AnimateDiff SDXL beta", base="SDXL", betas="scaled linear to 0.02")
     if spec.middle:
         return replace(spec, name="AnimateDiff v2")
-    return replace(spec, name="AnimateDiff v3") if spec.frames > 24 else spec
+    return replace(spec, name="AnimateDiff v3") if spec.frames > 24 else replace(spec, clip_norms=True)
 
 
 def refuse_pickle(path: Path) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 from ..functional import attention
 from ..layers import Operations
 
-Normalise = Callable[[nn.Module, Tensor, int], Tensor]  # (norm, x (B*T, C, H, W), frames) -> as x
+Norm = Callable[[Tensor], Tensor]
+Normalise = Callable[[Norm, Tensor, int], Tensor]  # (norm, x (B*T, C, H, W), frames) -> as x
 MOST_ROWS = 2**15  # sequences in one call of attention: CUDA's kernels count them in 16 bits
 
 
@@ -28,6 +29,7 @@ class MotionSpec:
     channels  of each level of the image U-Net it was made for, finest first
     frames    rows of its position encoding: the longest clip, or window, that it reads
     window    frames of the clips it was trained on, which suit it best
+    clip_norms  in training the image model's ResBlocks took their norms over all frames of a clip together
     """
 
     name: str  # "AnimateDiff v3"
@@ -35,6 +37,7 @@ class MotionSpec:
     channels: tuple[int, ...]
     frames: int
     window: int = 16
+    clip_norms: bool = False
     middle: bool = False  # a module in the U-Net's middle, too
     attentions: int = 2
     blocks: int = 2  # ResBlocks a level in the U-Net's encoder; the decoder has one more
@@ -82,13 +85,13 @@ def sigmas_of(betas: Tensor) -> Tensor:
 
 
 # -------------------------------------------------------------------------------------------------------- network
-def frame_by_frame(norm: nn.Module, x: Tensor, frames: int) -> Tensor:
+def frame_by_frame(norm: Norm, x: Tensor, frames: int) -> Tensor:
     """AnimateDiff's own: statistics of each frame by itself."""
     return norm(x)
 
 
-def over_the_clip(norm: nn.Module, x: Tensor, frames: int) -> Tensor:
-    """Statistics over all frames together, as diffusers has it: for comparisons only."""
+def over_the_clip(norm: Norm, x: Tensor, frames: int) -> Tensor:
+    """Statistics over all frames together. In motion modules diffusers has it so: there for comparisons only."""
     clip = x.unflatten(0, (-1, frames)).transpose(1, 2)  # (B, C, T, H, W)
     return norm(clip).transpose(1, 2).flatten(0, 1)
 
