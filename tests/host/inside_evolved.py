@@ -38,7 +38,7 @@ def evolved() -> Any:
 
 
 def sampled(model: Any, frames: int, cfg: float) -> Tensor:
-    latent = {"samples": torch.zeros(frames, 4, 4, 4)}  # all of a true shape that many seconds allow
+    latent = {"samples": torch.zeros(frames, 4, 4, 4)}  # small: the layers are of true shape
     return core.common_ksampler(model, 7, 2, cfg, "euler", "normal", prompt(1), prompt(2), latent)[0][
         "samples"
     ]
