@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -379,8 +380,11 @@ def main() -> None:
         context_overlap=4,
         dim=0,
     )
-    part = sampled(windowed, 20)
-    report["masked in the core's windows"] = [apart(part[8:], clip[8:]), apart(part[:8], clip[:8])]
+    try:
+        part = sampled(windowed, 20)
+        report["masked in the core's windows"] = [apart(part[8:], clip[8:]), apart(part[:8], clip[:8])]
+    except RuntimeError as error:  # older hosts' own windows take no frames as batch, with or without motion
+        assert "sample_sigmas" in "".join(traceback.format_tb(error.__traceback__)), error
 
     # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
     management = vars(comfy).get("memory_management")

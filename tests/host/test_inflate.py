@@ -66,10 +66,15 @@ def test_a_motion_mask_follows_its_frames_into_the_windows(measured: dict) -> No
     assert held < EXACT and moved > 0.01
 
 
-def test_the_core_s_own_windows_and_our_sampler_act_on_it(measured: dict) -> None:
+def test_our_sampler_makes_the_core_s_clip_of_it(measured: dict) -> None:
+    assert measured["our sampler"] < EXACT
+
+
+def test_a_motion_mask_follows_its_frames_into_the_core_s_own_windows(measured: dict) -> None:
+    if "masked in the core's windows" not in measured:
+        pytest.skip("this host's own windows take no frames as batch")
     held, moved = measured["masked in the core's windows"]
     assert held < EXACT and moved > 0.01
-    assert measured["our sampler"] < EXACT
 
 
 def test_layers_that_get_their_weights_late_move_alike(measured: dict) -> None:
