@@ -191,23 +191,18 @@ def open_motion(path: str | Path) -> MotionFile:
 
 
 # ---------------------------------------------------------------------------------------------------------- LoRAs
-LORA_ENDS = (  # what a name ends with, and which factor it is
-    (re.compile(r"\.(?:processor\.)?(to_[qkv]|to_out)(?:\.0)?_lora\.(down|up)\.weight$"), {}),
-    (
-        re.compile(r"\.(to_[qkv]|to_out)(?:\.0)?\.lora_?\.?(A|B|down|up)\.weight$"),
-        {"A": "down", "B": "up"},
-    ),
-)
+# "to_q_lora.down", "to_out.0.lora_B" and their like: the layer, and which factor it is
+FACTOR = re.compile(r"\.(?:processor\.)?(to_[qkv]|to_out)(?:\.0)?[._]lora[._](A|B|down|up)\.weight$")
 
 
 def factor_of(name: str) -> tuple[str, str] | None:
     """(the weight it changes, "up" or "down") of one tensor of a motion LoRA; None for any other."""
-    for end, factors in LORA_ENDS:
-        if match := end.search(name):
-            layer = match[1] + (".0" if match[1] == "to_out" else "")
-            (weight,) = names_of(f"{name[: match.start()]}.{layer}.weight")
-            return weight, factors.get(match[2], match[2])
-    return None
+    match = FACTOR.search(name)
+    if match is None:
+        return None
+    layer = match[1] + (".0" if match[1] == "to_out" else "")
+    (weight,) = names_of(f"{name[: match.start()]}.{layer}.weight")
+    return weight, {"A": "down", "B": "up"}.get(match[2], match[2])
 
 
 def read_motion_lora(
