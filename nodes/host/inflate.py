@@ -170,6 +170,12 @@ def norms_of(unet: UNetModel) -> Iterator[nn.GroupNorm]:
         yield from (m for m in block.modules() if isinstance(m, nn.GroupNorm))
 
 
+def frames_of(window: Any) -> Tensor:
+    """Which frames one of the host's own windows shows: newer hosts put the one before it in front."""
+    before = getattr(window, "causal_anchor_index", None)
+    return torch.tensor([*([] if before is None or before < 0 else [before]), *window.index_list])
+
+
 def with_motion(
     executor: Any,
     x: Tensor,
@@ -197,10 +203,9 @@ def with_motion(
             f"most. Put Long Clips (MultiDiffusion) with a window of {spec.window} on the MODEL."
         )
     shown, total = options.get(SHOWN, (None, None))
-    core = options.get("context_window")  # the host's own windows say it in their way
     if shown is None:
-        total = None if core else frames
-        shown = torch.as_tensor(core.index_list if core else range(frames))
+        core = options.get("context_window")
+        total, shown = (None, frames_of(core)) if core else (frames, torch.arange(frames))
     call = Call(motion, executor.class_obj, frames, clips, shown, total)
     left_out = () if host_hands_over_layers() else call.bearers  # older hosts hand over none of them
     norms = norms_of(executor.class_obj) if spec.clip_norms and call.moves else ()
