@@ -193,8 +193,8 @@ def with_motion(
     if x.ndim != 4:
         raise ValueError(
             f"the LATENT has the shape {tuple(x.shape)}, but an image MODEL with motion takes frames as a batch "
-            f"(frames, {x.shape[1]}, height, width). Make it with ComfyUI's Empty Latent Image, batch_size being the "
-            "frames, or encode a batch of frames."
+            f"(frames, {executor.class_obj.out_channels}, height, width). Make it with ComfyUI's Empty Latent Image, "
+            "batch_size being the frames, or encode a batch of frames."
         )
     frames = x.shape[0] // clips
     if frames > spec.frames:
