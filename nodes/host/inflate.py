@@ -170,7 +170,7 @@ def norms_of(unet: UNetModel) -> Iterator[nn.GroupNorm]:
         yield from (m for m in block.modules() if isinstance(m, nn.GroupNorm))
 
 
-def frames_of(window: Any) -> Tensor:
+def frames_in(window: Any) -> Tensor:
     """Which frames one of the host's own windows shows: newer hosts put the one before it in front."""
     before = getattr(window, "causal_anchor_index", None)
     return torch.tensor([*([] if before is None or before < 0 else [before]), *window.index_list])
@@ -205,7 +205,7 @@ def with_motion(
     shown, total = options.get(SHOWN, (None, None))
     if shown is None:
         core = options.get("context_window")
-        total, shown = (None, frames_of(core)) if core else (frames, torch.arange(frames))
+        total, shown = (None, frames_in(core)) if core else (frames, torch.arange(frames))
     call = Call(motion, executor.class_obj, frames, clips, shown, total)
     left_out = () if host_hands_over_layers() else call.bearers  # older hosts hand over none of them
     norms = norms_of(executor.class_obj) if spec.clip_norms and call.moves else ()
