@@ -46,7 +46,11 @@ def scene_cuts(looks: Sequence[np.ndarray]) -> list[int]:
 
 
 def _contrast(picture: np.ndarray) -> np.ndarray:
-    """A picture without its brightness and contrast, which light changes; colours stay."""
+    """A picture without its brightness and contrast, which light changes; colours stay.
+
+    Softened, because a hand that shakes moves fine detail by parts of a thumbnail's pixel, which no place in it undoes.
+    """
+    picture = opencv().GaussianBlur(picture, (0, 0), 1)
     return (picture - picture.mean()) / (picture.std() + 0.02)
 
 

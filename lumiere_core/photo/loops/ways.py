@@ -29,6 +29,7 @@ SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
 ALIKE = 1.1  # joins that differ by less are as good
+TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
 AUTO = ("per pixel", "cut", "crossfade", "dissolve", "ping-pong")  # of as clean ones, the first is taken
 
@@ -225,6 +226,7 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
         steps = block_steps(clip.masked(looped(small, plan, still=clip.still)))
         join, more = _join(plan, steps, own), ""
         if plan.pixels:
+            join = max(join, plan.pixels.torn / TORN)
             kept = _kept(steps.mean(0), own.mean(0))
             more = (
                 f", {min(kept, 1):.0%} of the motion"
