@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...media.measure import BLOCKS, WORST
+from ...media.measure import BLOCKS
 from ...media.pictures import opencv
 from ...progress import Progress
 
@@ -18,6 +18,7 @@ MERGES = 3  # rounds in which patches are given to other kinds
 MASKED = 4.0  # energies of a usual contrast: a border that differs by less is hardly seen in it
 PASSING = 6  # moments: for so long two loops are compared at a time, and the worst such time counts
 HIGHEST = 400.0  # of such a cost
+TORN = 0.02  # of the blocks may be torn worse than is said
 BESIDE = 9  # pixels of the small clip, as far as two loops are compared around a border
 
 
@@ -184,4 +185,4 @@ def torn(cells: np.ndarray, between: np.ndarray, free: np.ndarray) -> float:
     full = np.zeros((rows * side, columns * side), np.float32)
     full[:height, :width] = costs
     blocks = np.sort(full.reshape(rows, side, columns, side).sum((1, 3)) / side, axis=None)
-    return float(np.sqrt(blocks[-max(1, round(WORST * blocks.size))]))
+    return float(np.sqrt(blocks[-max(1, round(TORN * blocks.size))]))

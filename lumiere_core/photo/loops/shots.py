@@ -62,9 +62,9 @@ def _unlike(a: np.ndarray, b: np.ndarray) -> float:
     return float(cv2.matchTemplate(np.ascontiguousarray(b), middle, cv2.TM_SQDIFF).min() / middle.size)
 
 
-def check_no_cut(what: str, looks: Sequence[np.ndarray]) -> None:
-    """Raises ValueError where the clip of these thumbnails has a scene cut."""
-    for cut in scene_cuts(looks)[:1]:
+def check_no_cut(what: str, looks: Sequence[np.ndarray], cuts: Sequence[int] | None = None) -> None:
+    """Raises ValueError where the clip of these thumbnails has a scene cut; cuts: where they are, if that is known."""
+    for cut in (scene_cuts(looks) if cuts is None else cuts)[:1]:
         raise ValueError(
             f"there is a cut at frame {cut}, and a {what} takes one shot. Use the {cut} frames before it or the "
             f"{len(looks) - cut} from it on (ImageFromBatch)."

@@ -23,7 +23,7 @@ from ...progress import Progress
 from . import periods
 from .loop import LoopPlan, best_cut, best_overlap, check_cut, check_dissolve, check_turn, looped, to_and_fro
 from .periods import best_length, divisors, pixel_loop
-from .shots import check_no_cut, looked_at, thumbnail
+from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
@@ -47,6 +47,11 @@ class SmallClip:
     def looks(self) -> list[np.ndarray]:
         """A thumbnail of each frame."""
         return [thumbnail(as_float(frame)) for frame in self.frames]
+
+    @cached_property
+    def cuts(self) -> list[int]:
+        """The first frames of its shots but the first."""
+        return scene_cuts(self.looks)
 
     @cached_property
     def wanted(self) -> np.ndarray:
@@ -111,7 +116,7 @@ def part_of(
 ) -> LoopPlan:
     """The part of the clip that closes best, of one length or of any within limits; see `best_cut`."""
     limits = (length, length) if length else (min_frames, max_frames)
-    return best_cut(clip.looks, *limits, progress)
+    return best_cut(clip.looks, *limits, progress, clip.cuts)
 
 
 def check_cut_length(frames: int, length: int = 0, min_frames: int = 8, max_frames: int = 0) -> None:
@@ -129,7 +134,7 @@ def dissolve(
     clip: SmallClip, progress: Progress | None, length: int = 0, overlap: int = 8, plain: bool = False
 ) -> LoopPlan:
     """The end turns into the beginning along the optical flow, or plain: by a cross-fade; see `best_overlap`."""
-    return replace(best_overlap(clip.looks, overlap, length), plain=plain)
+    return replace(best_overlap(clip.looks, overlap, length, clip.cuts), plain=plain)
 
 
 def shortest_period(fps: float, frames: int) -> int:
@@ -150,10 +155,10 @@ def check_pixels(frames: int, length: int = 0) -> None:
 def per_pixel(clip: SmallClip, progress: Progress | None, length: int = 0) -> LoopPlan:
     """Every pixel loops in its own time, or stands still; see `periods.py`."""
     check_pixels(len(clip.frames), length)
-    check_no_cut("loop per pixel", clip.looks)
+    check_no_cut("loop per pixel", clip.looks, clip.cuts)
     first = 0
     if len(clip.frames) > STRETCH:  # where the clip closes best
-        best = best_cut(clip.looks, STRETCH // 4, STRETCH - 1, progress)
+        best = best_cut(clip.looks, STRETCH // 4, STRETCH - 1, progress, clip.cuts)
         first = min(max(0, (best.start + best.stop - STRETCH) // 2), len(clip.frames) - STRETCH)
     some = np.stack([as_float(frame) for frame in clip.frames[first : first + STRETCH]])
     shortest = shortest_period(clip.fps, len(some))
@@ -191,7 +196,7 @@ def check_auto(
 
 def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> LoopPlan:
     """The way that shows its seam least. Of those whose seam nobody sees, the first of AUTO."""
-    check_no_cut("loop", clip.looks)
+    check_no_cut("loop", clip.looks, clip.cuts)
     found = []
     for how in AUTO:
         kind = LOOPS[how]
