@@ -196,7 +196,11 @@ class VideoFile:
 
     def since(self, first: int) -> Iterator[np.ndarray]:
         """The frames from one on, the same as those of a pass; sought in the file where it shows each frame once."""
-        if not 0 < first < self.count or not self._timed or list(self._starts.values()) != list(range(self.count)):
+        if (
+            not 0 < first < self.count
+            or not self._timed
+            or list(self._starts.values()) != list(range(self.count))
+        ):
             yield from islice(self, max(0, first), None)
             return
         at = first

@@ -12,7 +12,7 @@ from ...media.pictures import opencv
 from ...progress import Progress
 
 LOOK_SIDE = 64  # pixels of the long side at which frames are compared: 1,000 frames of 16:9 take 28 MB
-UNLIKE = 0.3  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
+UNLIKE = 0.25  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
 
 
 def looked_at(clip: Frames, progress: Progress | None = None) -> list[np.ndarray]:

@@ -28,7 +28,6 @@ from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
-ALIKE = 1.1  # joins that differ by less are as good
 TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
 AUTO = ("per pixel", "cut", "crossfade", "dissolve", "ping-pong")  # of as clean ones, the first is taken
@@ -216,7 +215,7 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             "loops best."
         )
     least = min(join for _, join in found)
-    return next(plan for plan, join in found if join <= max(CLEAN, ALIKE * least))
+    return next(plan for plan, join in found if join <= max(CLEAN, least))
 
 
 def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
