@@ -29,7 +29,7 @@ TURNED = 0.5, 2.0  # gains that light and exposure have: an f-stop is 1.37 in sR
 CLOSER = (
     0.75  # of the distance from the still is left by a change that is one: a lamp in a corner leaves more
 )
-UNSEEN = 1 / 255  # a middle pixel that is nearer than that has no drift to take out
+TOO_SMALL = 1 / 255  # a middle pixel that is nearer than that has no drift to take out
 PIXELS = 2048  # of each half are measured: 25 KB a frame
 CRUSHED = 0.001  # of the pixels may be cut off by a change; one that cuts off more took something else for the light
 
@@ -124,7 +124,7 @@ def drift_of(
         return Drift(alone.changes, "colour drift: left alone, nothing to measure outside the mask")
 
     before = _left(pixels, [None, None], reference)
-    if before < UNSEEN:
+    if before < TOO_SMALL:
         return alone
     best, chosen, answered = before * CLOSER, None, 0
     for offsets in (False, True):

@@ -15,10 +15,10 @@ UNSEEN = (1.5 / 255) ** 2  # of an energy: nobody sees less
 MOMENTS = 48  # moments of the loop at which two kinds of loop are compared
 SWEEPS = 5  # of the messages over the picture, each way
 MERGES = 3  # rounds in which patches are given to other kinds
-MASKED = 4.0  # energies of a usual contrast: a border that differs by less is hardly seen in it
+HIDDEN = 4.0  # energies of a usual contrast: a border that differs by less is hardly seen in it
 PASSING = 6  # moments: for so long two loops are compared at a time, and the worst such time counts
 HIGHEST = 400.0  # of such a cost
-TORN = 0.02  # of the blocks may be torn worse than is said
+WORST_TORN = 0.02  # of the blocks may be torn worse than is said
 BESIDE = 9  # pixels of the small clip, as far as two loops are compared around a border
 
 
@@ -67,7 +67,7 @@ def border_costs(
         out[y] /= scale[y][:, None, None]
         if progress:
             progress(y + 1, height, "comparing loops")
-    np.clip(out * out / (out + MASKED), 0, HIGHEST, out=out)
+    np.clip(out * out / (out + HIDDEN), 0, HIGHEST, out=out)
     for kind in range(len(index)):
         out[:, :, kind] = opencv().blur(np.ascontiguousarray(out[:, :, kind]), (BESIDE, BESIDE))
     return out
@@ -185,4 +185,4 @@ def torn(cells: np.ndarray, between: np.ndarray, free: np.ndarray) -> float:
     full = np.zeros((rows * side, columns * side), np.float32)
     full[:height, :width] = costs
     blocks = np.sort(full.reshape(rows, side, columns, side).sum((1, 3)) / side, axis=None)
-    return float(np.sqrt(blocks[-max(1, round(TORN * blocks.size))]))
+    return float(np.sqrt(blocks[-max(1, round(WORST_TORN * blocks.size))]))

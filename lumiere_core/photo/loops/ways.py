@@ -28,7 +28,7 @@ from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
-TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
+SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
 AUTO = ("per pixel", "cut", "crossfade", "dissolve", "ping-pong")  # of as clean ones, the first is taken
 
@@ -223,6 +223,8 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
     own = clip.own
     if len(clip.frames) < 3 or not len(own):
         return replace(plan, said=f"loop: {plan.count} frames, {how}"), 1.0
+    if plan.pixels and not plan.pixels.moving:
+        return replace(plan, said=f"loop: {plan.count} frames, {how}, nothing here loops: a still"), 2.0
     if plan.back:
         join, more = turned(clip), ""
     else:
@@ -230,15 +232,12 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
         steps = block_steps(clip.masked(looped(small, plan, still=clip.still)))
         join, more = _join(plan, steps, own), ""
         if plan.pixels:
-            join = max(join, plan.pixels.torn / TORN)
+            join = max(join, plan.pixels.torn / SEEN_TORN)
             kept = _kept(steps.mean(0), own.mean(0))
-            more = (
-                f", {min(kept, 1):.0%} of the motion"
-                if plan.pixels.moving
-                else ", nothing here loops: a still"
-            )
+            more = f", {min(kept, 1):.0%} of the motion"
             if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
-                join = max(join, 2.0)
+                said = f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"
+                return replace(plan, said=said), max(join, 2.0)
         elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
             apart = [
                 block_energy(*clip.masked((clip.frames[plan.start + k], clip.frames[plan.stop + k])))
