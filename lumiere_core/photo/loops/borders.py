@@ -13,7 +13,7 @@ from ...progress import Progress
 
 UNSEEN = (1.5 / 255) ** 2  # of an energy: nobody sees less
 MOMENTS = 48  # moments of the loop at which two kinds of loop are compared
-SWEEPS = 5  # of the messages over the picture, each way
+SWEEPS = 10  # of the messages over the picture, each way
 MERGES = 3  # rounds in which patches are given to other kinds
 HIDDEN = 4.0  # energies of a usual contrast: a border that differs by less is hardly seen in it
 PASSING = 6  # moments: for so long two loops are compared at a time, and the worst such time counts
