@@ -31,7 +31,14 @@ class CropForRegion(io.ComfyNode):
             category="Lumiere/finish",
             description="Cuts the painted part out of a large picture or clip, with some room "
             "around it, at the size a model takes. Stitch a Region puts it back.",
-            search_aliases=["crop", "inpaint crop", "crop and stitch", "crop stitch", "region", "only masked"],
+            search_aliases=[
+                "crop",
+                "inpaint crop",
+                "crop and stitch",
+                "crop stitch",
+                "region",
+                "only masked",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The picture or clip."),
                 io.Mask.Input(

@@ -19,7 +19,7 @@ HIDDEN = 4.0  # energies of a usual contrast: a border that differs by less is h
 PASSING = 6  # moments: for so long two loops are compared at a time, and the worst such time counts
 HIGHEST = 400.0  # of such a cost
 WORST_TORN = 0.02  # of the blocks may be torn worse than is said
-BESIDE = 9  # pixels of the small clip, as far as two loops are compared around a border
+NEIGHBOURHOOD = 9  # pixels of the small clip, as far as two loops are compared around a border
 
 
 def streams(
@@ -69,7 +69,7 @@ def border_costs(
             progress(y + 1, height, "comparing loops")
     np.clip(out * out / (out + HIDDEN), 0, HIGHEST, out=out)
     for kind in range(len(index)):
-        out[:, :, kind] = opencv().blur(np.ascontiguousarray(out[:, :, kind]), (BESIDE, BESIDE))
+        out[:, :, kind] = opencv().blur(np.ascontiguousarray(out[:, :, kind]), (NEIGHBOURHOOD, NEIGHBOURHOOD))
     return out
 
 
