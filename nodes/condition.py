@@ -242,9 +242,10 @@ class MaskedLatent(io.ComfyNode):
         fit: bool = True,
     ) -> io.NodeOutput:
         made = condition_of(image, task, frames, places, room, mask, time_stride(vae, frames))
-        latent, source, region, done = encoded(vae, made, fit, motion)
+        part, region, done = fitted(vae, made, fit)
+        latent = encoded(vae, part.firm, motion)
         say(made.remark, done)
-        return io.NodeOutput(latent, mask_of(made.known), source, region)
+        return io.NodeOutput(latent, mask_of(made.known), image_of(made.clip), region)
 
 
 def fit_input() -> Any:
@@ -272,29 +273,31 @@ def say(*sentences: str) -> None:
         show_here(text)
 
 
-def encoded(
-    vae: Any, made: Condition, fit: bool, motion: float = 1.0
-) -> tuple[dict[str, Any], Tensor, Region, str]:
-    """LATENT with its mask, the whole clip as IMAGE, where the LATENT was cut out of it, and a sentence about that.
+def fitted(vae: Any, made: Condition, fit: bool) -> tuple[Condition, Region, str]:
+    """What of the clip is encoded, where it was cut out of it, and a sentence about that.
 
     Only a VAE of ours knows the size its model was trained at; for others the region is the whole picture.
     """
     height, width = made.clip.shape[-2:]
-    region, part, done = all_of(height, width), made, ""
+    region = all_of(height, width)
     if fit and hasattr(vae, "trained"):
         region = region_for_model((made.known < 1).any(dim=2)[0, 0], *vae.trained)
-    if region != all_of(height, width):
-        part = condition.cut_out(made, region.box, region.crop_height, region.crop_width)
-        cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
-        done = (
-            f"This model was trained at {vae.trained[0]} pixels: "
-            f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
-            f"{region.crop_width}x{region.crop_height}. Stitch a Region puts the result back."
-        )
-    source = image_of(made.clip)
-    taken = source if part is made else image_of(part.clip)
-    check_grid(vae, taken)
-    return masked_latent(vae.encode(taken), part.known, motion), source, region, done
+    if region == all_of(height, width):
+        return made, region, ""
+    cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
+    done = (
+        f"This model was trained at {vae.trained[0]} pixels: "
+        f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
+        f"{region.crop_width}x{region.crop_height}. Enlarge a Clip or Stitch a Region puts the result back."
+    )
+    return condition.cut_out(made, region.box, region.crop_height, region.crop_width), region, done
+
+
+def encoded(vae: Any, part: Condition, motion: float = 1.0) -> dict[str, Any]:
+    """LATENT of a clip, with a mask of what is not known of it. Raises ValueError for a size the VAE would crop."""
+    image = image_of(part.clip)
+    check_grid(vae, image)
+    return masked_latent(vae.encode(image), part.known, motion)
 
 
 def time_stride(vae: Any, frames: int = 1) -> int:

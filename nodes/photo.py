@@ -12,6 +12,7 @@ from ..lumiere_core.photo import region as regions
 from ..lumiere_core.photo.brush import Brush, brushed_frames
 from ..lumiere_core.photo.examples import EXAMPLES, example
 from ..lumiere_core.photo.strokes import BRUSH_PRESETS, drawing_with_path, written
+from ..lumiere_core.train.world.examples import DRAWN_EXAMPLES, drawn_example
 from .finish import even_input, feather_input
 from .host.notify import show_here
 from .host.preview import jpeg, shrunk
@@ -267,8 +268,8 @@ class ExampleInput(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "example",
-                    options=list(EXAMPLES),
-                    tooltip="; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + ".",
+                    options=[*EXAMPLES, *DRAWN_EXAMPLES],
+                    tooltip="; ".join(f"{name}: {what}" for name, what in told_examples()) + ".",
                 )
             ],
             outputs=[
@@ -283,6 +284,13 @@ class ExampleInput(io.ComfyNode):
         return io.NodeOutput(*read_example(example))
 
 
+def told_examples() -> list[tuple[str, str]]:
+    """Each example's name, and what it shows."""
+    return [*EXAMPLES.items(), *((name, drawn.what) for name, drawn in DRAWN_EXAMPLES.items())]
+
+
 def read_example(name: str) -> tuple[Any, Any, float]:
+    if name in DRAWN_EXAMPLES:
+        return drawn_example(name)
     frames, mask, fps = example(name)
     return frames, mask[None], fps
