@@ -244,7 +244,7 @@ class MaskedLatent(io.ComfyNode):
         made = condition_of(image, task, frames, places, room, mask, time_stride(vae, frames))
         part, region, done = fitted(vae, made, fit)
         latent = encoded(vae, part.firm, motion)
-        say(made.remark, done)
+        say(made.remark, done, unlike(vae, image))
         return io.NodeOutput(latent, mask_of(made.known), image_of(made.clip), region)
 
 
@@ -291,6 +291,11 @@ def fitted(vae: Any, made: Condition, fit: bool) -> tuple[Condition, Region, str
         f"{region.crop_width}x{region.crop_height}. Enlarge a Clip or Stitch a Region puts the result back."
     )
     return condition.cut_out(made, region.box, region.crop_height, region.crop_width), region, done
+
+
+def unlike(vae: Any, image: Tensor) -> str:
+    """A sentence where our own model knows no such picture; empty for other VAEs."""
+    return vae.remark(image) if hasattr(vae, "remark") else ""
 
 
 def encoded(vae: Any, part: Condition, motion: float = 1.0) -> dict[str, Any]:

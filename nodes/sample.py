@@ -13,7 +13,7 @@ from ..lumiere_core.diffusion.condition import inpaint
 from ..lumiere_core.diffusion.samplers import SAMPLERS
 from ..lumiere_core.limits import within
 from ..lumiere_core.media.frames import at_rate
-from .condition import encoded, fit_input, fitted, region_output, say, time_stride
+from .condition import encoded, fit_input, fitted, region_output, say, time_stride, unlike
 from .host.progress import announce
 from .host.sampling import sample_clip, with_own_strength
 from .sockets import schema, seed_input
@@ -237,7 +237,7 @@ class EditClip(io.ComfyNode):
             done = f"{len(image)} frames at {fps:g} fps became {len(shown)} at {to_fps:g}. {done}"
         if frames > len(shown):
             done += f" The clip is shorter than the {frames} frames asked for."
-        say(done)
+        say(done, unlike(vae, image))
         if bool((made.known == 0).all()):  # one strength: the sampler's denoise says it all
             del latent["noise_mask"]
         else:

@@ -77,8 +77,10 @@ class Work:
 
 def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     """None for text alone. Raises ValueError for what does not go together, before the work."""
+    from ..config import MINI_LABEL
     from ..diffusion.condition import cut_out
     from ..photo.region import region_for_model
+    from ..train.world.likeness import FAR, far_from_drawn
 
     check_given(args)
     if args.task == "text":
@@ -106,6 +108,8 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
             f" {region.width}x{region.height} of {region.picture_width}x{region.picture_height} are made at "
             f"{region.crop_width}x{region.crop_height}."
         )
+    if spec.label == MINI_LABEL and far_from_drawn(clip[0, :, 0] / 2 + 0.5):
+        remark += f" {FAR}"
     keeps = bool(args.mask) or bool((task.known == 1).any())
     return Work(task, part, region, strength, keeps, args.feather, remark.strip())
 
