@@ -13,7 +13,7 @@ from ..lumiere_core.photo.brush import Brush, brushed_frames
 from ..lumiere_core.photo.examples import EXAMPLES, example
 from ..lumiere_core.photo.strokes import BRUSH_PRESETS, drawing_with_path, written
 from ..lumiere_core.train.world.examples import DRAWN_EXAMPLES, drawn_example
-from .finish import even_input, feather_input
+from .finish import even_input, feather_input, nothing_painted
 from .host.notify import show_here
 from .host.preview import jpeg, shrunk
 from .host.progress import announce, collected
@@ -114,6 +114,9 @@ class Stitch(io.ComfyNode):
         even: bool,
     ) -> io.NodeOutput:
         height, width = region.picture_height, region.picture_width
+        if nothing_painted(mask):
+            kept = regions.frames_for("original", frames_of(original), len(image), height, width)
+            return io.NodeOutput(kept.clone())
         mask = regions.change_mask(change_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
         return io.NodeOutput(collected(frames, even))

@@ -17,7 +17,7 @@ from .condition import encoded, fit_input, fitted, region_output, say, time_stri
 from .host.progress import announce
 from .host.sampling import sample_clip, with_own_strength
 from .sockets import schema, seed_input
-from .tensors import change_of, clip_of, image_of, latent_of, mask_of
+from .tensors import change_of, clip_of, latent_of, mask_of, three_channels
 
 
 class EmptyVideo(io.ComfyNode):
@@ -242,5 +242,5 @@ class EditClip(io.ComfyNode):
             del latent["noise_mask"]
         else:
             model = with_own_strength(model)
-        mask, source = mask_of(made.known).ceil(), image_of(made.clip)
+        mask, source = mask_of(made.known).ceil(), three_channels(image[shown]).contiguous()
         return io.NodeOutput(model, latent, most, mask, source, region, to_fps)

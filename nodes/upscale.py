@@ -11,6 +11,7 @@ from ..lumiere_core.diffusion.condition import Condition, cut_out, inpaint
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.checkpoint import bundled, read
 from ..lumiere_core.photo.region import Region, change_mask, frames_for, stitch_frames
+from .finish import nothing_painted
 from .host.model import make_model
 from .host.progress import collected
 from .host.sampling import enlarge_clip, upscale_condition, with_options
@@ -155,7 +156,7 @@ class UpscaleConditioning(io.ComfyNode):
 def put_back(large: Tensor, region: Region, source: Tensor, mask: Tensor) -> Tensor:
     """IMAGE: the source at its own size, with what was made in it; exactly the source where the mask is black."""
     source, change = frames_of(source), change_of(mask)
-    if not change.any():
+    if nothing_painted(mask):
         return frames_for("source", source, len(large), region.picture_height, region.picture_width).clone()
     change = change_mask(change, len(large), region.picture_height, region.picture_width)
     return collected(stitch_frames(frames_of(large), region, source, change, SOFT), even=True)
