@@ -116,7 +116,7 @@ class VideoMask(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="Lumiere_VideoMask",
-            display_name="Control and Mask: Image to Video for VACE",
+            display_name="Control and Mask: Image to Video",
             category="Lumiere/condition",
             description="Tells a model with a control video, such as Wan VACE, which pixels are "
             "known. Known pixels are shown, all others are grey.",
@@ -181,7 +181,7 @@ class MaskedLatent(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="Lumiere_MaskedLatent",
-            display_name="Masked Latent: Image to Video, Inpaint, Extend",
+            display_name="Masked Latent: Image to Video, Inpaint",
             category="Lumiere/condition",
             description="Gives the clip as a LATENT with a mask on the VAE's own grid in space "
             "and time, so that known frames stay known in Wan, LTX and image models.",
