@@ -157,8 +157,9 @@ def test_every_task_runs(command, options, shape):
     assert command(*options, "--no-ssr").shape[:3] == shape
 
 
+@pytest.mark.parametrize("how", [(), ("--window", "4", "--overlap", "2"), ("--loop",)], ids=str)
 def test_a_network_that_copies_what_it_is_told_gives_it_back(
-    command, files, tiny_spec, tmp_path, monkeypatch
+    command, files, tiny_spec, tmp_path, monkeypatch, how
 ):
     """From the files to the network: C where the mask is black, blank where it is white."""
     spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, prediction="x0"))
@@ -168,7 +169,7 @@ def test_a_network_that_copies_what_it_is_told_gives_it_back(
         SpaceTimeUNet, "forward", lambda self, x, t, context, condition=None, **_: condition[:, :3]
     )
     made = command(
-        "--task", "outpaint", "--image", "{small}", "--room", "4", "--no-ssr", "--weights", str(copying)
+        "--task", "outpaint", "--image", "{small}", "--room", "4", "--no-ssr", "--weights", str(copying), *how
     )
     assert (made[:, 4:12, 4:12] == cv2.imread(files["small"])).all()
     made[:, 4:12, 4:12] = 128
