@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .condition import MaskedLatent, VideoMask
 from .control import Guidance, Loop, MultiDiffusion
 from .finish import CinemagraphFromClip, KeepPixels, LoopPad, LoopUnpad, MakeLoop, MatchDrift
+from .inflate import Inflate, MotionLora, register_motion_folders
 from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
 from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
@@ -16,6 +17,7 @@ from .sockets import checked
 from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
+register_motion_folders()
 
 
 class LumiereExtension(ComfyExtension):
@@ -46,5 +48,7 @@ class LumiereExtension(ComfyExtension):
             VideoMask,
             MaskedLatent,
             EditClip,
+            Inflate,
+            MotionLora,
         ]
         return [checked(node) for node in nodes]
