@@ -23,6 +23,11 @@ def clip_of(image: Tensor) -> Tensor:
     return three_channels(image).permute(3, 0, 1, 2)[None].float() * 2 - 1
 
 
+def pictures_of(image: Tensor) -> Tensor:
+    """IMAGE in the layout of a clip, `(1, 3, T, H, W)`, but still in [0, 1]: to [-1, 1] and back would cost a bit."""
+    return three_channels(image).permute(3, 0, 1, 2)[None].float()
+
+
 def image_of(clip: Tensor) -> Tensor:
     """Clip `(1, 3, T, H, W)` in [-1, 1] -> IMAGE `(T, H, W, 3)` in [0, 1], clipped, contiguous."""
     return (clip[0].permute(1, 2, 3, 0).float() / 2 + 0.5).clamp(0, 1).contiguous()

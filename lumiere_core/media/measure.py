@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 import torch
 import torch.nn.functional as F
@@ -63,16 +63,22 @@ def block_steps(frames: Iterable[Tensor], progress: Progress | None = None) -> T
     """
     steps: list[Tensor] = []
     first = before = None
+    total = (
+        len(frames) if isinstance(frames, Sized) else 0
+    )  # of what comes frame by frame, only the end tells
     for frame in frames:
         if before is None:
             first = frame
         else:
             steps.append(block_energy(frame, before))
+            if progress:
+                progress(len(steps), max(total, len(steps) + 1), "steps compared")
         before = frame
-        if progress:
-            progress(len(steps) + 1, len(steps) + 2, "steps compared")
     assert first is not None and before is not None, "a loop has frames"
-    return torch.stack([*steps, block_energy(first, before)])
+    steps.append(block_energy(first, before))
+    if progress:
+        progress(len(steps), len(steps), "steps compared")
+    return torch.stack(steps)
 
 
 def block_energy(after: Tensor, before: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ...lumiere_core.limits import within
 from ...lumiere_core.photo.brush import Brush, brushed_frames
 from ...lumiere_core.photo.examples import EXAMPLES, example
 from ...lumiere_core.photo.strokes import BRUSH_PRESETS, drawing_with_path, written
+from ...lumiere_core.train.world.examples import DRAWN_EXAMPLES, drawn_example
 from ..finish import even_input
 from ..host.notify import show_here
 from ..host.preview import jpeg, shrunk
@@ -169,8 +170,8 @@ class ExampleInput(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "example",
-                    options=list(EXAMPLES),
-                    tooltip="; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + ".",
+                    options=[*EXAMPLES, *DRAWN_EXAMPLES],
+                    tooltip="; ".join(f"{name}: {what}" for name, what in told_examples()) + ".",
                 )
             ],
             outputs=[
@@ -185,6 +186,13 @@ class ExampleInput(io.ComfyNode):
         return io.NodeOutput(*read_example(example))
 
 
+def told_examples() -> list[tuple[str, str]]:
+    """Each example's name, and what it shows."""
+    return [*EXAMPLES.items(), *((name, drawn.what) for name, drawn in DRAWN_EXAMPLES.items())]
+
+
 def read_example(name: str) -> tuple[Any, Any, float]:
+    if name in DRAWN_EXAMPLES:
+        return drawn_example(name)
     frames, mask, fps = example(name)
     return frames, mask[None], fps

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...lumiere_core.limits import within
 from ...lumiere_core.photo import region as regions
-from ..finish import even_input, feather_input
+from ..finish import even_input, feather_input, nothing_painted
 from ..host.progress import announce, collected
 from ..sockets import schema
 from ..tensors import change_of, frames_of
@@ -113,6 +113,9 @@ class Stitch(io.ComfyNode):
         even: bool,
     ) -> io.NodeOutput:
         height, width = region.picture_height, region.picture_width
+        if nothing_painted(mask):
+            kept = regions.frames_for("original", frames_of(original), len(image), height, width)
+            return io.NodeOutput(kept.clone())
         mask = regions.change_mask(change_of(mask), image.shape[0], height, width)
         frames = regions.stitch_frames(frames_of(image), region, frames_of(original), mask, feather)
         return io.NodeOutput(collected(frames, even))

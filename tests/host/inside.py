@@ -599,9 +599,11 @@ def fingerprints(pack: Pack) -> list[str]:
 # ---------------------------------------------------------------------------------------------- words and schemas
 def schemas(pack: Pack) -> dict:
     """What saved workflows rely on: ids, order, types and defaults; and the words the frontend may translate."""
-    frozen, words = {}, {}
+    frozen, words, sought = {}, {}, {}
     for name, node in sorted(pack.nodes.items()):
         schema = node.GET_SCHEMA()
+        aliases = getattr(schema, "search_aliases", None)  # older hosts search titles alone
+        sought[name] = None if aliases is None else [schema.display_name, *aliases]
         frozen[name] = {
             "inputs": [
                 [i.id, i.io_type, getattr(i, "default", None), "advanced" in (i.extra_dict or {})]
@@ -618,7 +620,7 @@ def schemas(pack: Pack) -> dict:
                 for n, o in enumerate(schema.outputs)
             },
         }
-    return {"schemas": frozen, "words": words}
+    return {"schemas": frozen, "words": words, "sought": sought}
 
 
 def main() -> dict:
