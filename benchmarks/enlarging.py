@@ -38,6 +38,7 @@ Enlarge = Callable[
     [Tensor, str], Tensor
 ]  # small clip (1, 3, T, h, w) in [-1, 1] and its caption -> the large one
 AGREE = 1.0  # pixels by which the flow there and back may differ
+STILL = 1e-4  # a clip that differs by less stands still: ratios to it say nothing
 
 
 def lanczos(clip: Tensor, scale: int) -> Tensor:
@@ -71,7 +72,10 @@ def change(clip: Tensor) -> float:
 
 
 def warping_error(clip: Tensor, guide: Tensor) -> float:
-    """Mean difference of each frame and the next one, carried back along the flow of `guide`, where that holds."""
+    """Mean difference of each frame and the next one, carried back along the flow of `guide`, where that holds.
+
+    Where it holds in no pixel of a frame, all of that frame counts.
+    """
     frames, guides = (
         (c[0].permute(1, 2, 3, 0).numpy() / 2 + 0.5).clip(0, 1).astype(np.float32) for c in (clip, guide)
     )
@@ -79,7 +83,8 @@ def warping_error(clip: Tensor, guide: Tensor) -> float:
     for i in range(len(frames) - 1):
         there, back = flow_between(guides[i], guides[i + 1]), flow_between(guides[i + 1], guides[i])
         away = np.linalg.norm(there + carried(back, there), axis=-1)
-        found.append(np.abs(warped(frames[i + 1], there) - frames[i])[away < AGREE].mean())
+        holds = away < AGREE
+        found.append(np.abs(warped(frames[i + 1], there) - frames[i])[holds | ~holds.any()].mean())
     return float(np.mean(found))
 
 
@@ -107,8 +112,8 @@ def on_renders(
                 (
                     psnr(made, true),
                     ssim(made, true),
-                    change(made) / change(true),
-                    warping_error(made, true) / error,
+                    change(made) / max(change(true), STILL),
+                    warping_error(made, true) / max(error, STILL),
                 )
             )
     return rows
@@ -124,7 +129,9 @@ def on_clips(ways: dict[str, Enlarge], base: Lumiere, scenes: list[Scene], frame
             made = enlarge(small, scene.caption).clamp(-1, 1)
             if guide is None:
                 guide, moved, error = made, change(made), warping_error(made, made)
-            rows[name].append((change(made) / moved, warping_error(made, guide) / error))
+            rows[name].append(
+                (change(made) / max(moved, STILL), warping_error(made, guide) / max(error, STILL))
+            )
     return rows
 
 

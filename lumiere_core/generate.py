@@ -203,5 +203,5 @@ def upscale(
     denoise = partial(denoise, **condition)
     if task is None:
         return sample(denoise, x * sigmas[0], sigmas)
-    task = on_canvas(task.clip, task.known, *x.shape[2:])
+    task = on_canvas(task.clip, task.known, *x.shape[2:]).firm
     return task.kept(sample(held(denoise, task, x), task.clip + x * sigmas[0], sigmas))

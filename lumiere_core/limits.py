@@ -76,6 +76,8 @@ LIMITS = {
     "window": Limit(1, FRAMES, 16, "frames"),
     "overlap": Limit(0, FRAMES - 1, 2, "frames"),
     "loop.overlap": Limit(1, FRAMES, 8, "frames"),
+    "motion.strength": Limit(0.0, 2.0, 1.0),
+    "lora.strength": Limit(-10.0, 10.0, 1.0),
     "seed": Limit(0, 2**64 - 1, 0),  # what PyTorch's generators take
     "brush.seed": Limit(0, 2**32 - 1, 0),
     "train.seed": Limit(0, 2**32 - 1, 0),  # training counts up from it
@@ -93,6 +95,12 @@ LIMITS = {
     "crop.size": Limit(0, 8192, 832, "pixels"),
     "still_frame": Limit(-1, FRAMES - 1, -1),  # -1: the sharpest, without people
     "row": Limit(0.0, 1.0, 0.5),
+    "overlay.amount": Limit(0.0, 4.0, 1.0),
+    "overlay.speed": Limit(0.1, 8.0, 1.0),
+    "overlay.size": Limit(0.1, 8.0, 1.0),
+    "wind": Limit(-2.0, 2.0, 0.2),
+    "camera.amount": Limit(0.0, 0.5, 0.1),
+    "parallax": Limit(0.0, 2.0, 1.0),
     # training
     "minutes": Limit(0.001, 100_000.0, 40.0),
     "prompts": Limit(1, 100_000, 40),

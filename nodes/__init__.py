@@ -7,15 +7,20 @@ from comfy_api.latest import ComfyExtension, io
 from .condition import MaskedLatent, VideoMask
 from .control import Guidance, Loop, MultiDiffusion
 from .finish import CinemagraphFromClip, KeepPixels, LoopPad, LoopUnpad, MakeLoop, MatchDrift
+from .inflate import Inflate, MotionLora, register_motion_folders
 from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
-from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
+from .photo.brush import ExampleInput, MotionBrush
+from .photo.camera import MoveCamera
+from .photo.overlay import LayOver
+from .photo.region import CropForRegion, Stitch
 from .prompt import PromptSchedule, TextEncode
 from .sample import EditClip, EmptyVideo, Sample
 from .sockets import checked
 from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
+register_motion_folders()
 
 
 class LumiereExtension(ComfyExtension):
@@ -46,5 +51,9 @@ class LumiereExtension(ComfyExtension):
             VideoMask,
             MaskedLatent,
             EditClip,
+            LayOver,
+            MoveCamera,
+            Inflate,
+            MotionLora,
         ]
         return [checked(node) for node in nodes]

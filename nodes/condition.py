@@ -15,9 +15,9 @@ from ..lumiere_core.limits import within
 from ..lumiere_core.photo.region import Region, all_of, region_for_model
 from .host.notify import show_here
 from .host.progress import announce
-from .photo import RegionSocket
+from .photo.region import RegionSocket
 from .sockets import advanced, schema
-from .tensors import clip_of, image_of, known_of, mask_of
+from .tensors import image_of, known_of, mask_of, pictures_of
 
 TASKS = {
     "cinemagraph": "one picture, of which only the painted region moves",
@@ -67,17 +67,17 @@ def region_input() -> Any:
         "mask",
         optional=True,
         tooltip="For cinemagraph and inpaint: white is the part to make. One frame, or one for "
-        "each frame of the clip.",
+        "each frame of the clip. Grey is made, too, and mixed with the source in the end.",
     )
 
 
 def condition_of(
     image: Tensor, task: str, frames: int, places: str, room: int, mask: Tensor | None, stride: int = 1
 ) -> Condition:
-    """The clip and its known pixels, for a task of `TASKS`. Raises ValueError."""
+    """The pictures, in [0, 1] as they were given, and their known pixels, for a task of `TASKS`. Raises ValueError."""
     more = 2 * room if task == "outpaint" else 0
     announce(frames, image.shape[1] + more, image.shape[2] + more)
-    clip = clip_of(image)
+    clip = pictures_of(image)
     if task in ("cinemagraph", "inpaint"):
         if mask is None or mask.shape[-2:] == (64, 64) and not mask.any():  # LoadImage's stand-in for none
             raise ValueError(
@@ -116,7 +116,7 @@ class VideoMask(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="Lumiere_VideoMask",
-            display_name="Animate with any Model: Control and Mask",
+            display_name="Control and Mask: Image to Video",
             category="Lumiere/condition",
             description="Tells a model with a control video, such as Wan VACE, which pixels are "
             "known. Known pixels are shown, all others are grey.",
@@ -125,9 +125,10 @@ class VideoMask(io.ComfyNode):
                 "image to video",
                 "vace",
                 "control video",
+                "animate picture",
                 "cinemagraph",
-                "inpaint",
-                "outpaint",
+                "inpaint video",
+                "outpaint video",
                 "extend video",
                 "first last",
             ],
@@ -171,7 +172,8 @@ class VideoMask(io.ComfyNode):
     ) -> io.NodeOutput:
         made = condition_of(image, task, frames, places, room, mask)
         say(made.remark)
-        return io.NodeOutput(image_of(made.blanked), mask_of(made.known), image_of(made.clip), fps)
+        told, source = as_clip(made), source_image(made)
+        return io.NodeOutput(image_of(told.blanked), mask_of(made.known), source, fps)
 
 
 class MaskedLatent(io.ComfyNode):
@@ -179,7 +181,7 @@ class MaskedLatent(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="Lumiere_MaskedLatent",
-            display_name="Animate with any Model: Masked Latent",
+            display_name="Masked Latent: Image to Video, Inpaint",
             category="Lumiere/condition",
             description="Gives the clip as a LATENT with a mask on the VAE's own grid in space "
             "and time, so that known frames stay known in Wan, LTX and image models.",
@@ -187,6 +189,7 @@ class MaskedLatent(io.ComfyNode):
                 "noise mask",
                 "i2v",
                 "image to video",
+                "animate picture",
                 "cinemagraph",
                 "inpaint video",
                 "outpaint video",
@@ -218,11 +221,11 @@ class MaskedLatent(io.ComfyNode):
                 io.Latent.Output(display_name="LATENT"),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="The mask in pixels, for Keep Untouched Pixels or Stitch a Region.",
+                    tooltip="The mask in pixels, for Enlarge a Clip, Keep Untouched Pixels or Stitch a Region.",
                 ),
                 io.Image.Output(
                     display_name="source",
-                    tooltip="The clip in pixels, for Keep Untouched Pixels or Stitch a Region.",
+                    tooltip="The clip in pixels, for Enlarge a Clip, Keep Untouched Pixels or Stitch a Region.",
                 ),
                 region_output(),
             ],
@@ -242,9 +245,10 @@ class MaskedLatent(io.ComfyNode):
         fit: bool = True,
     ) -> io.NodeOutput:
         made = condition_of(image, task, frames, places, room, mask, time_stride(vae, frames))
-        latent, source, region, done = encoded(vae, made, fit, motion)
-        say(made.remark, done)
-        return io.NodeOutput(latent, mask_of(made.known), source, region)
+        part, region, done = fitted(vae, as_clip(made), fit)
+        latent = encoded(vae, part.firm, motion)
+        say(made.remark, done, unlike(vae, image))
+        return io.NodeOutput(latent, mask_of(made.known), source_image(made), region)
 
 
 def fit_input() -> Any:
@@ -253,15 +257,15 @@ def fit_input() -> Any:
             "fit",
             default=True,
             optional=True,
-            tooltip="For Lumiere models: cuts the part to make out, at the size the model was trained at. Stitch a "
-            "Region puts it back. Off: the picture is taken as it is.",
+            tooltip="For Lumiere models: cuts the part to make out, at the size the model was trained at. Enlarge a "
+            "Clip or Stitch a Region puts it back. Off: the picture is taken as it is.",
         )
     )
 
 
 def region_output() -> Any:
     return RegionSocket.Output(
-        display_name="region", tooltip="Where the LATENT was cut out, for Stitch a Region."
+        display_name="region", tooltip="Where the LATENT was cut out, for Enlarge a Clip or Stitch a Region."
     )
 
 
@@ -272,29 +276,46 @@ def say(*sentences: str) -> None:
         show_here(text)
 
 
-def encoded(
-    vae: Any, made: Condition, fit: bool, motion: float = 1.0
-) -> tuple[dict[str, Any], Tensor, Region, str]:
-    """LATENT with its mask, the whole clip as IMAGE, where the LATENT was cut out of it, and a sentence about that.
+def as_clip(pictures: Condition) -> Condition:
+    """Pictures in [0, 1] as the engine takes them."""
+    return Condition(pictures.clip * 2 - 1, pictures.known)
+
+
+def source_image(pictures: Condition) -> Tensor:
+    """IMAGE of pictures in [0, 1]: those that were given, to the bit."""
+    return pictures.clip[0].permute(1, 2, 3, 0).contiguous()
+
+
+def fitted(vae: Any, made: Condition, fit: bool) -> tuple[Condition, Region, str]:
+    """What of the clip is encoded, where it was cut out of it, and a sentence about that.
 
     Only a VAE of ours knows the size its model was trained at; for others the region is the whole picture.
     """
     height, width = made.clip.shape[-2:]
-    region, part, done = all_of(height, width), made, ""
+    region = all_of(height, width)
     if fit and hasattr(vae, "trained"):
         region = region_for_model((made.known < 1).any(dim=2)[0, 0], *vae.trained)
-    if region != all_of(height, width):
-        part = condition.cut_out(made, region.box, region.crop_height, region.crop_width)
-        cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
-        done = (
-            f"This model was trained at {vae.trained[0]} pixels: "
-            f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
-            f"{region.crop_width}x{region.crop_height}. Stitch a Region puts the result back."
-        )
-    source = image_of(made.clip)
-    taken = source if part is made else image_of(part.clip)
-    check_grid(vae, taken)
-    return masked_latent(vae.encode(taken), part.known, motion), source, region, done
+    if region == all_of(height, width):
+        return made, region, ""
+    cut = f"{region.width}x{region.height} of {width}x{height} were cut out and"
+    done = (
+        f"This model was trained at {vae.trained[0]} pixels: "
+        f"{cut if (region.height, region.width) != (height, width) else f'{width}x{height} were'} scaled to "
+        f"{region.crop_width}x{region.crop_height}. Enlarge a Clip or Stitch a Region puts the result back."
+    )
+    return condition.cut_out(made, region.box, region.crop_height, region.crop_width), region, done
+
+
+def unlike(vae: Any, image: Tensor) -> str:
+    """A sentence where our own model knows no such picture; empty for other VAEs."""
+    return vae.remark(image) if hasattr(vae, "remark") else ""
+
+
+def encoded(vae: Any, part: Condition, motion: float = 1.0) -> dict[str, Any]:
+    """LATENT of a clip, with a mask of what is not known of it. Raises ValueError for a size the VAE would crop."""
+    image = image_of(part.clip)
+    check_grid(vae, image)
+    return masked_latent(vae.encode(image), part.known, motion)
 
 
 def time_stride(vae: Any, frames: int = 1) -> int:

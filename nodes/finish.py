@@ -12,7 +12,8 @@ from ..lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from ..lumiere_core.photo.drift import match_drift
 from ..lumiere_core.photo.loops.loop import loop_pad, loop_unpad
 from ..lumiere_core.photo.loops.ways import LOOPS, loop_kind, loop_length, make_loop
-from ..lumiere_core.photo.region import keep_pixels
+from ..lumiere_core.photo.region import frames_for, keep_pixels
+from .host.notify import show_here
 from .host.progress import HostBar, announce, collected
 from .sockets import advanced, schema
 from .tensors import change_of, frames_of, source_of
@@ -276,9 +277,19 @@ class KeepPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, source: Tensor, mask: Tensor, feather: int) -> io.NodeOutput:
+        if nothing_painted(mask):
+            return io.NodeOutput(frames_for("source", frames_of(source), *image.shape[:3]).clone())
         return io.NodeOutput(
             collected(keep_pixels(frames_of(image), frames_of(source), change_of(mask), feather))
         )
+
+
+def nothing_painted(mask: Tensor) -> bool:
+    """Whether a mask is all black, which is said on the node. Load Image's 64x64 stand-in for none is refused later."""
+    black = not bool(mask.any()) and tuple(mask.shape[-2:]) != (64, 64)
+    if black:
+        show_here("The mask is empty: the source comes back as it was. White is the part that was made.")
+    return black
 
 
 class LoopPad(io.ComfyNode):

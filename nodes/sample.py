@@ -13,11 +13,11 @@ from ..lumiere_core.diffusion.condition import inpaint
 from ..lumiere_core.diffusion.samplers import SAMPLERS
 from ..lumiere_core.limits import within
 from ..lumiere_core.media.frames import at_rate
-from .condition import encoded, fit_input, region_output, say, time_stride
+from .condition import encoded, fit_input, fitted, region_output, say, time_stride, unlike
 from .host.progress import announce
 from .host.sampling import sample_clip, with_own_strength
 from .sockets import schema, seed_input
-from .tensors import change_of, clip_of, latent_of, mask_of
+from .tensors import change_of, clip_of, latent_of, mask_of, three_channels
 
 
 class EmptyVideo(io.ComfyNode):
@@ -231,14 +231,16 @@ class EditClip(io.ComfyNode):
             raise ValueError("the strength is 0 everywhere: the clip would stay as it is. Try 0.4.")
         known = (1 - change / most)[None, None]
         made = inpaint(clip_of(image[shown]), known, len(shown))
-        latent, source, region, done = encoded(vae, made, fit)
+        part, region, done = fitted(vae, made, fit)
+        latent = encoded(vae, part)
         if len(shown) < len(image) or fps != to_fps:
             done = f"{len(image)} frames at {fps:g} fps became {len(shown)} at {to_fps:g}. {done}"
         if frames > len(shown):
             done += f" The clip is shorter than the {frames} frames asked for."
-        say(done)
+        say(done, unlike(vae, image))
         if bool((made.known == 0).all()):  # one strength: the sampler's denoise says it all
             del latent["noise_mask"]
         else:
             model = with_own_strength(model)
-        return io.NodeOutput(model, latent, most, mask_of(made.known).ceil(), source, region, to_fps)
+        mask, source = mask_of(made.known).ceil(), three_channels(image[shown]).contiguous()
+        return io.NodeOutput(model, latent, most, mask, source, region, to_fps)

@@ -23,6 +23,11 @@ def clip_of(image: Tensor) -> Tensor:
     return three_channels(image).permute(3, 0, 1, 2)[None].float() * 2 - 1
 
 
+def pictures_of(image: Tensor) -> Tensor:
+    """IMAGE in the layout of a clip, `(1, 3, T, H, W)`, but still in [0, 1]: to [-1, 1] and back would cost a bit."""
+    return three_channels(image).permute(3, 0, 1, 2)[None].float()
+
+
 def image_of(clip: Tensor) -> Tensor:
     """Clip `(1, 3, T, H, W)` in [-1, 1] -> IMAGE `(T, H, W, 3)` in [0, 1], clipped, contiguous."""
     return (clip[0].permute(1, 2, 3, 0).float() / 2 + 0.5).clamp(0, 1).contiguous()
@@ -33,9 +38,9 @@ def frames_of(image: Tensor) -> Tensor:
     return three_channels(image).float().cpu()
 
 
-def source_of(image: Tensor) -> TensorFrames:
+def source_of(image: Tensor, fps: float = 16.0) -> TensorFrames:
     """IMAGE as a clip to go through frame by frame, without a copy of it."""
-    return TensorFrames(three_channels(image))
+    return TensorFrames(three_channels(image), fps)
 
 
 def with_even_sides(clip: Rendered) -> Rendered:
@@ -62,6 +67,11 @@ def known_of(mask: Tensor) -> Tensor:
 def mask_of(known: Tensor) -> Tensor:
     """M `(1, 1, T, H, W)`, 1 = known -> MASK `(T, H, W)`, 1 = change."""
     return (1 - known[0, 0]).contiguous()
+
+
+def strength_of(mask: Tensor) -> Tensor:
+    """MASK -> how strongly each place changes `(T, 1, H, W)` in [0, 1], for frames as batch."""
+    return change_of(mask).clamp(0, 1)[:, None]
 
 
 def latent_of(clip: Tensor) -> dict[str, Any]:

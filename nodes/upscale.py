@@ -10,12 +10,16 @@ from torch import Tensor
 from ..lumiere_core.diffusion.condition import Condition, cut_out, inpaint
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.checkpoint import bundled, read
-from ..lumiere_core.photo.region import Region
+from ..lumiere_core.photo.region import Region, change_mask, frames_for, stitch_frames
+from .finish import nothing_painted
 from .host.model import make_model
+from .host.progress import collected
 from .host.sampling import enlarge_clip, upscale_condition, with_options
-from .photo import RegionSocket
+from .photo.region import RegionSocket
 from .sockets import schema, seed_input
-from .tensors import clip_of, image_of, known_of
+from .tensors import change_of, clip_of, frames_of, image_of, known_of
+
+SOFT = 4  # pixels of the soft edge, inside the mask: one pixel of the base model after enlarging
 
 
 class Upscale(io.ComfyNode):
@@ -61,6 +65,13 @@ class Upscale(io.ComfyNode):
                     "positive", optional=True, tooltip="What the clip shows. May be left out."
                 ),
                 *known_inputs(),
+                io.Boolean.Input(
+                    "whole",
+                    default=True,
+                    optional=True,
+                    tooltip="With a region: gives the whole source, with what was made in it. Off: only the part that "
+                    "was made, for Stitch a Region.",
+                ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
         )
@@ -79,11 +90,15 @@ class Upscale(io.ComfyNode):
         source: Tensor | None = None,
         mask: Tensor | None = None,
         region: Region | None = None,
+        whole: bool = True,
     ) -> io.NodeOutput:
         model = model or make_model(read(bundled("ssr")))
         known = known_pixels(len(image), source, mask, region)
         out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level, known)
-        return io.NodeOutput(image_of(out))
+        large = image_of(out)
+        if whole and region is not None and not region.outgrown(*large.shape[1:3]):
+            return io.NodeOutput(put_back(large, region, source, mask))
+        return io.NodeOutput(large)
 
 
 class UpscaleConditioning(io.ComfyNode):
@@ -138,6 +153,15 @@ class UpscaleConditioning(io.ComfyNode):
         return io.NodeOutput(with_options(positive, condition), with_options(negative, condition), latent)
 
 
+def put_back(large: Tensor, region: Region, source: Tensor, mask: Tensor) -> Tensor:
+    """IMAGE: the source at its own size, with what was made in it; exactly the source where the mask is black."""
+    source, change = frames_of(source), change_of(mask)
+    if nothing_painted(mask):
+        return frames_for("source", source, len(large), region.picture_height, region.picture_width).clone()
+    change = change_mask(change, len(large), region.picture_height, region.picture_width)
+    return collected(stitch_frames(frames_of(large), region, source, change, SOFT), even=True)
+
+
 def known_inputs() -> list:
     """Known pixels, which are held at every step."""
     return [
@@ -156,14 +180,14 @@ def known_inputs() -> list:
 def known_pixels(
     frames: int, source: Tensor | None, mask: Tensor | None, region: Region | None
 ) -> Condition | None:
-    """What of the large clip is known, at the source's own size. Raises ValueError."""
+    """What of the large clip is known, at the source's own size; what is grey is mixed later. Raises ValueError."""
     if source is None and mask is None and region is None:
         return None
     if source is None or mask is None:
         raise ValueError(
             "to keep pixels, source and mask are both needed. Connect the other one, or neither."
         )
-    made = inpaint(clip_of(source), known_of(mask), frames)
+    made = inpaint(clip_of(source), known_of(mask), frames).firm
     if region is None:
         return made
     if source.shape[1:3] != (region.picture_height, region.picture_width):

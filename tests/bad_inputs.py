@@ -1,7 +1,8 @@
 """What people type by mistake, and the sentence that answers it: one row each, run by `test_bad_inputs.py`.
 
 In a command, names in braces are files and folders of that test (`test_bad_inputs.py` lists them); `generate`, `loop`,
-`cinemagraph` and `brush` stand for the command with everything else in order, so that only what a row says is wrong.
+`cinemagraph`, `brush`, `overlay` and `move` stand for the command with everything else in order, so that only what a
+row says is wrong.
 """
 
 from __future__ import annotations
@@ -75,6 +76,42 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("generate --out {out}/clip.mp4.txt", "ends in .txt, but", 2),
     ("generate --out {photo}/clip.mp4", "cannot be written", 2),
     ("generate --xt-slice {photo}/xt.png", "cannot be written", 2),
+    # Tasks: what they are given, and options of other tasks.
+    ("generate --task paint", "task is 'paint', but it has to be one of text, image, cinemagraph", 2),
+    ("generate --image {photo}", "task is 'text', which takes no --image. Name the task", 2),
+    ("generate --strength 0.5", "task is 'text', which takes no --strength", 2),
+    ("generate --task image", "which takes --image or --video, one of them", 2),
+    ("generate --task edit --image {photo} --video {clip}", "which takes --image or --video, one of them", 2),
+    ("generate --task image --video {clip}", "takes --image. To go on with a clip, use --task extend", 2),
+    ("generate --task extend --image {photo}", "takes --video. To begin with a picture, use --task image", 2),
+    (
+        "generate --task image --image {photo} {photo} {photo}",
+        "3 pictures were given, but image takes one or two",
+        2,
+    ),
+    (
+        "generate --task inpaint --image {photo} {photo} --mask {mask}",
+        "2 pictures were given, but inpaint takes one, or a clip by --video",
+        2,
+    ),
+    ("generate --task image --image {photo} {small}", "Resize one of them", 2),
+    ("generate --task cinemagraph --image {photo}", "which needs a --mask", 2),
+    ("generate --task cinemagraph --video {clip} --mask {mask}", "takes one picture, but", 2),
+    ("generate --task inpaint --image {photo} --mask {empty}", "nothing would be made: the mask is black", 2),
+    ("generate --task image --image {photo} --mask {mask}", "--mask is for cinemagraph, inpaint, edit", 2),
+    ("generate --task image --image {photo} --room 8", "--room is for outpaint, but the task is 'image'", 2),
+    ("generate --task edit --video {clip} --keep 8", "--keep is for extend, but the task is 'edit'", 2),
+    ("generate --task edit --video {clip} --inside 1", "Give a --mask, or leave it out", 2),
+    ("generate --task outpaint --image {photo} --strength 1", "--strength is for edit, but the task is", 2),
+    ("generate --task edit --video {clip} --strength 0", "strength is 0, but it has to be", 2),
+    ("generate --task edit --video {clip} --strength nan", "strength is nan, but it has to be", 2),
+    ("generate --task extend --video {clip} --keep 0", "keep is 0, but it has to be", 2),
+    ("generate --task extend --video {clip} --keep 5", "5 frames of the clip are to be kept", 2),
+    ("generate --task outpaint --image {photo} --room 0", "one has to be above 0", 2),
+    ("generate --task edit --video {words}", "cannot be read as a video", 2),
+    ("generate --task edit --video {nothing}", "cannot be read as a video", 2),
+    ("generate --task image --image {clip}", "cannot be read as a picture", 2),
+    ("generate --task image --image {photo} --out {photo}", "ends in .png, but", 2),
     # Weights files.
     ("generate --weights {missing}", "missing.safetensors cannot be read", 2),
     ("generate --ssr-weights {missing}", "missing.safetensors cannot be read", 2),
@@ -134,6 +171,11 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("info {missing}", "missing.safetensors cannot be read", 2),
     ("info {photo}", "is not a whole safetensors file", 2),
     ("info {base} {words}", "words.safetensors is not a whole safetensors file", 2),
+    # Motion files for image models.
+    ("info {pickle}", "mm.ckpt is a pickle, which may run any code as it is read, so it is not opened", 2),
+    ("info {motion_lora}", "is no motion file but a motion LoRA: give it to Motion LoRA", 2),
+    ("info {no_motion}", "its levels or widths are neither SD1.5's nor SDXL's", 2),
+    ("generate --weights {motion_lora}", "a safetensors file of another kind, not a Lumiere model", 2),
     ("evaluate --weights {missing}", "missing.safetensors cannot be read", 2),
     # Loops from a clip of 30 frames, and from one with a cut at frame 20.
     ("clip loop {nowhere}", "there is no video", 2),
@@ -207,6 +249,35 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("brush --frames 0", "frames", 2),
     ("brush --fps 0", "fps is 0, but", 2),
     ("brush --fps 480", "fps is 480, but it has to be between 0.01 and 300", 2),
+    # Overlays and camera moves.
+    ("clip overlay", "required: source", 2),
+    ("clip overlay {nowhere} --out {out}/o.mp4", "there is no video", 2),
+    ("clip overlay {words} --out {out}/o.mp4", "cannot be read as a video", 2),
+    ("overlay --kind lava", "kind is 'lava', but it has to be one of steam, mist, rain", 2),
+    ("overlay --amount 5", "amount is 5, but it has to be between 0 and 4", 2),
+    ("overlay --amount nan", "amount is nan, but", 2),
+    ("overlay --speed 0", "speed is 0, but it has to be between 0.1 and 8", 2),
+    ("overlay --size 0", "size is 0, but", 2),
+    ("overlay --wind 9", "wind is 9, but it has to be between -2 and 2", 2),
+    ("overlay --tint red", "tint is 'red', but it is written as #rrggbb. Try #ffffff.", 2),
+    ("overlay --seed -1", "seed is -1", 2),
+    ("overlay --frames 1", "frames is 1, but", 2),
+    ("overlay --fps 0", "fps is 0, but", 2),
+    ("overlay --mask {empty}", "the mask is empty", 2),
+    ("overlay --mask {nowhere}", "there is no picture", 2),
+    ("overlay --matte {clip}", "cannot be read as a picture", 2),
+    ("overlay --out {photo}", "ends in .png, but", 2),
+    ("clip move", "required: source", 2),
+    ("clip move {nowhere} --out {out}/m.mp4", "there is no video", 2),
+    ("move --move roll", "move is 'roll', but it has to be one of zoom in, zoom out", 2),
+    ("move --path forth", "path is 'forth', but it has to be one of there and back, one way", 2),
+    ("move --amount 0.6", "amount is 0.6, but it has to be between 0 and 0.5", 2),
+    ("move --parallax 3", "parallax is 3, but it has to be between 0 and 2", 2),
+    ("move --parallax inf", "parallax is inf, but", 2),
+    ("move --depth {nowhere}", "there is no picture", 2),
+    ("move --depth {words}", "cannot be read as a picture", 2),
+    ("move --frames 0", "frames is 0, but", 2),
+    ("move --fps 480", "fps is 480, but it has to be between 0.01 and 300", 2),
     # Training and its judge.
     ("train t2i --runs {out} --preset huge", "preset is 'huge', but it has to be one of mini-cpu", 2),
     ("train t2i --runs {out} --world flat", "world is 'flat', but it has to be one of small, full", 2),

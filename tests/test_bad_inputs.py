@@ -37,9 +37,12 @@ IN_ORDER = {
     "loop": "clip loop {clip} --out {out}/loop.mp4",
     "cinemagraph": "clip cinemagraph {clip} --mask {mask} --out {out}/still.mp4",
     "brush": "clip brush {photo} --mask {mask} --out {out}/brush.mp4",
+    "overlay": "clip overlay {photo} --out {out}/overlay.mp4",
+    "move": "clip move {photo} --out {out}/move.mp4",
 }
 
 
+MOTION = "up_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
 WORK = (
     r"(base|super-resolution|steadying|writing) \["  # progress of what takes long; a clip is looked at before
 )
@@ -135,7 +138,11 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
         "lacking": ({name: t for name, t in tensors.items() if name != first}, said),
         "too_much": ({**tensors, "network.warp": torch.zeros(1)}, said),
         "other_size": (values(torch.zeros(3, 1)), said),
+        "motion_lora": ({f"{MOTION}.to_q_lora.down.weight": torch.zeros(2, 32)}, {}),
+        "no_motion": ({f"{MOTION}.to_q.weight": torch.zeros(32, 32)}, {}),
     }
+    found["pickle"] = given / "mm.ckpt"
+    torch.save({f"{MOTION}.to_q.weight": torch.zeros(32, 32)}, found["pickle"])
     for name, content in files.items():
         found[name] = given / f"{name}.safetensors"
         if isinstance(content, bytes):

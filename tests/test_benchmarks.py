@@ -117,6 +117,15 @@ def test_what_moves_has_no_warping_error_and_what_boils_has():
     assert enlarging.warping_error(boiling, clip) > 5 * enlarging.warping_error(clip, clip)
 
 
+def test_a_warping_error_is_a_number_where_the_flow_holds_nowhere_and_where_nothing_moves(monkeypatch):
+    clip = going(2)
+    monkeypatch.setattr(enlarging, "AGREE", 0.0)
+    assert enlarging.warping_error(clip, clip) > 0
+    monkeypatch.undo()
+    still = clip[:, :, :1].expand(-1, -1, 3, -1, -1)
+    assert enlarging.warping_error(still, still) == pytest.approx(0, abs=1e-6)
+
+
 def test_the_ways_to_enlarge_stand_beside_the_true_clip():
     scenes = travelling(WORLDS["small"], held_out_list("small"), 1)
     ways = {

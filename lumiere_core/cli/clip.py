@@ -1,4 +1,4 @@
-"""The `clip` command: loops, cinemagraphs and painted motion from the artist's own files, without a model."""
+"""The `clip` command: loops, cinemagraphs, painted motion, overlays and camera moves from the artist's own files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .terminal import TerminalBar, add_command, add_output, number
 if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help comes at once
     from torch import Tensor
 
-    from ..media.frames import Rendered
+    from ..media.frames import Frames, Rendered
     from ..media.video import Sound, VideoFile
 
 HOW = "auto takes the way whose join shows least: per pixel, cut, crossfade, dissolve, ping-pong"
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 HOW_LONG = "how long the loop is: frames (48) or seconds (3s); 0 is what loops best"
 
 
@@ -151,6 +152,47 @@ def brush_file(args: argparse.Namespace) -> None:
     write_loop(args, made, {"tool": "brush", **dataclasses.asdict(brush)})
 
 
+def overlay_file(args: argparse.Namespace) -> None:
+    """Lay steam, mist, rain, snow, sparks or light rays over a photo or clip, in a loop."""
+    from ..photo.overlays.air import Overlay
+    from ..photo.overlays.overlay import check_overlay, overlaid_frames
+
+    overlay = Overlay(args.kind, args.amount, args.speed, args.size, args.wind, args.tint, args.seed)
+    check_overlay(overlay, args.frames)
+    source, video = open_either(args, args.mask, args.matte)
+    mask = open_mask(args.mask) if args.mask else None
+    matte = open_mask(args.matte)[None] if args.matte else None
+    made = overlaid_frames(source, overlay, args.frames, mask, matte)
+    write_loop(args, made, {"tool": "overlay", **dataclasses.asdict(overlay)}, video)
+
+
+def move_file(args: argparse.Namespace) -> None:
+    """Move a slow camera over a photo or clip."""
+    from ..photo.camera.move import CameraMove, check_move, moved_frames
+
+    move = CameraMove(args.move, args.path, args.amount, args.parallax)
+    check_move(move, args.frames)
+    source, video = open_either(args, args.depth)
+    depth = open_mask(args.depth)[None] if args.depth else None
+    made = moved_frames(source, move, args.frames, depth, not args.white_is_far)
+    if made.said:
+        print(made.said)
+    write_loop(args, made, {"tool": "move", **dataclasses.asdict(move)}, video)
+
+
+def open_either(args: argparse.Namespace, *inputs: str | None) -> tuple[Frames, VideoFile | None]:
+    """A photo as a clip of one frame, or a clip and its file; see `open_clip`."""
+    if Path(args.source).suffix.lower() not in PICTURES:
+        clip = open_clip(args, *inputs)
+        return clip, clip
+    from ..media.files import check_clip
+    from ..media.frames import TensorFrames
+
+    args.fps = 16.0 if args.fps is None else args.fps
+    check_clip(args.out, args.fps, args.source, *inputs, overwrite=args.overwrite)
+    return TensorFrames(open_picture(args.source)[None], args.fps), None
+
+
 def read_text(path: str) -> str:
     """A text file. Raises ValueError for what cannot be read as text."""
     try:
@@ -162,8 +204,8 @@ def read_text(path: str) -> str:
 
 
 def register(commands: Any) -> None:
-    """Add `clip loop|cinemagraph|brush`."""
-    described = "tools that need no model: loop, cinemagraph, brush"
+    """Add `clip loop|cinemagraph|brush|overlay|move`."""
+    described = "tools that need no model: loop, cinemagraph, brush, overlay, move"
     tools = commands.add_parser("clip", help=described, description=described).add_subparsers(
         dest="tool", required=True
     )
@@ -180,7 +222,7 @@ def register(commands: Any) -> None:
     t.add_argument(
         "--min-frames",
         type=number(int, "min_frames"),
-        default=8,
+        default=16,
         help="for cut: the shortest loop, in frames",
     )
     t.add_argument(
@@ -267,3 +309,53 @@ def register(commands: Any) -> None:
     t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other waves")
     t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
     t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")
+
+    t = tool("overlay", overlay_file, "a photo or a video file")
+    t.add_argument("--kind", default="steam", help="steam, mist, rain, snow, sparks or rays")
+    t.add_argument(
+        "--mask", help="a picture, white where steam and sparks rise from, or where the others are seen"
+    )
+    t.add_argument("--matte", help="a picture, white where something stands before the overlay")
+    t.add_argument(
+        "--amount", type=number(float, "overlay.amount"), default=1.0, help="how much of it, 0 to 4"
+    )
+    t.add_argument("--speed", type=number(float, "overlay.speed"), default=1.0, help="2 is twice as fast")
+    t.add_argument("--size", type=number(float, "overlay.size"), default=1.0, help="2 is twice as large")
+    t.add_argument(
+        "--wind", type=number(float, "wind"), default=0.2, help="below 0 to the left, above to the right"
+    )
+    t.add_argument("--tint", default="", help="a colour as #rrggbb; the kind's own by default")
+    t.add_argument(
+        "--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other swirls"
+    )
+    t.add_argument(
+        "--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop over a photo"
+    )
+    t.add_argument(
+        "--fps", type=number(float, "file.fps"), help="frames per second; 16, or the clip's own, by default"
+    )
+
+    t = tool("move", move_file, "a photo or a video file")
+    t.add_argument(
+        "--move",
+        default="zoom in",
+        help='"zoom in", "zoom out", "pan left", "pan right", "pan up", "pan down" or circle',
+    )
+    t.add_argument("--path", default="there and back", help='"there and back" (a loop) or "one way"')
+    t.add_argument(
+        "--amount", type=number(float, "camera.amount"), default=0.1, help="how far, 0.1 is 10 percent"
+    )
+    t.add_argument("--depth", help="a depth picture of any size: near things then move more than far ones")
+    t.add_argument("--white-is-far", action="store_true", help="in the depth picture; near by default")
+    t.add_argument(
+        "--parallax",
+        type=number(float, "parallax"),
+        default=1.0,
+        help="with depth: how much more near things move, 0 to 2",
+    )
+    t.add_argument(
+        "--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the move over a photo"
+    )
+    t.add_argument(
+        "--fps", type=number(float, "file.fps"), help="frames per second; 16, or the clip's own, by default"
+    )

@@ -109,8 +109,8 @@ def generate_file(args: argparse.Namespace) -> None:
     if ssr:
         facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
     height, width = clip.shape[-2:]
-    if work and args.mask:  # the untouched picture, at its own size
-        made = work.stitched(clip, args.fps, args.feather)
+    if work and not work.outgrown(height, width):  # the untouched picture, at its own size
+        made = work.stitched(clip, args.fps)
         height, width = made.height, made.width
         comment = files.describe(facts)
         out = files.write_frames(out, map(as_bytes, made), args.fps, comment, overwrite=args.overwrite)

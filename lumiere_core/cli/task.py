@@ -28,12 +28,24 @@ JOBS = {
 }
 MASKED = ("cinemagraph", "inpaint")
 
+# Options that only some tasks read, and what they are where they are left out.
+ONLY = {
+    "mask": ("cinemagraph", "inpaint", "edit"),
+    "room": ("outpaint",),
+    "keep": ("extend",),
+    "strength": ("edit",),
+    "inside": ("edit",),
+    "feather": tuple(JOBS)[1:],
+}
+LEFT_OUT = {"room": 64, "keep": 8, "strength": 0.4, "inside": 0.8, "feather": 4}
+
 
 @dataclass(frozen=True)
 class Work:
     """A task at the source's own size, and what of it a model is given.
 
     strength   of the whole; 1 - M is each pixel's share of it
+    keeps      whether something of the source stays, so that it comes back at its own size
     remark     what was done to fit the source, and what may not be meant
     """
 
@@ -41,7 +53,13 @@ class Work:
     part: Condition
     region: Region
     strength: float
+    keeps: bool
+    feather: float
     remark: str
+
+    def outgrown(self, height: int, width: int) -> bool:
+        """Whether nothing of the source is kept, or all of it is now as large: there is nothing to put it back into."""
+        return not self.keeps or self.region.outgrown(height, width)
 
     def large(self) -> Condition:
         """The known pixels of the part, as large as the source has them, for super-resolution."""
@@ -49,31 +67,27 @@ class Work:
 
         return cut_out(self.task, self.region.box, self.region.height, self.region.width)
 
-    def stitched(self, clip: Tensor, fps: float, feather: float) -> Rendered:
+    def stitched(self, clip: Tensor, fps: float) -> Rendered:
         """What was made, in the untouched source: frames `(H, W, 3)` in [0, 1]."""
         from ..photo.region import stitch_frames
 
         made, source = ((v[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) for v in (clip, self.task.clip))
-        return stitch_frames(made, self.region, source, 1 - self.task.known[0, 0], feather, fps)
+        return stitch_frames(made, self.region, source, 1 - self.task.known[0, 0], self.feather, fps)
 
 
 def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     """None for text alone. Raises ValueError for what does not go together, before the work."""
+    from ..config import MINI_LABEL
     from ..diffusion.condition import cut_out
     from ..photo.region import region_for_model
+    from ..train.world.likeness import FAR, far_from_drawn
 
-    check_choice("task", args.task, JOBS)
-    given = [name for name in ("image", "video", "mask") if getattr(args, name)]
+    check_given(args)
     if args.task == "text":
-        if given:
-            raise ValueError(
-                f"task is 'text', which takes no --{given[0]}. Name the task, such as --task image."
-            )
         return None
-    if bool(args.image) == bool(args.video):
-        raise ValueError(f"task is {args.task!r}, which takes --image or --video, one of them.")
-    if args.task in MASKED and not args.mask:
-        raise ValueError(f"task is {args.task!r}, which needs a --mask: a picture, white where it is made.")
+    args = argparse.Namespace(
+        **{**vars(args), **{k: v for k, v in LEFT_OUT.items() if getattr(args, k) is None}}
+    )
     clip, remark = given_clip(args)
     task, strength = known_pixels_for(args, clip, spec)
     if bool((task.known == 1).all()):
@@ -81,19 +95,62 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
             "nothing would be made: the mask is black, or one frame was asked for. Paint white what to make, and ask "
             "for two frames or more."
         )
+    remark += fitted_length(args, clip.shape[2], task.clip.shape[2])
     size = max(args.size) if args.size else spec.size
     region = region_for_model((task.known < 1).any(dim=2)[0, 0], size, spec.unet.size_multiple)
     part = cut_out(task, region.box, region.crop_height, region.crop_width)
     if args.task == "edit":  # what is changed a little is made, too: nothing of the source is mixed in later
         task = replace(task, known=task.known.floor())
+    else:
+        part, remark = part.firm, f"{remark} {task.remark}"
     if part.clip.shape[-2:] != task.clip.shape[-2:]:
         remark += (
             f" {region.width}x{region.height} of {region.picture_width}x{region.picture_height} are made at "
             f"{region.crop_width}x{region.crop_height}."
         )
-    return Work(
-        task, part, region, strength, f"{remark} {task.remark if args.task != 'edit' else ''}".strip()
-    )
+    if spec.label == MINI_LABEL and far_from_drawn(clip[0, :, 0] / 2 + 0.5):
+        remark += f" {FAR}"
+    keeps = bool(args.mask) or bool((task.known == 1).any())
+    return Work(task, part, region, strength, keeps, args.feather, remark.strip())
+
+
+def check_given(args: argparse.Namespace) -> None:
+    """Raises ValueError for options that do not go with the task, before anything is read."""
+    task = args.task
+    check_choice("task", task, JOBS)
+    given = [name for name in ("image", "video", *ONLY) if getattr(args, name) is not None]
+    if task == "text":
+        if given:
+            raise ValueError(
+                f"task is 'text', which takes no --{given[0]}. Name the task, such as --task image."
+            )
+        return
+    if bool(args.image) == bool(args.video):
+        raise ValueError(f"task is {task!r}, which takes --image or --video, one of them.")
+    for name, tasks in ONLY.items():
+        if name in given and task not in tasks:
+            raise ValueError(f"--{name} is for {', '.join(tasks)}, but the task is {task!r}. Leave it out.")
+    if args.inside is not None and not args.mask:
+        raise ValueError("--inside is for the white part of a mask. Give a --mask, or leave it out.")
+    if task in MASKED and not args.mask:
+        raise ValueError(f"task is {task!r}, which needs a --mask: a picture, white where it is made.")
+    if task == "image" and args.video:
+        raise ValueError("task is 'image', which takes --image. To go on with a clip, use --task extend.")
+    if task == "extend" and args.image:
+        raise ValueError("task is 'extend', which takes --video. To begin with a picture, use --task image.")
+    most = 2 if task == "image" else 1
+    if args.image and len(args.image) > most:
+        takes = "one or two" if most == 2 else "one, or a clip by --video"
+        raise ValueError(f"{len(args.image)} pictures were given, but {task} takes {takes}. Leave some out.")
+
+
+def fitted_length(args: argparse.Namespace, given: int, made: int) -> str:
+    """What is said where a clip is not as long as was asked for."""
+    if args.task not in ("inpaint", "outpaint", "edit") or given == 1:
+        return ""
+    if args.frames and args.frames > made:
+        return f" The clip has {made} frames, so {made} are made and not {args.frames}."
+    return f" The first {made} of {given} frames are taken." if made < given else ""
 
 
 def given_clip(args: argparse.Namespace) -> tuple[Tensor, str]:
@@ -127,8 +184,6 @@ def known_pixels_for(args: argparse.Namespace, clip: Tensor, spec: ModelSpec) ->
     length = clip.shape[2]
     frames = args.frames or spec.num_frames
     if args.task == "image":
-        if length > 2:
-            raise ValueError(f"{length} pictures were given, but image takes one or two. Leave some out.")
         make = condition.first_frame if length == 1 else condition.first_and_last
         return make(clip, frames), 1.0
     if args.task == "extend":
@@ -158,22 +213,20 @@ def add_task(command: Any) -> None:
     command.add_argument("--image", nargs="+", help="a picture, or two for the first and the last frame")
     command.add_argument("--video", help="a clip, shown at --fps")
     command.add_argument("--mask", help="a picture, white where something is made; what is black stays")
-    command.add_argument("--room", type=number(int, "room"), default=64, help="for outpaint, in pixels")
+    command.add_argument("--room", type=number(int, "room"), help="for outpaint, in pixels: 64")
     command.add_argument(
-        "--keep", type=number(int, "frames", "keep"), default=8, help="for extend: frames of the clip to keep"
+        "--keep", type=number(int, "frames", "keep"), help="for extend: frames of the clip to keep, 8"
     )
     command.add_argument(
         "--strength",
         type=number(float, "edit.strength"),
-        default=0.4,
-        help="for edit: how far the clip is changed, up to 1",
+        help="for edit: how far the clip is changed, 0.4; up to 1",
     )
     command.add_argument(
         "--inside",
         type=number(float, "edit.strength", "inside"),
-        default=0.8,
-        help="for edit: how far the white part of the mask is changed",
+        help="for edit: how far the white part of the mask is changed, 0.8",
     )
     command.add_argument(
-        "--feather", type=number(float, "feather"), default=4, help="soft edge in pixels, inside the mask"
+        "--feather", type=number(float, "feather"), help="soft edge in pixels, inside the mask: 4"
     )

@@ -28,6 +28,14 @@ class Condition:
     known: Tensor
 
     @property
+    def firm(self) -> Condition:
+        """Grey counts as unknown, as it does to a network: for a clip that is mixed with the source when it is done.
+
+        What both a sampler and the last mix hold in part would be held twice.
+        """
+        return Condition(self.clip, self.known.floor())
+
+    @property
     def blanked(self) -> Tensor:
         """C: the clip with 0 wherever M is below 1."""
         return self.clip * (self.known == 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ..progress import Progress
 
 BLOCKS = 32  # on a clip's long side, in which a seam is looked for
 USUAL = 0.95  # of a block's steps are no larger than what is usual there
-WORST = 0.02  # of the blocks may be worse than the score says
+WORST = 0.005  # of the blocks may be worse than the score says: a post that melts is one in a hundred
 JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
@@ -63,16 +63,22 @@ def block_steps(frames: Iterable[Tensor], progress: Progress | None = None) -> T
     """
     steps: list[Tensor] = []
     first = before = None
+    total = (
+        len(frames) if isinstance(frames, Sized) else 0
+    )  # of what comes frame by frame, only the end tells
     for frame in frames:
         if before is None:
             first = frame
         else:
             steps.append(block_energy(frame, before))
+            if progress:
+                progress(len(steps), max(total, len(steps) + 1), "steps compared")
         before = frame
-        if progress:
-            progress(len(steps) + 1, len(steps) + 2, "steps compared")
     assert first is not None and before is not None, "a loop has frames"
-    return torch.stack([*steps, block_energy(first, before)])
+    steps.append(block_energy(first, before))
+    if progress:
+        progress(len(steps), len(steps), "steps compared")
+    return torch.stack(steps)
 
 
 def block_energy(after: Tensor, before: Tensor) -> Tensor:
@@ -83,7 +89,7 @@ def block_energy(after: Tensor, before: Tensor) -> Tensor:
 
 
 # A seam is local: a post that melts is 1 % of the picture, and a mean over all of it passes that. So every block is
-# held against what it, or the block beside it, does anyway; the worst two in a hundred count, in blocks of all
+# held against what it, or the block beside it, does anyway; the worst one in 200 counts, in blocks of all
 # sizes, because a thing that vanishes from its own path changes no small block more than usual, but more of them.
 def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:
     """The worst local step of `at` `(n, rows, columns)` against the same blocks' `own` steps, `(m, rows, columns)`.

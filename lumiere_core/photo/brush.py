@@ -138,11 +138,15 @@ class Finer:
 
     def moved(self, displacement: np.ndarray) -> np.ndarray:
         """The picture looked up at `p + displacement`, `(gh, gw, 2)` in pixels; mirrored beyond its border."""
-        cv2 = opencv()
         height, width = (n // self.times for n in self.pixels.shape[:2])
         places = resized(displacement, height, width)
         places[..., 0] += np.arange(width, dtype=np.float32)
         places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+        return self.seen_at(places)
+
+    def seen_at(self, places: np.ndarray) -> np.ndarray:
+        """The picture at places `(h, w, 2)`, x and y in its own pixels; mirrored beyond its border. Scales `places`."""
+        cv2 = opencv()
         places *= self.times
         out = cv2.remap(self.pixels, places, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
         return out.astype(np.float32) / 65535

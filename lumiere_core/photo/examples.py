@@ -1,4 +1,4 @@
-"""Pictures to try things on, painted by code so that nothing has to be downloaded: two photos and a shaky clip.
+"""Pictures to try things on, painted by code so that nothing has to be downloaded: photos and a shaky clip.
 
 Each comes as frames `(T, H, W, 3)` in [0, 1], a mask `(H, W)` that is 1 on what should move, and frames per second. The
 numbers in the drawing are colours in [0, 1], and places and sizes as shares of the picture. They are a matter of taste.
@@ -20,6 +20,7 @@ EXAMPLES = {
     "lake (photo)": "a mountain lake at dusk; the water is masked",
     "candle (photo)": "a candle at night; the flame and its glow are masked",
     "lake (clip)": "a lake from a shaky hand, in fading light; the water is masked",
+    "coffee (photo)": "a cup of coffee by a window; the coffee is masked, for an overlay of steam",
 }
 
 
@@ -29,7 +30,9 @@ def example(name: str) -> tuple[Tensor, Tensor, float]:
         raise ValueError(f"there is no example {name!r}. Choose one of {', '.join(EXAMPLES)}.")
     if name == "lake (clip)":
         return (*shaky_lake(768, 512, 64), EXAMPLE_FPS)
-    picture, moves = lake(1536, 1024) if name == "lake (photo)" else candle(1024, 1024)
+    photos = {"lake (photo)": (lake, 1536, 1024), "candle (photo)": (candle, 1024, 1024)}
+    paint, width, height = photos.get(name, (coffee, 1280, 720))
+    picture, moves = paint(width, height)
     return picture[None], moves, EXAMPLE_FPS
 
 
@@ -119,6 +122,39 @@ def candle(width: int, height: int) -> tuple[Tensor, Tensor]:
     picture = over(picture, torch.tensor([0.10, 0.06, 0.05]), wick.float())
     moves = ((x / 0.32).square() + ((y - 0.30) / 0.26).square() < 1) & (y < 0.49) & ~wick
     return picture.clamp(0, 1).contiguous(), moves.float()
+
+
+def coffee(width: int, height: int) -> tuple[Tensor, Tensor]:
+    """A cup of coffee on a table by a window in the evening, and the mask of the coffee."""
+    y = torch.linspace(0, 1, height)[:, None].expand(height, width)
+    x = torch.linspace(-0.5, 0.5, width)[None].expand(height, width) * (width / height)
+    wall = shaded([(0, (0.20, 0.17, 0.16)), (0.65, (0.30, 0.24, 0.20))], y)
+    wall = wall * (1 + 0.06 * texture(width, height, 3, 1.4))[..., None]
+    lamp = torch.exp(-((x - 0.62) / 0.45).square() - ((y - 0.2) / 0.35).square())
+    picture = wall + torch.tensor([0.5, 0.42, 0.3]) * lamp[..., None]
+    dusk = shaded([(0, (0.25, 0.35, 0.5)), (0.5, (0.75, 0.6, 0.5))], y)
+    dusk = dusk * (1 + 0.1 * texture(width, height, 8, 1.6))[..., None]
+    bars = ((x + 0.55).abs() < 0.011) | ((y - 0.25).abs() < 0.008)
+    picture = over(picture, dusk, ((x > -0.75) & (x < -0.35) & (y < 0.5) & ~bars).float())
+    shine = 0.6 + 0.7 * torch.exp(-((x - 0.18) / 0.7).square())
+    table = torch.tensor([0.36, 0.22, 0.13]) * (1 + 0.25 * texture(width, height, 5, 1.3, 14.0))[..., None]
+    picture = over(picture, table * shine[..., None], (y - 0.68) * height / 2)
+    shadow = 0.6 * torch.exp(-((x + 0.05) / 0.25).square() - ((y - 0.85) / 0.03).square())
+    picture = over(picture, torch.tensor([0.10, 0.06, 0.04]), shadow)
+    china = torch.tensor([0.85, 0.82, 0.78])
+    wide = 0.17 * (1 - 0.35 * ((y - 0.62) / 0.22).clamp(0, 1).square())
+    round_ = 0.35 + 0.6 * torch.exp(-((x - 0.07) / 0.08).square())
+    bottom = 0.83 + 0.012 * (1 - (x / 0.11).square()).clamp(min=0).sqrt()  # a rim seen from above
+    body = ((wide - x.abs()) * height / 2).clamp(0, 1) * (y > 0.62) * ((bottom - y) * height / 2).clamp(0, 1)
+    picture = over(picture, china * round_[..., None], body)
+    rim, inside = (
+        (x / across).square() + ((y - middle) / down).square()
+        for across, down, middle in ((0.17, 0.035, 0.62), (0.155, 0.029, 0.623))
+    )
+    picture = over(picture, 0.8 * china, (1 - rim) * height / 12)
+    brew = torch.tensor([0.12, 0.06, 0.03]) * (1 + 0.5 * texture(width, height, 9, 1.5))[..., None]
+    picture = over(picture, brew, (1 - inside) * height / 12)
+    return picture.clamp(0, 1).contiguous(), (inside < 1).float()
 
 
 def shaky_lake(width: int, height: int, frames: int) -> tuple[Tensor, Tensor]:

@@ -164,7 +164,7 @@ def upscale_condition(
     large = frames, spec.scale * height, spec.scale * width
     if known is None:
         return condition, latent_of(torch.zeros(1, 3, *large))
-    known = on_canvas(known.clip, known.known, *large)
+    known = on_canvas(known.clip, known.known, *large).firm
     return condition, {**latent_of(known.clip), "noise_mask": 1 - known.known}
 
 

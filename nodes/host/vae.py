@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...lumiere_core.config import ModelSpec
-from ..tensors import clip_of, image_of
+from ...lumiere_core.config import MINI_LABEL, ModelSpec
+from ...lumiere_core.train.world.likeness import FAR, far_from_drawn
+from ..tensors import clip_of, image_of, three_channels
+from .notify import show_here
 
 
 class PixelVAE:
@@ -23,9 +25,17 @@ class PixelVAE:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.trained = spec.size, spec.unet.size_multiple
+        self.drawn = spec.label == MINI_LABEL  # its model knows the drawn world only
+
+    def remark(self, pixels: Tensor) -> str:
+        """What an artist should know before a model is given this IMAGE; mostly empty."""
+        far = self.drawn and far_from_drawn(three_channels(pixels)[0].movedim(-1, 0))
+        return FAR if far else ""
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """IMAGE -> LATENT samples `(1, 3, T, H, W)`."""
+        """IMAGE -> LATENT samples `(1, 3, T, H, W)`. Says on the running node if the model knows no such picture."""
+        if remark := self.remark(pixels):
+            show_here(remark)
         return clip_of(pixels)
 
     def decode(self, samples: Tensor, *_: Any, **__: Any) -> Tensor:

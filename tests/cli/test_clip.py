@@ -221,3 +221,34 @@ def test_grey_and_transparent_pictures_are_brushed_like_any_other(photo, mask, t
         source = save_picture(tmp_path / name, picture)
         assert main(["clip", "brush", source, "--mask", mask, "--frames", "2", "--out", str(out)]) == 0
         assert read_image(out / "00000.png").shape == (48, 64, 3)
+
+
+def test_a_photo_is_laid_under_snow_and_a_clip_too(photo, mask, clip, tmp_path):
+    for source, frames in ((photo, 6), (clip, 30)):
+        out = tmp_path / f"{frames}.mp4"
+        line = [
+            "clip",
+            "overlay",
+            source,
+            "--kind",
+            "snow",
+            "--matte",
+            mask,
+            "--frames",
+            "6",
+            "--tint",
+            "#ccddff",
+        ]
+        assert main([*line, "--out", str(out)]) == 0
+        assert read_clip(out)[0].shape[1] == frames
+        said = facts(out)
+        assert said["tool"] == "overlay" and said["kind"] == "snow" and said["tint"] == "#ccddff"
+
+
+def test_a_camera_moves_over_a_photo_and_says_what_it_did_with_the_depth(photo, mask, tmp_path, capsys):
+    small = save_picture(tmp_path / "small.png", np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1)))
+    out = tmp_path / "moved.mp4"
+    line = ["clip", "move", photo, "--move", "circle", "--depth", small, "--frames", "5", "--out", str(out)]
+    assert main(line) == 0
+    assert "depth fitted from 30x20 to" in capsys.readouterr().out
+    assert read_clip(out)[0].shape[1] == 5 and facts(out)["move"] == "circle"

@@ -72,6 +72,26 @@ def test_the_first_frame_is_the_picture_and_with_two_the_last_is_the_other(comma
 
 
 @pytest.mark.parametrize("ssr", ["--ssr", "--no-ssr"])
+def test_the_first_frame_of_a_photo_is_the_photo_at_its_own_size(command, files, ssr):
+    made = command("--task", "image", "--image", "{photo}", ssr)
+    assert made.shape == (5, 40, 48, 3)
+    assert (made[0] == cv2.imread(files["photo"])).all()
+    assert (made[1:] != made[0]).mean() > 0.5
+
+
+def test_grey_in_a_mask_is_mixed_once(command, files, tiny_spec, tmp_path, monkeypatch):
+    """A network that says black makes half of the photo's light where the mask is half grey."""
+    spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, prediction="x0"))
+    black, grey = tmp_path / "black.safetensors", str(tmp_path / "grey.png")
+    save(black, spec, Lumiere(spec).state_dict(), license="Apache-2.0", trained_on="nothing")
+    monkeypatch.setattr(SpaceTimeUNet, "forward", lambda self, x, *_, **__: torch.full_like(x, -1))
+    cv2.imwrite(grey, np.full((40, 48), 128, np.uint8))
+    options = "--image", "{photo}", "--mask", grey, "--weights", str(black), "--feather", "0", "--no-ssr"
+    made = command("--task", "inpaint", *options)
+    assert np.abs(made - cv2.imread(files["photo"]) * (127 / 255)).max() <= 1
+
+
+@pytest.mark.parametrize("ssr", ["--ssr", "--no-ssr"])
 def test_a_photo_comes_back_at_its_own_size_and_unchanged_where_the_mask_is_black(command, files, ssr):
     made = command("--task", "cinemagraph", "--image", "{photo}", "--mask", "{mask}", ssr)
     photo, black = cv2.imread(files["photo"]), cv2.imread(files["mask"])[..., 0] == 0
@@ -86,6 +106,15 @@ def test_a_clip_is_shown_at_the_models_rate_and_edited_inside_a_mask(command, ca
     assert made.shape == (5, 40, 48, 3)
     said = capsys.readouterr().err
     assert "12 frames at 32 fps became 6 at 16." in said
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [("40", "The clip has 6 frames, so 6 are made and not 40."), ("4", "The first 4 of 6 frames are taken.")],
+)
+def test_a_clip_of_another_length_than_asked_for_is_said(command, capsys, frames, words):
+    made = command("--task", "edit", "--video", "{clip}", "--no-ssr", "--frames", frames)
+    assert len(made) == min(6, int(frames)) and words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ssr", ["--ssr", "--no-ssr"])
@@ -120,7 +149,7 @@ def test_what_an_edit_changes_a_little_is_not_mixed_with_the_source(
     [
         (("--task", "inpaint", "--video", "{clip}", "--mask", "{mask}"), (5, 40, 48)),
         (("--task", "outpaint", "--image", "{small}", "--room", "4"), (5, 16, 16)),
-        (("--task", "extend", "--video", "{clip}", "--keep", "2"), (5, 16, 16)),
+        (("--task", "extend", "--video", "{clip}", "--keep", "2"), (5, 40, 48)),
         (("--task", "edit", "--image", "{small}"), (5, 8, 8)),
     ],
 )
@@ -128,8 +157,9 @@ def test_every_task_runs(command, options, shape):
     assert command(*options, "--no-ssr").shape[:3] == shape
 
 
+@pytest.mark.parametrize("how", [(), ("--window", "4", "--overlap", "2"), ("--loop",)], ids=str)
 def test_a_network_that_copies_what_it_is_told_gives_it_back(
-    command, files, tiny_spec, tmp_path, monkeypatch
+    command, files, tiny_spec, tmp_path, monkeypatch, how
 ):
     """From the files to the network: C where the mask is black, blank where it is white."""
     spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, prediction="x0"))
@@ -139,7 +169,7 @@ def test_a_network_that_copies_what_it_is_told_gives_it_back(
         SpaceTimeUNet, "forward", lambda self, x, t, context, condition=None, **_: condition[:, :3]
     )
     made = command(
-        "--task", "outpaint", "--image", "{small}", "--room", "4", "--no-ssr", "--weights", str(copying)
+        "--task", "outpaint", "--image", "{small}", "--room", "4", "--no-ssr", "--weights", str(copying), *how
     )
     assert (made[:, 4:12, 4:12] == cv2.imread(files["small"])).all()
     made[:, 4:12, 4:12] = 128
@@ -160,6 +190,33 @@ def test_a_network_that_copies_what_it_is_told_gives_it_back(
         (("--task", "edit", "--video", "{clip}", "--strength", "0"), "strength is 0"),
         (("--task", "edit", "--video", "{mask}"), "cannot be read as a video"),
         (("--task", "image", "--image", "{clip}"), "cannot be read as a picture"),
+        (("--task", "image", "--video", "{clip}"), "takes --image. To go on with a clip, use --task extend"),
+        (
+            ("--task", "extend", "--image", "{photo}"),
+            "takes --video. To begin with a picture, use --task image",
+        ),
+        (
+            ("--task", "inpaint", "--image", "{photo}", "{photo}", "--mask", "{mask}"),
+            "2 pictures were given, but inpaint takes one, or a clip by --video",
+        ),
+        (
+            ("--task", "image", "--image", "{photo}", "--mask", "{mask}"),
+            "--mask is for cinemagraph, inpaint, edit",
+        ),
+        (
+            ("--task", "image", "--image", "{photo}", "--room", "8"),
+            "--room is for outpaint, but the task is 'image'",
+        ),
+        (
+            ("--task", "edit", "--video", "{clip}", "--keep", "8"),
+            "--keep is for extend, but the task is 'edit'",
+        ),
+        (("--task", "edit", "--video", "{clip}", "--inside", "1"), "Give a --mask, or leave it out"),
+        (
+            ("--task", "inpaint", "--image", "{photo}", "--mask", "{mask}", "--strength", "1"),
+            "--strength is for edit, but the task is 'inpaint'",
+        ),
+        (("--strength", "0.3"), "task is 'text', which takes no --strength"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(weights_files, tmp_path, files, options, words, capsys):

@@ -532,6 +532,7 @@ def tools(pack: Pack) -> dict:
     host.show_here = show_here
     report["large"] = said
 
+    report |= over_and_around(pack, photo, mask)
     still, small = photo[:, ::8, ::8], mask[:, ::8, ::8]  # 128 x 128
     control, masks, source, _ = pack.run("VideoMask", still, "cinemagraph", 9, "0", 64, fps, small)
     report["control"] = [
@@ -550,6 +551,38 @@ def tools(pack: Pack) -> dict:
     return report
 
 
+def over_and_around(pack: Pack, photo: Tensor, mask: Tensor) -> dict:
+    """The overlay and the camera as nodes: what is masked, matted and given as depth."""
+    photo, mask = photo[:, 2::4, 2::4], mask[:, 2::4, 2::4]  # 256 x 256
+    told: list[str] = []
+    bar = pack.module("nodes.host.progress")
+    show, bar.show_here = bar.show_here, told.append
+    values = 1.0, 6, 16.0, 1.0, 1.0, 0.2, "", 0, True
+    matte = torch.zeros(1, 64, 64)
+    matte[:, :, :32] = 1
+    over, fps = pack.run("Overlay", photo, "mist", *values, mask, matte)
+    kinds = [
+        float((pack.run("Overlay", photo, kind, *values)[0] - photo).abs().max())
+        for kind in ("steam", "mist", "rain", "snow", "sparks", "rays")
+    ]
+    kept = torch.ones_like(mask[0], dtype=torch.bool)
+    kept[:, 130:] = mask[0, :, 130:] == 0
+    kept[:, 124:130] = False  # the matte's soft edge
+    depth = torch.rand(1, 40, 40, 3)
+    moved, _ = pack.run(
+        "CameraMove", photo, "zoom in", "there and back", 0.1, 1.0, 6, 16.0, True, True, depth
+    )
+    again, _ = pack.run("CameraMove", moved[:3], "circle", "one way", 0.1, 1.0, 80, 16.0, True, True)
+    bar.show_here = show
+    return {
+        "overlaid": [list(over.shape), fps, min(kinds)],
+        "overlay kept": bool((over[:, kept] == photo[:, kept]).all()),
+        "overlay seen": float((over - photo).abs().max()),
+        "moved": [list(moved.shape), bool((moved[0] == photo[0]).all()), len(again)],
+        "depth told": told,
+    }
+
+
 def fingerprints(pack: Pack) -> list[str]:
     """What the host keeps a loaded model under: files of one name, size and time; the third is the first again."""
     folder, found = Path(base) / "models" / "lumiere", []
@@ -566,9 +599,11 @@ def fingerprints(pack: Pack) -> list[str]:
 # ---------------------------------------------------------------------------------------------- words and schemas
 def schemas(pack: Pack) -> dict:
     """What saved workflows rely on: ids, order, types and defaults; and the words the frontend may translate."""
-    frozen, words = {}, {}
+    frozen, words, sought = {}, {}, {}
     for name, node in sorted(pack.nodes.items()):
         schema = node.GET_SCHEMA()
+        aliases = getattr(schema, "search_aliases", None)  # older hosts search titles alone
+        sought[name] = None if aliases is None else [schema.display_name, *aliases]
         frozen[name] = {
             "inputs": [
                 [i.id, i.io_type, getattr(i, "default", None), "advanced" in (i.extra_dict or {})]
@@ -585,7 +620,7 @@ def schemas(pack: Pack) -> dict:
                 for n, o in enumerate(schema.outputs)
             },
         }
-    return {"schemas": frozen, "words": words}
+    return {"schemas": frozen, "words": words, "sought": sought}
 
 
 def main() -> dict:

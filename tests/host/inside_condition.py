@@ -288,13 +288,13 @@ def keeping(pack: Pack) -> dict:
     latent, mask, source = masked(tiny, "cinemagraph")
     known = mask == 0
     report: dict = {}
-    for sampler in ("uni_pc", "euler_ancestral"):
+    for sampler in comfy.samplers.KSampler.SAMPLERS:
         image = core.VAEDecode().decode(tiny.vae, {"samples": by_core(tiny.model, yes, no, latent, sampler)})[
             0
         ]
         (kept,) = tiny.run("KeepPixels", image, source, mask, 0)
         report[f"before {sampler}"] = float((image - source).abs().amax(-1)[known].max())
-        report[f"after {sampler}"] = float((kept - source).abs().amax(-1)[known].max())
+        report[f"after {sampler}"] = torch.equal(kept[known], source[known])
     module, said = tiny.module("nodes.host.model"), []
     was, module.show_here = module.show_here, said.append
     try:
@@ -326,12 +326,16 @@ def photos(pack: Pack) -> dict:
         )
         made = tiny.run("Sample", tiny.model, yes, no, latent, 5, 2, 1.0, "euler")[0]
         (image,) = core.VAEDecode().decode(tiny.vae, made)
-        (large,) = tiny.run("Upscale", image, 9, 1, 4, 1, 0.05, source=source, mask=change, region=region)
+        known = {"source": source, "mask": change, "region": region}
+        (large,) = tiny.run("Upscale", image, 9, 1, 4, 1, 0.05, **known, whole=False)
         (whole,) = tiny.run("Stitch", large, region, source, change, 4, False)
+        (at_once,) = tiny.run("Upscale", image, 9, 1, 4, 1, 0.05, **known)
         report[task] = {
             "latent": list(latent["samples"].shape[2:]),
             "large": list(large.shape[:3]),
             "whole": list(whole.shape[:3]),
+            "at once": torch.equal(at_once, whole),
+            "first": torch.equal(at_once[:1], photo),
             "source": list(source.shape[:3]),
             "kept": torch.equal(whole[change == 0], source[change == 0]),
             "moved": float((whole - source).abs().amax(-1)[change == 1].mean()),
@@ -340,8 +344,36 @@ def photos(pack: Pack) -> dict:
     seen.clear()
     for shade, name in ((0.0, "black"), (1.0, "white")):
         flat = torch.full((1, 150, 260), shade)
-        _, change, *_ = tiny.run("MaskedLatent", tiny.vae, photo, "inpaint", 6, "0", 8, 1.0, flat)
+        _, change, source, region = tiny.run("MaskedLatent", tiny.vae, photo, "inpaint", 6, "0", 8, 1.0, flat)
         report[name] = [float(change.mean()), seen.pop()]
+        if name == "black":
+            made = torch.rand(6, 150, 260, 3)
+            (kept,) = tiny.run("KeepPixels", made, source, change, 0)
+            (back,) = tiny.run("Stitch", made, region, source, change, 4, False)
+            report["black"].append(torch.equal(kept, source) and torch.equal(back, source))
+    grey = torch.zeros(1, 150, 260)
+    grey[:, 40:100, 120:210] = 0.5
+    latent, change, source, region = tiny.run(
+        "MaskedLatent", tiny.vae, photo, "inpaint", 6, "0", 8, 1.0, grey
+    )
+    black = torch.zeros(6, 64, 64, 3)
+    (mixed,) = tiny.run("Stitch", black, region, source, change, 0, False)
+    painted = (grey == 0.5).expand(6, -1, -1)
+    report["grey"] = {
+        "latent": sorted(latent["noise_mask"].unique().tolist()),
+        "mixed": float((mixed - source / 2).abs().amax(-1)[painted].max()),
+    }
+    seen.clear()
+    tiny.run("MaskedLatent", pack.vae, photo, "first frame", 6, "0", 8, 1.0)
+    report["far"] = seen.pop()
+    drawn = pack.run("ExampleInput", "balloon (drawn picture)")[0]
+    tiny.run("MaskedLatent", pack.vae, drawn, "first frame", 6, "0", 8, 1.0)
+    report["near"] = seen.pop()
+    host, told = pack.module("nodes.host.vae"), []
+    speak, host.show_here = host.show_here, told.append
+    core.VAEEncode().encode(pack.vae, photo)
+    host.show_here = speak
+    report["by the core"] = " ".join(told)
     module.show_here = was
     return report
 

@@ -19,6 +19,7 @@ from typing import Any
 HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
 from inside import HOST, PACK, Pack, core  # noqa: E402, I001  (first: it puts the host on the path)
+import comfy.supported_models  # noqa: E402
 import standins  # noqa: E402
 import torch  # noqa: E402
 from standins import StandIn, on_grid  # noqa: E402
@@ -238,6 +239,8 @@ SMALL = {
     "KSampler": {"steps": STEPS},
     "LTXVScheduler": {"steps": STEPS},
     "Lumiere_MakeLoop": {"overlap": 4},
+    "Lumiere_EditClip": {"frames": FRAMES},
+    "ImageScale": {"width": WIDTH, "height": HEIGHT},
 }
 SAVING = ("CreateVideo", "SaveVideo")
 WORKFLOWS = {"wan vace": "4_photo_cinemagraph_wan_vace", "ltxv": "4_photo_cinemagraph_ltxv"}
@@ -272,14 +275,57 @@ def small_prompt(name: str, classes: dict[str, Any]) -> dict[str, dict]:
     return prompt
 
 
+def loaders(stand_in: StandIn) -> dict[str, tuple]:
+    return {
+        "UNETLoader": (stand_in.model,),
+        "CLIPLoader": (stand_in.clip,),
+        "VAELoader": (stand_in.vae,),
+    }
+
+
+def image_to_video(pack: Pack, nodes: dict, stand_in: StandIn) -> dict:
+    """The shipped graph to its last picture, with a stand-in for Wan 2.2 5B."""
+    classes = {**nodes, **pack.nodes}
+    with watching(stand_in.model) as calls:
+        done = run_graph(small_prompt("4_photo_image_to_video_wan", classes), classes, loaders(stand_in))
+    (made,), (photo,) = done["Lumiere_KeepPixels"], done["ImageScale"]
+    return {
+        "open": counts(calls[0]["denoise_mask"][0, 0]),
+        "clip": list(made.shape),
+        "first": torch.equal(made[:1], photo),
+        "later": apart(made[1:], photo),
+    }
+
+
+def restyling(pack: Pack, nodes: dict, stand_in: StandIn) -> dict:
+    """The shipped graph to its last picture, with a stand-in for Wan 2.1 and a small clip at 24 fps."""
+    classes = {**nodes, **pack.nodes}
+    clip = torch.rand(27, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(4))
+    given = {"Lumiere_ExampleInput": (clip, torch.ones(1, HEIGHT, WIDTH), 24.0)}
+    with watching(stand_in.model) as calls:
+        prompt = small_prompt("4_restyle_clip_any_model", classes)
+        done = run_graph(prompt, classes, loaders(stand_in) | given)
+    sampling = stand_in.model.get_model_object("model_sampling")
+    first = float(calls[0]["transformer_options"]["sigmas"][0])
+    return {
+        "asked": next(
+            node["inputs"]["strength"] for node in prompt.values() if node["class_type"] == "Lumiere_EditClip"
+        ),
+        "denoise": done["Lumiere_EditClip"][2],
+        "begins below": first < float(sampling.sigma_max),
+        "clip": list(done["VAEDecode"][0].shape),
+        "source": list(done["Lumiere_EditClip"][4].shape),
+        "fps": done["Lumiere_EditClip"][6],
+        "changed": apart(done["VAEDecode"][0], done["Lumiere_EditClip"][4]),
+    }
+
+
 def photo_workflow(pack: Pack, nodes: dict, name: str, stand_in: StandIn) -> dict:
     """The shipped graph to its last picture, with a stand-in where it loads a model."""
     classes = {**nodes, **pack.nodes}
     loaded = {
-        "UNETLoader": (stand_in.model,),
-        "CLIPLoader": (stand_in.clip,),
-        "VAELoader": (stand_in.vae,),
         "CheckpointLoaderSimple": (stand_in.model, stand_in.clip, stand_in.vae),
+        **loaders(stand_in),
     }
     with watching(stand_in.model) as calls:
         done = run_graph(small_prompt(name, classes), classes, loaded)
@@ -317,8 +363,12 @@ def main() -> dict:
                 for task, name in [*TASKS, ("inpaint", MOVING)]:
                     found[f"{task} {name}".strip()] = masked_latent(pack, stand_in, task, box(name))
             found["windows"] = in_windows(pack, nodes, stand_in)
+            if family == "wan 5b":
+                found["image to video"] = image_to_video(pack, nodes, stand_in)
             if family in WORKFLOWS:
                 found["workflow"] = photo_workflow(pack, nodes, WORKFLOWS[family], stand_in)
+        if hasattr(comfy.supported_models, "WAN21_T2V"):
+            report["wan t2v"] = {"restyling": restyling(pack, nodes, standins.wan_t2v())}
     return report
 
 

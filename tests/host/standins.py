@@ -98,6 +98,12 @@ def wan_vace() -> StandIn:
     return StandIn(model, Text(), wan_vae("vae", z_dim=16), stride=4, cell=8)
 
 
+def wan_t2v() -> StandIn:
+    """Wan 2.1 for text to video, and Wan 2.1's VAE."""
+    model = model_of("WAN21_T2V", **WAN, in_dim=16, out_dim=16, model_type="t2v")
+    return StandIn(model, Text(), wan_vae("vae", z_dim=16), stride=4, cell=8)
+
+
 def wan_5b() -> StandIn:
     """Wan 2.2 TI2V 5B, and Wan 2.2's VAE of 48 channels, 4 frames and 16 x 16 pixels."""
     model = model_of("WAN22_T2V", **WAN, in_dim=48, out_dim=48, model_type="t2v")

@@ -77,9 +77,10 @@ def test_a_clip_is_changed_at_a_strength_alike_everywhere(found: dict, how: str)
     assert made["changed"] > 5 and made["whole"] > 5, "a lower strength is another clip"
 
 
-@pytest.mark.parametrize("sampler", ["uni_pc", "euler_ancestral"])
-def test_keep_untouched_pixels_makes_any_sampler_exact(found: dict, sampler: str) -> None:
-    assert found["keeping"][f"after {sampler}"] == 0
+def test_keep_untouched_pixels_makes_every_sampler_of_the_host_exact(found: dict) -> None:
+    after = {name: kept for name, kept in found["keeping"].items() if name.startswith("after ")}
+    assert len(after) > 30 and "after uni_pc" in after
+    assert not [name for name, kept in after.items() if not kept]
 
 
 def test_a_model_that_cannot_be_told_says_so(found: dict) -> None:
@@ -98,6 +99,23 @@ def test_a_photo_keeps_its_size_and_its_pixels_beside_the_region_that_is_made(fo
     assert "cut out" in found["photos"]["said"][0]
 
 
+@pytest.mark.parametrize("task", ["cinemagraph", "first frame"])
+def test_enlarging_gives_the_whole_source_back_as_stitching_does(found: dict, task: str) -> None:
+    made = found["photos"][task]
+    assert made["at once"] and made["first"], "and frame 0 is the photo, to the bit"
+
+
+def test_grey_is_made_whole_and_mixed_once(found: dict) -> None:
+    made = found["photos"]["grey"]
+    assert made["latent"] == [0, 1] and made["mixed"] < 1e-6
+
+
+def test_a_picture_unlike_the_drawn_world_is_told_on_the_node_and_names_the_way_out(found: dict) -> None:
+    for said in (found["photos"]["far"], found["photos"]["by the core"]):
+        assert "drawn world" in said and "4_photo_image_to_video_wan" in said
+    assert "drawn world" not in found["photos"]["near"]
+
+
 def test_a_first_frame_larger_than_the_model_is_exact_at_its_own_size(found: dict) -> None:
     made = found["photos"]["first frame"]
     assert made["whole"] == [6, 150, 260] and max(made["latent"][1:]) == SIZE
@@ -105,8 +123,9 @@ def test_a_first_frame_larger_than_the_model_is_exact_at_its_own_size(found: dic
 
 
 def test_a_mask_of_one_colour_is_allowed_and_what_happens_is_said(found: dict) -> None:
-    share, said = found["photos"]["black"]
+    share, said, kept = found["photos"]["black"]
     assert share == 0 and "nothing will change" in said
+    assert kept, "the nodes at the end give the source back"
     share, said = found["photos"]["white"]
     assert share == 1 and "Everything is to be made" in said
 

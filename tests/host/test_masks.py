@@ -135,3 +135,16 @@ def test_in_a_photo_workflow_the_model_is_given_the_crop_s_mask(masks: dict, fam
     assert made["mask"][1:] == [0.0] * (STEPS[family] - 1)
     assert 0 < made["open"][1] < 1
     assert family == "wan vace" or made["open"][0] == 0 == made["mask"][0], "all of frame 0 is known"
+
+
+def test_an_image_to_video_workflow_begins_with_the_photo_and_the_model_is_told(masks: dict) -> None:
+    made = of(masks, "wan 5b")["image to video"]
+    assert made["open"][0] == 0 and len(set(made["open"][1:])) == 1 and made["open"][1] > 0
+    assert made["clip"] == [17, 96, 160, 3] and made["first"] and made["later"] > 0.05
+
+
+def test_a_clip_is_restyled_from_its_own_noise_level_at_the_model_s_rate_and_length(masks: dict) -> None:
+    made = of(masks, "wan t2v")["restyling"]
+    assert made["denoise"] == pytest.approx(made["asked"]) and made["begins below"]
+    assert made["clip"] == made["source"] == [17, 96, 160, 3] and made["fps"] == 16
+    assert made["changed"] > 0.05

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 PACK = Path(__file__).resolve().parents[2]
 MOST_WIDGETS = 6
+SOUGHT = ("image to video", "i2v", "cinemagraph", "inpaint", "outpaint", "extend", "edit video", "keyframes")
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
@@ -37,3 +40,10 @@ def test_no_node_shows_more_widgets_than_a_glance_takes_in(report: dict) -> None
     for name, schema in report["schemas"].items():
         in_sight = [i for i, kind, _, folded in schema["inputs"] if kind in WIDGETS and not folded]
         assert len(in_sight) <= MOST_WIDGETS, f"{name} shows {in_sight}"
+
+
+def test_what_an_artist_searches_by_name_is_found(report: dict) -> None:
+    if None in report["sought"].values():
+        pytest.skip("this host searches titles alone")
+    said = {name: " / ".join(words).lower() for name, words in report["sought"].items()}
+    assert not [word for word in SOUGHT if not any(word in words for words in said.values())]

@@ -49,3 +49,14 @@ def test_control_and_mask_show_the_still_in_frame_0_and_grey_where_it_moves_late
 
 def test_the_core_ksampler_keeps_what_a_masked_latent_knows(report: dict) -> None:
     assert report["held"] < 0.1 and report["made"] > 20
+
+
+def test_an_overlay_stays_in_its_mask_and_behind_its_matte(report: dict) -> None:
+    shape, fps, least = report["overlaid"]
+    assert shape == [6, 256, 256, 3] and fps == 16.0 and least > 0.02
+    assert report["overlay kept"] and report["overlay seen"] > 0.02
+
+
+def test_a_camera_begins_with_the_photo_and_says_that_the_depth_was_fitted(report: dict) -> None:
+    assert report["moved"] == [[6, 256, 256, 3], True, 3]
+    assert report["depth told"] == ["depth fitted from 40x40 to 256x256"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lumiere_core.media.measure import (
+    block_steps,
     difference_chart,
     frame_differences,
     loop_seam_score,
@@ -78,3 +79,10 @@ def test_the_chart_shows_the_tallest_step_at_full_height_and_marks_seams():
     assert (top[2] > 0.9).tolist() == [False] * 5 + [True], "blue, back to the first frame"
     assert (chart[:, -1, 2::4].amax(0) > 0.5).all(), "every step has a bar"
     assert difference_chart(torch.zeros(3, 5, 4, 4)).isfinite().all()
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_progress_of_comparing_steps_ends_full_also_where_nobody_knows_the_length(counted):
+    clip, told = torch.rand(5, 16, 16, 3), []
+    block_steps(clip if counted else iter(clip), lambda done, total, what: told.append((done, total)))
+    assert told == ([(i, 5) for i in range(1, 6)] if counted else [(1, 2), (2, 3), (3, 4), (4, 5), (5, 5)])

@@ -7,7 +7,7 @@ import torch
 
 from lumiere_core.media.frames import TensorFrames, gathered
 from lumiere_core.photo.cinemagraph import cinemagraph_from_clip
-from lumiere_core.photo.examples import EXAMPLE_FPS, EXAMPLES, candle, example, lake, shaky_lake
+from lumiere_core.photo.examples import EXAMPLE_FPS, EXAMPLES, candle, coffee, example, lake, shaky_lake
 
 
 @pytest.mark.parametrize("paint", [lake, candle])
@@ -18,6 +18,13 @@ def test_a_photo_has_detail_everywhere_it_moves_and_is_painted_alike_each_time(p
     assert set(mask.unique().tolist()) == {0.0, 1.0}
     assert picture[mask > 0].std() > 0.05
     torch.testing.assert_close(paint(192, 128)[0], picture)
+
+
+def test_the_coffee_is_dark_round_and_masked():
+    picture, mask = coffee(192, 108)
+    assert picture.shape == (108, 192, 3) and 0.003 < mask.mean() < 0.05
+    assert picture[mask > 0].mean() < 0.5 * picture[mask == 0].mean()
+    torch.testing.assert_close(coffee(192, 108)[0], picture)
 
 
 def test_the_clip_shakes_and_fades_and_a_cinemagraph_cures_both():

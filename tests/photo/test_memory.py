@@ -24,7 +24,10 @@ SCRIPT = """
 import json, pathlib, resource, sys
 import numpy as np, torch
 from lumiere_core.media.frames import as_bytes, gathered
+from lumiere_core.media.frames import TensorFrames
 from lumiere_core.photo import cinemagraph, drift, steady
+from lumiere_core.photo.camera import move
+from lumiere_core.photo.overlays import air, overlay
 from lumiere_core.photo.loops import loop, periods, pixelwise, ways
 
 torch.set_num_threads(1)
@@ -65,7 +68,22 @@ def seen(clip):
     assert sum(as_bytes(frame).shape == (height, width, 3) for frame in clip) == clip.count
 
 
+photo = TensorFrames(torch.rand(1, height, width, 3))
+
+
+def over(kind, frames):
+    seen(overlay.overlaid_frames(photo, air.Overlay(kind), frames, matte=mask[None]))
+
+
+def past(frames):
+    seen(move.moved_frames(photo, move.CameraMove("circle", amount=0.03), frames, mask[None]))
+
+
 works = {
+    "steam": lambda frames: over("steam", frames),
+    "rain": lambda frames: over("rain", frames),
+    "sparks": lambda frames: over("sparks", frames),
+    "camera": past,
     "steady": lambda frames: seen(steady.stabilised(Pan(frames), mask)),
     "drift": lambda frames: seen(drift.match_drift(Pan(frames), mask)),
     "cut": lambda frames: seen(ways.make_loop(Pan(frames), "cut")),
@@ -116,7 +134,21 @@ def growth(tmp_path_factory) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "work", ["steady", "drift", "cut", "dissolve", "ping-pong", "cinemagraph", "per pixel", "command"]
+    "work",
+    [
+        "steady",
+        "drift",
+        "cut",
+        "dissolve",
+        "ping-pong",
+        "cinemagraph",
+        "per pixel",
+        "command",
+        "steam",
+        "rain",
+        "sparks",
+        "camera",
+    ],
 )
 def test_eight_times_as_many_frames_take_no_more_memory(growth, work):
     assert growth[work] < 0.3 * HELD

@@ -226,3 +226,13 @@ def test_a_picture_that_fits_or_does_not_change_stays_whole(shape):
 def test_a_small_picture_off_the_grid_is_scaled_to_it():
     found = region_for_model(torch.ones(60, 60), 64, 16)
     assert (found.width, found.height, found.crop_width, found.crop_height) == (60, 60, 64, 64)
+
+
+def test_a_clip_has_outgrown_its_picture_only_if_it_is_all_of_it_undistorted_and_no_smaller():
+    def whole(height: int, width: int) -> Region:
+        return Region(0, 0, width, height, width, height, 64, 64)
+
+    assert whole(100, 100).outgrown(100, 100) and whole(100, 100).outgrown(256, 256)
+    assert not whole(100, 100).outgrown(96, 96), "smaller"
+    assert not whole(100, 150).outgrown(256, 256), "distorted"
+    assert not Region(0, 0, 50, 50, 100, 100, 64, 64).outgrown(256, 256), "a part"

@@ -1,0 +1,1 @@
+"""Nodes for photos: motion, overlays, camera moves, regions. They need no model."""
