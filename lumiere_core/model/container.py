@@ -139,20 +139,51 @@ def check_tensors(header: Header, wanted: dict[str, tuple[int, ...]], name: str,
             )
 
 
+def opened(path: Path) -> Header:
+    """The header of a file, whatever it holds. Raises ValueError naming the file and what to do."""
+    try:
+        return read_header(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise ValueError(cut_off(path)) from error
+
+
+def cut_off(path: Path) -> str:
+    return f"{path.name} is not a whole safetensors file. It may be cut off: download or copy it again."
+
+
+def said_of(header: Header) -> dict[str, str]:
+    """Licence and origin as a file says them, empty where it does not. Raises ValueError."""
+    return {fact: line(0, 500)(fact, header.metadata.get(fact, "")) for fact in ("license", "trained_on")}
+
+
+def read_tensors(path: Path, header: Header, remedy: str) -> tuple[dict[str, Tensor], str]:
+    """All that a file holds, and how its SHA-256 begins. Raises ValueError where that is not what its header says, or
+    not finite."""
+    if header.data_bytes != sum(BYTES[header.dtypes[k]] * math.prod(s) for k, s in header.shapes.items()):
+        raise ValueError(cut_off(path))
+    data = path.read_bytes()
+    try:
+        tensors = from_bytes(data)
+    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
+        raise ValueError(cut_off(path)) from error
+    if {k: tuple(t.shape) for k, t in tensors.items()} != header.shapes:  # other bytes than a moment ago
+        raise ValueError(cut_off(path))
+    if broken := not_finite(tensors):
+        raise ValueError(
+            f"{path.name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {remedy}"
+        )
+    return tensors, hashlib.sha256(data).hexdigest()[:12]
+
+
 def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     """Read a file of one kind.
 
     What comes back can be built and loaded: names, shapes and dtypes are what the spec asks for, and every value is
     finite. Raises ValueError naming the file, what is wrong with it and what to do.
     """
-    name = path.name
-    cut_off = f"{name} is not a whole safetensors file. It may be cut off: download or copy it again."
-    try:
-        header = read_header(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise ValueError(cut_off) from error
+    name, header = path.name, opened(path)
     facts = header.metadata
     if facts.get("format") != kind.format:
         raise ValueError(f"{name} is a safetensors file of another kind, not {kind.what}. {kind.remedy}")
@@ -168,27 +199,14 @@ def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     except (KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} does not say what it holds. {kind.remedy}") from error
     try:
-        spec = kind.parse(said)
-        origin = {fact: line(0, 500)(fact, facts.get(fact, "")) for fact in ("license", "trained_on")}
+        spec, origin = kind.parse(said), said_of(header)
     except ValueError as error:
         raise ValueError(f"{name} does not describe {kind.what}: {error}") from error
     if (least := kind.least(spec)) > (count := len(header.shapes)):
         raise ValueError(f"{name} describes {least} tensors or more, but holds {count}. {kind.remedy}")
     check_tensors(header, shapes_of(kind, spec), name, kind.remedy)
-    if header.data_bytes != sum(BYTES[header.dtypes[k]] * math.prod(s) for k, s in header.shapes.items()):
-        raise ValueError(cut_off)
-    data = path.read_bytes()
-    try:
-        tensors = from_bytes(data)
-    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
-        raise ValueError(cut_off) from error
-    if {k: tuple(t.shape) for k, t in tensors.items()} != header.shapes:  # other bytes than a moment ago
-        raise ValueError(cut_off)
-    if broken := not_finite(tensors):
-        raise ValueError(
-            f"{name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {kind.remedy}"
-        )
-    return Contents(spec, tensors, **origin, path=path, hash=hashlib.sha256(data).hexdigest()[:12])
+    tensors, hashed = read_tensors(path, header, kind.remedy)
+    return Contents(spec, tensors, **origin, path=path, hash=hashed)
 
 
 def not_finite(tensors: dict[str, Tensor]) -> list[str]:
