@@ -13,6 +13,7 @@ from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
 from .prompt import PromptSchedule, TextEncode
 from .sample import EditClip, EmptyVideo, Sample
 from .sockets import checked
+from .style import AlphaStrip, StyleInterpolate, TrainStyle
 from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
@@ -46,5 +47,8 @@ class LumiereExtension(ComfyExtension):
             VideoMask,
             MaskedLatent,
             EditClip,
+            StyleInterpolate,
+            AlphaStrip,
+            TrainStyle,
         ]
         return [checked(node) for node in nodes]

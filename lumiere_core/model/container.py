@@ -139,7 +139,7 @@ def check_tensors(header: Header, wanted: dict[str, tuple[int, ...]], name: str,
             )
 
 
-def opened(path: Path) -> Header:
+def header_of(path: Path) -> Header:
     """The header of a file, whatever it holds. Raises ValueError naming the file and what to do."""
     try:
         return read_header(path)
@@ -183,7 +183,7 @@ def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     What comes back can be built and loaded: names, shapes and dtypes are what the spec asks for, and every value is
     finite. Raises ValueError naming the file, what is wrong with it and what to do.
     """
-    name, header = path.name, opened(path)
+    name, header = path.name, header_of(path)
     facts = header.metadata
     if facts.get("format") != kind.format:
         raise ValueError(f"{name} is a safetensors file of another kind, not {kind.what}. {kind.remedy}")

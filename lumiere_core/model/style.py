@@ -7,16 +7,18 @@ added stays as it is, so the motion stays that of the video model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..outputs import write_whole
+from ..limits import check
+from ..outputs import place, unfinished
+from ..rules import line
 from .checkpoint import MODEL_FILE, WEIGHTS_FOLDER, Lumiere, read
-from .container import BYTES, Header, not_finite, opened, read_tensors, said_of, some, to_bytes
+from .container import BYTES, Header, header_of, not_finite, read_tensors, said_of, some, to_bytes
 
 STYLES_FOLDER = WEIGHTS_FOLDER / "styles"
 FORMAT = "lumiere-style"
@@ -35,7 +37,7 @@ def is_spatial(name: str) -> bool:
 
 @dataclass(frozen=True)
 class LowRank:
-    """A change of one weight: `scale * up @ down`. up `(O, r)`, down `(r, I)`, both perhaps with kernel sizes behind."""
+    """A change of one weight: `scale * up @ down`. up `(O, r)`, down `(r, I)`, kernel sizes behind."""
 
     up: Tensor
     down: Tensor
@@ -72,24 +74,47 @@ def bundled_styles() -> dict[str, Path]:
     return {path.stem.replace("-", " "): path for path in sorted(STYLES_FOLDER.glob("*.safetensors"))}
 
 
-def find_style(name: str, folders: Callable[[], Mapping[str, Path]] = bundled_styles) -> Path:
+def find_style(name: str) -> Path:
     """The file of a bundled style's name, or of a path. Raises ValueError with the names there are."""
-    known = folders()
+    known = bundled_styles()
     if name in known or Path(name).is_file():
         return known.get(name, Path(name))
     raise ValueError(f"there is no style {name!r}. There are {', '.join(known)}; or name a file.")
+
+
+def check_style_name(name: str) -> str:
+    """The file's name for a style's. Raises ValueError for what is none."""
+    name = name.strip().replace(" ", "-")
+    if (
+        not name
+        or not name.isprintable()
+        or name.startswith(".")
+        or set(name) & set('/\\<>:"|?*')
+        or len(name) > 100
+    ):
+        raise ValueError(
+            f"name is {name[:40]!r}, but it has to be a file's name: letters, digits, spaces. Try my style."
+        )
+    return f"{name}.safetensors"
+
+
+def reference_of(path: Path) -> Path | None:
+    """The picture beside a style file that shows what it was tuned on; None where there is none."""
+    return found if (found := path.with_suffix(".png")).is_file() else None
 
 
 # ------------------------------------------------------------------------------------------------------------- files
 def read_style(path: str | Path) -> Style:
     """Read and check a style file. Raises ValueError naming what is wrong with it and what to do."""
     path = Path(path)
-    header = opened(path)
+    header = header_of(path)
     if header.metadata.get("format") == MODEL_FILE.format:
         whole = read(path)
         return Style(path, {}, whole.part("network"), whole.license, whole.trained_on, whole.hash)
     stems = {name: pair for name in header.shapes for pair in PAIRS if name.endswith(pair[0])}
-    stems = {name.removesuffix(up): (name, name.removesuffix(up) + down) for name, (up, down) in stems.items()}
+    stems = {
+        name.removesuffix(up): (name, name.removesuffix(up) + down) for name, (up, down) in stems.items()
+    }
     check_pairs(path, header, stems)
     tensors, hashed = read_tensors(path, header, REMEDY)
     changes = {}
@@ -115,27 +140,34 @@ def check_pairs(path: Path, header: Header, stems: dict[str, tuple[str, str]]) -
         )
     for stem, (up, down) in stems.items():
         shapes = header.shapes[up], header.shapes.get(down, ())
-        if any(len(shape) < 2 for shape in shapes) or math.prod(shapes[0][1:]) != shapes[1][0]:
+        flat = any(len(shape) < 2 or 0 in shape for shape in shapes)
+        if flat or math.prod(shapes[0][1:]) != shapes[1][0]:
             raise ValueError(f"{path.name} has no pair of matrices for {some([stem])}. {REMEDY}")
         if header.shapes.get(f"{stem}.alpha", ()) not in ((), (1,)):
             raise ValueError(f"{path.name} has no single number in {some([stem])}.alpha. {REMEDY}")
 
 
 def save_style(
-    path: Path, changes: Mapping[str, LowRank], *, license: str, trained_on: str, made_for: str
-) -> None:
-    """Write a LoRA file that this pack and ComfyUI's LoRA loaders read, whole or not at all, float16.
+    path: Path,
+    changes: Mapping[str, LowRank],
+    *,
+    license: str,
+    trained_on: str,
+    made_for: str,
+    overwrite: bool = False,
+) -> Path:
+    """Write a LoRA file that this pack and ComfyUI's LoRA loaders read, float16, whole or not at all; where it went.
 
-    changes by the network's own names of weights. license, trained_on, made_for: a line each, which travel with it.
-    Raises ValueError for values that are not finite, and where the file cannot be written.
+    changes by the network's own names of weights. license, trained_on, made_for: a line each, which travel with it. A
+    name that is taken gets a number, unless overwrite. Raises ValueError for values that are not finite, and where the
+    file cannot be written.
     """
     tensors = {}
     for name, change in changes.items():
         stem = HOST + name.removesuffix(".weight")
-        rank = change.down.shape[0]
         tensors[f"{stem}.lora_up.weight"] = change.up
         tensors[f"{stem}.lora_down.weight"] = change.down
-        tensors[f"{stem}.alpha"] = torch.tensor(change.scale * rank)
+        tensors[f"{stem}.alpha"] = torch.tensor(change.scale * change.down.shape[0])
     tensors = {name: t.detach().to("cpu", torch.float16).contiguous() for name, t in tensors.items()}
     if broken := not_finite(tensors):
         raise ValueError(
@@ -143,7 +175,10 @@ def save_style(
             "it with other pictures or fewer steps."
         )
     facts = {"format": FORMAT, "license": license, "trained_on": trained_on, "made_for": made_for}
-    write_whole(path, to_bytes(tensors, facts))
+    facts = {name: line(0, 500)(name, value) for name, value in facts.items()}
+    with unfinished(path) as part:
+        part.write_bytes(to_bytes(tensors, facts))
+        return place(part, path, overwrite)
 
 
 # ------------------------------------------------------------------------------------------------------------ mixing
@@ -165,7 +200,9 @@ def fits(change: LowRank, shape: tuple[int, ...]) -> bool:
     return len(shape) > 1 and change.up.shape[0] == shape[0] and change.size == math.prod(shape)
 
 
-def check_same(style: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]], name: str, model: str) -> None:
+def check_same(
+    style: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]], name: str, model: str
+) -> None:
     """Raises ValueError naming both where two sets of weights have not the same names and sizes."""
     names = style.keys() | shapes.keys()
     refuse([key for key in names if style.get(key) != shapes.get(key)], len(names), name, model)
@@ -179,19 +216,30 @@ def refuse(lost: list[str], count: int, style: str, model: str) -> None:
         )
 
 
-def interpolated(weights: Mapping[str, Tensor], style: Style, alpha: float, model: str) -> dict[str, Tensor]:
-    """`alpha * W_style + (1 - alpha) * W_orig` of the spatial weights that the style changes (Lumiere, section 5).
+def interpolated(
+    weights: Mapping[str, Tensor], style: Style, alpha: float, model: str, spatial: bool = True
+) -> dict[str, Tensor]:
+    """`alpha * W_style + (1 - alpha) * W_orig` of the weights that the style changes (Lumiere, section 5).
 
-    weights: a network's, by name. alpha: 0 is the model itself, the paper takes 0.5 to 1. Raises ValueError.
+    weights: a network's, by name. alpha: 0 is the model itself, 1 the style; the paper takes 0.5 to 1. spatial: only
+    the image model's weights are mixed. Raises ValueError for an alpha outside, and for a style of another model.
     """
-    spatial = {name: w for name, w in weights.items() if is_spatial(name)}
-    shapes = {name: tuple(w.shape) for name, w in spatial.items()}
+    check("alpha", alpha)
+    shapes = {name: tuple(w.shape) for name, w in weights.items() if is_spatial(name) or not spatial}
     if style.changes:
-        found = fitted(style, shapes, model)
-        return {name: (spatial[name] + alpha * change.change(shapes[name])) for name, change in found.items()}
-    whole = {name: w for name, w in style.weights.items() if is_spatial(name)}
+        found = chosen(style, {name: tuple(w.shape) for name, w in weights.items()}, model, spatial)
+        return {name: weights[name] + alpha * change.change(shapes[name]) for name, change in found.items()}
+    whole = {name: w for name, w in style.weights.items() if is_spatial(name) or not spatial}
     check_same({name: tuple(w.shape) for name, w in whole.items()}, shapes, style.name, model)
-    return {name: alpha * whole[name].to(w) + (1 - alpha) * w for name, w in spatial.items()}
+    return {name: alpha * whole[name].to(weights[name]) + (1 - alpha) * weights[name] for name in shapes}
+
+
+def chosen(
+    style: Style, shapes: Mapping[str, tuple[int, ...]], model: str, spatial: bool = True
+) -> dict[str, LowRank]:
+    """A LoRA's changes by the names of a network's weights, of the spatial ones or of all. Raises ValueError."""
+    found = fitted(style, shapes, model)
+    return {name: change for name, change in found.items() if is_spatial(name) or not spatial}
 
 
 def give_style(model: Lumiere, style: Style, alpha: float) -> None:

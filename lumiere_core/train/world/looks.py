@@ -15,9 +15,11 @@ from torch import Tensor
 from .scenes import Scene, render, subject_cover
 
 FINE = 4  # how much finer than the picture a look is drawn
-Look = Callable[[Tensor, Tensor], Tensor]  # pictures (B, 3, H, W), subject (B, 1, H, W), both in [0, 1] -> pictures
+Look = Callable[
+    [Tensor, Tensor], Tensor
+]  # pictures (B, 3, H, W), subject (B, 1, H, W), both in [0, 1] -> pictures
 
-INK = (0.13, 0.12, 0.2)
+INK_BLUE = (0.13, 0.12, 0.2)
 PAPER = (0.98, 0.96, 0.9)
 
 
@@ -37,7 +39,9 @@ def blurred(x: Tensor, radius: float) -> Tensor:
 
 def grain(height: int, width: int, coarse: int, seed: int) -> Tensor:
     """Smooth blotches in [-1, 1] about `coarse` pixels wide, the same at every call. `(1, 1, H, W)`"""
-    cells = torch.rand(1, 1, height // coarse + 3, width // coarse + 3, generator=torch.Generator().manual_seed(seed))
+    cells = torch.rand(
+        1, 1, height // coarse + 3, width // coarse + 3, generator=torch.Generator().manual_seed(seed)
+    )
     return F.interpolate(cells * 2 - 1, (height, width), mode="bicubic").clamp(-1, 1)
 
 
@@ -78,7 +82,7 @@ def line_drawing(x: Tensor, subject: Tensor) -> Tensor:
     outline = ((blurred(edges(subject, 1.2), 1.5) - 0.04) * 7).clamp(0, 1)
     tint = torch.lerp(colour(PAPER).expand_as(x), saturated(x, 1.4).clamp(0, 1), 0.7 * subject)
     ink = torch.maximum(torch.maximum(lines, outline), hatched * (1 - subject))
-    return torch.lerp(tint, colour(INK).expand_as(x), ink)
+    return torch.lerp(tint, colour(INK_BLUE).expand_as(x), ink)
 
 
 def sticker(x: Tensor, subject: Tensor) -> Tensor:
@@ -119,6 +123,8 @@ def draw_look(look: str, scenes: Sequence[Scene], seconds: Sequence[float], size
     made = []
     for scene, second in zip(scenes, seconds, strict=True):
         fine = size * FINE
-        picture, subject = (draw([scene], 1, fine, fine, start=second)[:, :, 0] for draw in (render, subject_cover))
+        picture, subject = (
+            draw([scene], 1, fine, fine, start=second)[:, :, 0] for draw in (render, subject_cover)
+        )
         made.append(F.avg_pool2d(LOOKS[look](picture, subject).clamp(0, 1), FINE))
     return torch.cat(made)
