@@ -22,19 +22,22 @@ from ..lumiere_core.model.style import (
     read_style,
     reference_of,
 )
-from ..lumiere_core.train.style.examples import counted, squares
+from ..lumiere_core.train.style.examples import counted, drawn_examples, squares
 from ..lumiere_core.train.style.save import save_tuned
 from ..lumiere_core.train.style.tune import Examples, check_examples, tune
+from ..lumiere_core.train.world.looks import EXAMPLE_LOOK
+from ..lumiere_core.train.world.scenes import LICENSE, TRAINED_ON
 from .host.notify import show_here
 from .host.progress import HostBar
 from .host.sampling import sample_clip
 from .host.style import architecture, image_model_of, with_model, with_style
 from .load import FOLDER
 from .sockets import advanced, schema, seed_input
-from .tensors import frames_of
+from .tensors import frames_of, image_of
 
 INSIDE = "styles"  # the folder in it that users' styles lie in
 MOST_ALPHAS = 12
+EXAMPLES_DRAWN = 12
 SHOWN = 4  # of a clip, one under the other
 LAYERS = {True: "spatial", False: "all"}
 
@@ -287,7 +290,6 @@ class TrainStyle(io.ComfyNode):
             search_aliases=["train lora", "fine-tune", "style training", "styledrop", "dreambooth"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Lumiere Model, the base model."),
-                io.Image.Input("images", tooltip="1 to 20 pictures in the style, as a batch."),
                 io.String.Input(
                     "name", default="my style", tooltip="The style's name in the list of styles."
                 ),
@@ -313,6 +315,12 @@ class TrainStyle(io.ComfyNode):
                         tooltip="The licence of the pictures, a line that travels with the file.",
                     )
                 ),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="1 to 20 pictures in the style, as a batch. Without them it learns from twelve drawn "
+                    "in gold, to try it.",
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -320,6 +328,9 @@ class TrainStyle(io.ComfyNode):
                     tooltip="With all of the style: for style_model of Mix a Style into a Model.",
                 ),
                 io.String.Output(display_name="file", tooltip="The file's name in models/lumiere/styles."),
+                io.Image.Output(
+                    display_name="pictures", tooltip="The pictures as the MODEL saw them, at its size."
+                ),
             ],
             is_output_node=True,
         )
@@ -328,26 +339,36 @@ class TrainStyle(io.ComfyNode):
     def execute(
         cls,
         model: Any,
-        images: Tensor,
         name: str,
         captions: str,
         steps: int,
         seed: int,
         license: str = "not stated",
+        images: Tensor | None = None,
     ) -> io.NodeOutput:
         path = Path(folder_paths.models_dir) / FOLDER / INSIDE / check_style_name(name)
         lines = [line.strip() for line in captions.splitlines() if line.strip()]
-        check_examples(len(images), len(lines))
+        if images is not None:
+            check_examples(len(images), len(lines))
         network = image_model_of(model)
-        examples = Examples(squares(list(frames_of(images)), network.spec.size), lines or [""] * len(images))
+        examples = examples_of(images, lines, network.spec.size)
+        count = counted(len(examples.pictures))
         changes = tune(network, examples, steps, seed, HostBar())
         written = save_tuned(
             path,
             changes,
             examples,
-            license=license or "not stated",
-            trained_on=f"{counted(len(images))} given to ComfyUI",
+            license=license if images is not None else LICENSE,
+            trained_on=f"{count} given to ComfyUI" if images is not None else TRAINED_ON,
             made_for=architecture(model),
         )
-        show_here(f"{counted(len(images))}, {steps} steps. Saved as models/{FOLDER}/{INSIDE}/{written.name}.")
-        return io.NodeOutput(with_style(model, read_style(written), 1.0), written.name)
+        show_here(f"{count}, {steps} steps. Saved as models/{FOLDER}/{INSIDE}/{written.name}.")
+        pictures = image_of(examples.pictures.transpose(0, 1)[None])
+        return io.NodeOutput(with_style(model, read_style(written), 1.0), written.name, pictures)
+
+
+def examples_of(images: Tensor | None, captions: list[str], size: int) -> Examples:
+    """An artist's pictures, or without any those that are drawn to try it."""
+    if images is None:
+        return drawn_examples(EXAMPLE_LOOK, size, count=EXAMPLES_DRAWN)
+    return Examples(squares(list(frames_of(images)), size), captions or [""] * len(images))

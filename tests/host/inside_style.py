@@ -157,7 +157,7 @@ def two_models(pack: Pack) -> dict:
         sentence(lambda: pack.run("StyleInterpolate", ours, "nowhere", 0.5)),
         sentence(lambda: pack.run("StyleInterpolate", ours, "chance.safetensors", 1.5)),
         sentence(lambda: pack.run("StyleInterpolate", ours, "chance.safetensors", float("nan"))),
-        sentence(lambda: pack.run("TrainStyle", sd, torch.rand(2, 64, 64, 3), "x", "", 1, 0)),
+        sentence(lambda: pack.run("TrainStyle", sd, "x", "", 1, 0, images=torch.rand(2, 64, 64, 3))),
     ]
     return report
 
@@ -189,9 +189,10 @@ def strip(pack: Pack) -> dict:
 def training(pack: Pack) -> dict:
     """A style tuned in the graph: saved, found again, cancelled without a trace."""
     pictures, report = torch.rand(3, 48, 80, 4), {}
-    given = pack.model, pictures, "my own", "a red fish\na blue boat\na fish", 3, 7
+    given = pack.model, "my own", "a red fish\na blue boat\na fish", 3, 7
     plain = weights(pack.model)
-    model, file = pack.run("TrainStyle", *given)
+    model, file, seen = pack.run("TrainStyle", *given, images=pictures)
+    report["seen"] = list(seen.shape)
     path = STYLES / file
     folder_paths.filename_list_cache.clear()
     report["trained"] = [file, path.is_file(), path.with_suffix(".png").is_file(), path.stat().st_size]
@@ -206,24 +207,27 @@ def training(pack: Pack) -> dict:
         [n for n in pack.module("nodes.load").models_of_users() if "styles" in n],
         sorted(pack.module("nodes.style").own_styles()),
     ]
-    _, second = pack.run("TrainStyle", *given)
+    _, second, _ = pack.run("TrainStyle", *given, images=pictures)
+    report["drawn"] = list(pack.run("TrainStyle", pack.model, "tried", "", 1, 7)[2].shape)
     report["second of the name"] = second
     before = sorted(p.name for p in STYLES.rglob("*"))
     management.interrupt_current_processing()
     try:
-        pack.run("TrainStyle", pack.model, pictures, "cancelled", "", 3, 7)
+        pack.run("TrainStyle", pack.model, "cancelled", "", 3, 7, images=pictures)
     except management.InterruptProcessingException:
         report["cancelled"] = sorted(p.name for p in STYLES.rglob("*")) == before
     management.interrupt_current_processing(False)
     report["train refused"] = [
-        sentence(lambda: pack.run("TrainStyle", pack.model, torch.rand(0, 64, 64, 3), "x", "", 1, 0)),
-        sentence(lambda: pack.run("TrainStyle", pack.model, torch.rand(500, 8, 8, 3), "x", "", 1, 0)),
-        sentence(lambda: pack.run("TrainStyle", pack.model, pictures, "x", "one\ntwo", 1, 0)),
-        sentence(lambda: pack.run("TrainStyle", pack.model, pictures, "../x", "", 1, 0)),
-        sentence(lambda: pack.run("TrainStyle", pack.model, pictures, "x", "", 0, 0)),
+        sentence(lambda: pack.run("TrainStyle", pack.model, "x", "", 1, 0, images=torch.rand(0, 64, 64, 3))),
+        sentence(lambda: pack.run("TrainStyle", pack.model, "x", "", 1, 0, images=torch.rand(500, 8, 8, 3))),
+        sentence(lambda: pack.run("TrainStyle", pack.model, "x", "one\ntwo", 1, 0, images=pictures)),
+        sentence(lambda: pack.run("TrainStyle", pack.model, "../x", "", 1, 0, images=pictures)),
+        sentence(lambda: pack.run("TrainStyle", pack.model, "x", "", 0, 0, images=pictures)),
     ]
     ssr = pack.run("LoadModel", pack.nodes["Lumiere_LoadModel"].define_schema().inputs[0].options[1])[0]
-    report["train refused"].append(sentence(lambda: pack.run("TrainStyle", ssr, pictures, "x", "", 1, 0)))
+    report["train refused"].append(
+        sentence(lambda: pack.run("TrainStyle", ssr, "x", "", 1, 0, images=pictures))
+    )
     return report
 
 

@@ -71,6 +71,7 @@ def test_one_run_gives_a_grid_and_a_clip_of_alphas_that_begins_with_the_model_it
 def test_a_style_is_trained_saved_and_found_again(found: dict) -> None:
     file, there, picture, size = found["trained"]
     assert file == "my-own.safetensors" and there and picture and size < 2 * MIB
+    assert found["seen"] == [3, 64, 64, 3] and found["drawn"] == [12, 64, 64, 3]
     assert found["the style is the MODEL that came out"] == 0
     assert found["trained time"] and found["trained change"] > 0
     models, styles = found["lists"]

@@ -109,12 +109,27 @@ def glowing(x: Tensor, subject: Tensor) -> Tensor:
     return 1 - (1 - 0.9 * light) * (1 - halo.clamp(0, 1)) * (1 - colour((0.03, 0.01, 0.09)))
 
 
+def gold(x: Tensor, subject: Tensor) -> Tensor:
+    """Cast in gold before a dark wall: light becomes metal, edges catch it."""
+    light = blurred(x.mean(1, keepdim=True), 1.5)
+    shine = (edges(x, 2) * 4).clamp(0, 1)
+    metal = torch.cat([light * 1.15 + 0.1, light * 0.85, light * 0.3], 1) + shine * colour((0.5, 0.4, 0.2))
+    ripple = (torch.sin(light * 18) * 0.5 + 0.5) * 0.35
+    cast = metal + ripple * colour((0.6, 0.45, 0.15))
+    wall = metal * 0.35 + colour((0.06, 0.03, 0.02))
+    return torch.lerp(wall, cast, 0.2 + 0.8 * subject)
+
+
 LOOKS: dict[str, Look] = {
     "watercolour": watercolour,
     "line drawing": line_drawing,
     "flat sticker": sticker,
     "glowing": glowing,
+    "gold": gold,
 }
+EXAMPLE_LOOK = (
+    "gold"  # in which pictures to try the training of a style on are drawn; no bundled style has it
+)
 
 
 # ------------------------------------------------------------------------------------------------------- the pictures
