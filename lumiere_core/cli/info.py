@@ -12,6 +12,8 @@ from .terminal import add_command
 def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
+    from ..model.container import header_of
+    from ..model.style import FORMAT, read_style
 
     if args.self_test:
         from .selftest import self_test
@@ -21,6 +23,13 @@ def show_info(args: argparse.Namespace) -> None:
         return
     paths = [Path(p) for p in args.files] or [checkpoint.bundled(kind) for kind in checkpoint.BUNDLED]
     for path in paths:
+        if header_of(path).metadata.get("format") == FORMAT:
+            style = read_style(path)
+            print(
+                f"{path.name}  ({style.hash})\n  a style (LoRA): changes {len(style.changes)} weights\n"
+                f"  trained on {style.trained_on or 'what it does not say'}; licence: {style.license or 'none named'}"
+            )
+            continue
         weights = checkpoint.read(path)
         spec = weights.spec
         told = spec.temporal is not None and spec.temporal.condition_channels

@@ -30,7 +30,7 @@ def train_from_args(args: argparse.Namespace) -> None:
     elif args.stage == "probe":
         print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
     elif args.stage == "style":
-        make_style(args)
+        make_styles(args)
     else:
         run_stage(args)
 
@@ -117,36 +117,42 @@ def make_probe(world: str, out: Path, seed: int) -> Path:
     return path
 
 
-def make_style(args: argparse.Namespace) -> None:
-    """Tune a style on a folder's pictures, or on drawn ones, and save it with a picture of what it was tuned on."""
+def make_styles(args: argparse.Namespace) -> None:
+    """Tune a style on a folder's pictures, or each of the bundled ones on drawn pictures."""
+    from ..train.world.looks import BUNDLED_LOOKS, LOOKS
+
+    if bool(args.images) == bool(args.look):
+        raise ValueError("a style needs --images or --look, one of them.")
+    if not args.look:
+        return make_style(args, "", args.name or Path(args.images).resolve().name)
+    check_choice("look", args.look, [*LOOKS, "all"])
+    if args.look == "all" and args.name:
+        raise ValueError("one name was given for all looks. Leave --name out.")
+    for look in BUNDLED_LOOKS if args.look == "all" else [args.look]:
+        make_style(args, look, args.name or look)
+
+
+def make_style(args: argparse.Namespace, look: str, name: str) -> None:
+    """One style, saved with a picture of what it was tuned on: drawn in a look, or a folder's pictures."""
     from ..model import checkpoint
     from ..model.device import check_device, pick_device
     from ..model.style import check_style_name
     from ..train.style.examples import counted, drawn_examples, read_examples
     from ..train.style.save import save_tuned
     from ..train.style.tune import image_model, tune
-    from ..train.world.looks import LOOKS
     from ..train.world.scenes import LICENSE, TRAINED_ON
 
-    if bool(args.images) == bool(args.look):
-        raise ValueError("a style needs --images or --look, one of them.")
-    if args.look:
-        check_choice("look", args.look, LOOKS)
-    path = (
-        Path(args.out)
-        / "styles"
-        / check_style_name(args.name or args.look or Path(args.images).resolve().name)
-    )
+    path = Path(args.out) / "styles" / check_style_name(name)
     device = args.device or pick_device()[0].type
     check_device(device)
     base = checkpoint.read(args.source or checkpoint.bundled("base"))
     model = image_model(base.spec, base.tensors).to(device)
-    if args.look:
-        examples = drawn_examples(args.look, base.spec.size, args.world)
-        license, trained_on = LICENSE, f"{len(examples.captions)} {TRAINED_ON}, as {args.look}"
+    if look:
+        examples = drawn_examples(look, base.spec.size, args.world)
+        license, trained_on = LICENSE, f"{len(examples.captions)} {TRAINED_ON}, in the look {look}"
     else:
         examples = read_examples(Path(args.images), base.spec.size)
-        license, trained_on = "", counted(len(examples.captions))
+        license, trained_on = "not stated", counted(len(examples.captions))
         read = [model.text.tokenizer(caption) for caption in examples.captions]
         print(
             f"{sum(any(r.ids) for r in read)} of {len(read)} captions hold words the model knows",
@@ -157,7 +163,7 @@ def make_style(args: argparse.Namespace) -> None:
         path,
         changes,
         examples,
-        license=args.license or license or "not stated",
+        license=args.license or license,
         trained_on=args.trained_on or trained_on,
         made_for=f"{base.spec.name} {base.hash}",
         overwrite=args.overwrite,
@@ -201,7 +207,7 @@ def register(commands: Any) -> None:
     t.add_argument(
         "--images", help="for style: a folder of 1 to 20 pictures; their names or text files are captions"
     )
-    t.add_argument("--look", help="for style: pictures drawn by this code, a bundled style's name")
+    t.add_argument("--look", help="for style: pictures drawn by this code, in one look or all")
     t.add_argument("--name", help="for style: its name")
     t.add_argument("--steps", type=number(int, "style.steps", "steps"), default=250, help="for style")
     t.add_argument("--license", help="for style: a line that travels with the file")

@@ -15,6 +15,7 @@ from lumiere_core.model.checkpoint import Lumiere
 from lumiere_core.model.style import give_style, read_style
 from lumiere_core.train.sheet import PROMPTS, sample_pictures
 from lumiere_core.train.style.examples import caption_of, drawn_examples, read_examples, squares
+from lumiere_core.train.style.measure import StyleGauge, statistics
 from lumiere_core.train.style.save import save_tuned
 from lumiere_core.train.style.tune import Examples, image_model, tune
 from lumiere_core.train.world.looks import LOOKS, draw_look
@@ -169,3 +170,20 @@ def test_the_command_tunes_a_style_and_generates_with_it(tmp_path, weights_files
     assert (tmp_path / "clip.mp4").is_file()
     assert "1 of 1 captions hold words the model knows" in capsys.readouterr().err
     assert Path(ssr).is_file()
+
+
+def test_other_scenes_in_a_look_are_nearer_to_it_than_plain_ones_and_those_in_any_other_look():
+    scenes = [dataclasses.replace(scene, seed=i) for i, scene in enumerate(PROMPTS * 2)]
+    plain = torch.cat([render([scene], 1, 32, 32, start=1.0)[:, :, 0] for scene in scenes]) * 2 - 1
+    drawn = {look: draw_look(look, scenes, [1.0] * len(scenes), 32) * 2 - 1 for look in LOOKS}
+    for look in LOOKS:
+        gauge = StyleGauge.of(drawn[look][:8], plain)
+        own, *others = (
+            gauge.distance(drawn[name][8:]) for name in sorted(LOOKS, key=lambda name: name != look)
+        )
+        assert own < 0.5 * min(*others, gauge.distance(plain[8:])), look
+
+
+def test_a_picture_is_as_far_from_a_style_whichever_way_it_is_turned():
+    picture = draw_look("glowing", PROMPTS[:1], [1.0], 32) * 2 - 1
+    assert torch.allclose(statistics(picture), statistics(picture.flip(-1)), atol=1e-5)

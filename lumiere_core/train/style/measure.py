@@ -45,6 +45,5 @@ class StyleGauge:
         return cls(statistics(style).mean(0), statistics(plain).std(0).clamp(min=1e-3))
 
     def distance(self, pictures: Tensor) -> float:
-        """The mean over pictures of their root mean square distance from the style's."""
-        apart = (statistics(pictures) - self.centre) / self.unit
-        return float(apart.square().mean(1).sqrt().mean())
+        """Root mean square distance between the means: what single pictures show is averaged out. Use eight or more."""
+        return float(((statistics(pictures).mean(0) - self.centre) / self.unit).square().mean().sqrt())

@@ -127,9 +127,8 @@ LOOKS: dict[str, Look] = {
     "glowing": glowing,
     "gold": gold,
 }
-EXAMPLE_LOOK = (
-    "gold"  # in which pictures to try the training of a style on are drawn; no bundled style has it
-)
+EXAMPLE_LOOK = "gold"  # for those who want to try the training of a style
+BUNDLED_LOOKS = [look for look in LOOKS if look != EXAMPLE_LOOK]
 
 
 # ------------------------------------------------------------------------------------------------------- the pictures
