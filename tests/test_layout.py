@@ -29,8 +29,8 @@ ROOMS = {
     "cli": "train train.world generate photo model diffusion media config outputs progress limits",
     "__main__": "cli",
     "nodes.tensors": "media",
-    "nodes.host": "nodes.tensors train media photo model diffusion config limits",
-    "nodes": "nodes.host nodes.tensors train photo model diffusion media config limits",
+    "nodes.host": "nodes.tensors train train.world media photo model diffusion config limits",
+    "nodes": "nodes.host nodes.tensors train train.world photo model diffusion media config limits",
 }
 # Nodes for photos and finished clips: they start without a model, so nothing they import may bring the U-Net.
 MODEL_FREE = ("nodes.photo", "nodes.finish")
