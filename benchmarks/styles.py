@@ -1,12 +1,12 @@
 """The bundled styles from alpha to alpha: how far from the style's pictures, is the subject still found, does it move.
 
     python benchmarks/styles.py [--weights FILE] [--alphas 0,0.25,0.5,0.75,1] [--prompts 10] [--steps 20] [--frames 16]
-                                [--clips 2] [--styles glowing,...] [--pictures FOLDER] [--readme]
+                                [--clips 2] [--styles glowing,...] [--pictures FOLDER] [--figure FILE] [--readme]
 
-The distance is `StyleGauge`'s between the means of colour and detail statistics, from one noise for all alphas. The
-subject is read by the bundled probe, which learnt from plain pictures: a fish in ink is none it has seen. Motion is the
-mean frame difference of clips over that at alpha 0. --pictures writes a sheet per style: a row for each alpha, below
-the pictures that it was tuned on. --readme writes the table into weights/styles/README.md.
+The distance is `StyleGauge`'s between the means of colour and detail statistics, from one noise for all alphas. The subject
+is read by the bundled probe, which learnt from plain pictures: a fish in ink is none it has seen. Motion is the mean frame
+difference of clips over that at alpha 0. --pictures writes a sheet per style: a row for each alpha, below the pictures that
+it was tuned on. --figure writes one picture for all, --readme the table into weights/styles/README.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lumiere_core.generate import Settings, text_to_video  # noqa: E402
 from lumiere_core.media.files import to_pixels  # noqa: E402
+from lumiere_core.media.grid import labelled  # noqa: E402
 from lumiere_core.media.measure import frame_differences  # noqa: E402
 from lumiere_core.media.pictures import write_image  # noqa: E402
 from lumiere_core.model.checkpoint import Lumiere, bundled, load  # noqa: E402
@@ -142,6 +143,27 @@ def write_sheets(folder: Path, found: Sequence[Row], size: int) -> None:
         print(f"wrote {path}", file=sys.stderr)
 
 
+def write_figure(path: Path, found: Sequence[Row], size: int) -> None:
+    """One picture for all: a row for each style, with a picture it was tuned on and one prompt at each alpha."""
+    columns: list[list[Tensor]] = []
+    styles = list(dict.fromkeys(row.style for row in found))
+    alphas = sorted({row.alpha for row in found})
+    columns.append([shown(drawn_examples(style, size).pictures[i]) for i, style in enumerate(styles)])
+    for alpha in alphas:
+        at = {row.style: row for row in found if row.alpha == alpha}
+        columns.append(
+            [shown(at[style].pictures[i % len(at[style].pictures)]) for i, style in enumerate(styles)]
+        )
+    sheet = labelled(columns, ["tuned on", *(f"alpha {alpha:g}" for alpha in alphas)])
+    write_image(path, (sheet * 255).round().byte().numpy(), overwrite=True)
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def shown(picture: Tensor) -> Tensor:
+    """`(3, H, W)` in [-1, 1] as `(H, W, 3)` in [0, 1]."""
+    return (picture.movedim(0, -1) / 2 + 0.5).clamp(0, 1)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--weights", default=str(bundled("base")))
@@ -152,6 +174,7 @@ def main() -> None:
     p.add_argument("--clips", type=int, default=2)
     p.add_argument("--styles", default=",".join(bundled_styles()))
     p.add_argument("--pictures")
+    p.add_argument("--figure")
     p.add_argument("--readme", action="store_true")
     args = p.parse_args()
     model, probe = load(args.weights), load_probe()
@@ -173,6 +196,8 @@ def main() -> None:
         README.write_text(
             README.read_text(encoding="utf-8").split(MARK)[0] + f"{MARK}\n{said}", encoding="utf-8"
         )
+    if args.figure:
+        write_figure(Path(args.figure), found, model.spec.size)
     if args.pictures:
         write_sheets(Path(args.pictures), found, model.spec.size)
 

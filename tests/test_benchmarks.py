@@ -153,4 +153,5 @@ def test_styles_are_measured_from_alpha_to_alpha(tmp_path, monkeypatch, tiny_spe
         text.splitlines()[0] == "| style | figure | alpha 0 | alpha 1 |" and "| glowing | distance |" in text
     )
     styles.write_sheets(tmp_path, found, 16)
-    assert (tmp_path / "glowing.png").is_file()
+    styles.write_figure(tmp_path / "all.png", found, 16)
+    assert (tmp_path / "glowing.png").is_file() and (tmp_path / "all.png").is_file()
