@@ -3,10 +3,10 @@
     python benchmarks/styles.py [--weights FILE] [--alphas 0,0.25,0.5,0.75,1] [--prompts 10] [--steps 20] [--frames 16]
                                 [--clips 2] [--styles glowing,...] [--pictures FOLDER] [--figure FILE] [--readme]
 
-The distance is `StyleGauge`'s between the means of colour and detail statistics, from one noise for all alphas. The subject
-is read by the bundled probe, which learnt from plain pictures: a fish in ink is none it has seen. Motion is the mean frame
-difference of clips over that at alpha 0. --pictures writes a sheet per style: a row for each alpha, below the pictures that
-it was tuned on. --figure writes one picture for all, --readme the table into weights/styles/README.md.
+The distance is `StyleGauge`'s between the means of colour and detail statistics, from one noise for all alphas. The
+subject is read by the bundled probe, which learnt from plain pictures: a fish in ink is none it has seen. Motion is the
+mean frame difference of clips over that at alpha 0. --pictures writes a sheet per style: a row for each alpha, below
+the pictures it was tuned on; --figure one picture for all; --readme puts the table into weights/styles/README.md.
 """
 
 from __future__ import annotations
