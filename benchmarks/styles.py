@@ -126,7 +126,7 @@ def table(found: Sequence[Row]) -> str:
             ("subject found", lambda r: f"{100 * r.subject:.0f} %"),
             ("motion", lambda r: f"{r.motion:.2f}"),
         ):
-            cells = " | ".join(cell(mine[a]) for a in alphas)
+            cells = " | ".join(cell(mine[a]).replace("nan", "-") for a in alphas)
             lines.append(f"| {style if what == 'distance' else ''} | {what} | {cells} |")
     return "\n".join(lines)
 
