@@ -12,7 +12,7 @@ from .terminal import add_command
 def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
-    from ..model.container import header_of
+    from ..model.container import open_header
     from ..model.style import FORMAT, read_style
 
     if args.self_test:
@@ -23,7 +23,7 @@ def show_info(args: argparse.Namespace) -> None:
         return
     paths = [Path(p) for p in args.files] or [checkpoint.bundled(kind) for kind in checkpoint.BUNDLED]
     for path in paths:
-        if header_of(path).metadata.get("format") == FORMAT:
+        if open_header(path).metadata.get("format") == FORMAT:
             style = read_style(path)
             print(
                 f"{path.name}  ({style.hash})\n  a style (LoRA): changes {len(style.changes)} weights\n"

@@ -110,16 +110,39 @@ def read_header(path: Path) -> Header:
         dtypes = {name: entry["dtype"] for name, entry in entries.items()}
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
         words = [*metadata.values(), *dtypes.values()]
+        sizes = [size for shape in shapes.values() for size in shape]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError("no header") from error
-    if not all(type(word) is str for word in words):
+    if not all(type(word) is str for word in words) or not all(type(n) is int and n >= 0 for n in sizes):
         raise ValueError("no header")
     return Header(metadata, dtypes, shapes, data_bytes)
 
 
+def cut_off(name: str) -> ValueError:
+    return ValueError(
+        f"{name} is not a whole safetensors file. It may be cut off: download or copy it again."
+    )
+
+
+def open_header(path: Path) -> Header:
+    """As `read_header`, for a file that a user named. Raises ValueError with a sentence."""
+    try:
+        return read_header(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise cut_off(path.name) from error
+
+
+def check_size_of(header: Header, name: str) -> None:
+    """Raises ValueError where the file is shorter or longer than its header says."""
+    if header.data_bytes != sum(BYTES[header.dtypes[k]] * math.prod(s) for k, s in header.shapes.items()):
+        raise cut_off(name)
+
+
 def some(names: Collection[str]) -> str:
     """The first few names of many, without signs that a terminal would obey."""
-    shown = [name[:80] if name.isprintable() else ascii(name)[:80] for name in sorted(names)[:4]]
+    shown = [(name if name.isprintable() else ascii(name))[:120] for name in sorted(names)[:4]]
     return ", ".join([*shown, "..."] if len(names) > 4 else shown)
 
 
@@ -139,20 +162,6 @@ def check_tensors(header: Header, wanted: dict[str, tuple[int, ...]], name: str,
             )
 
 
-def header_of(path: Path) -> Header:
-    """The header of a file, whatever it holds. Raises ValueError naming the file and what to do."""
-    try:
-        return read_header(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise ValueError(cut_off(path)) from error
-
-
-def cut_off(path: Path) -> str:
-    return f"{path.name} is not a whole safetensors file. It may be cut off: download or copy it again."
-
-
 def said_of(header: Header) -> dict[str, str]:
     """Licence and origin as a file says them, empty where it does not. Raises ValueError."""
     return {fact: line(0, 500)(fact, header.metadata.get(fact, "")) for fact in ("license", "trained_on")}
@@ -161,18 +170,18 @@ def said_of(header: Header) -> dict[str, str]:
 def read_tensors(path: Path, header: Header, remedy: str) -> tuple[dict[str, Tensor], str]:
     """All that a file holds, and how its SHA-256 begins. Raises ValueError where that is not what its header says, or
     not finite."""
-    if header.data_bytes != sum(BYTES[header.dtypes[k]] * math.prod(s) for k, s in header.shapes.items()):
-        raise ValueError(cut_off(path))
+    name = path.name
+    check_size_of(header, name)
     data = path.read_bytes()
     try:
         tensors = from_bytes(data)
     except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
-        raise ValueError(cut_off(path)) from error
+        raise cut_off(name) from error
     if {k: tuple(t.shape) for k, t in tensors.items()} != header.shapes:  # other bytes than a moment ago
-        raise ValueError(cut_off(path))
+        raise cut_off(name)
     if broken := not_finite(tensors):
         raise ValueError(
-            f"{path.name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {remedy}"
+            f"{name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {remedy}"
         )
     return tensors, hashlib.sha256(data).hexdigest()[:12]
 
@@ -183,7 +192,7 @@ def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     What comes back can be built and loaded: names, shapes and dtypes are what the spec asks for, and every value is
     finite. Raises ValueError naming the file, what is wrong with it and what to do.
     """
-    name, header = path.name, header_of(path)
+    name, header = path.name, open_header(path)
     facts = header.metadata
     if facts.get("format") != kind.format:
         raise ValueError(f"{name} is a safetensors file of another kind, not {kind.what}. {kind.remedy}")

@@ -18,7 +18,7 @@ from ..limits import check
 from ..outputs import place, unfinished
 from ..rules import line
 from .checkpoint import MODEL_FILE, WEIGHTS_FOLDER, Lumiere, read
-from .container import BYTES, Header, header_of, not_finite, read_tensors, said_of, some, to_bytes
+from .container import BYTES, Header, not_finite, open_header, read_tensors, said_of, some, to_bytes
 
 STYLES_FOLDER = WEIGHTS_FOLDER / "styles"
 FORMAT = "lumiere-style"
@@ -107,7 +107,7 @@ def reference_of(path: Path) -> Path | None:
 def read_style(path: str | Path) -> Style:
     """Read and check a style file. Raises ValueError naming what is wrong with it and what to do."""
     path = Path(path)
-    header = header_of(path)
+    header = open_header(path)
     if header.metadata.get("format") == MODEL_FILE.format:
         whole = read(path)
         return Style(path, {}, whole.part("network"), whole.license, whole.trained_on, whole.hash)
