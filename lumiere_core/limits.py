@@ -76,6 +76,8 @@ LIMITS = {
     "window": Limit(1, FRAMES, 16, "frames"),
     "overlap": Limit(0, FRAMES - 1, 2, "frames"),
     "loop.overlap": Limit(1, FRAMES, 8, "frames"),
+    "motion.strength": Limit(0.0, 2.0, 1.0),
+    "lora.strength": Limit(-10.0, 10.0, 1.0),
     "seed": Limit(0, 2**64 - 1, 0),  # what PyTorch's generators take
     "brush.seed": Limit(0, 2**32 - 1, 0),
     "train.seed": Limit(0, 2**32 - 1, 0),  # training counts up from it

@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .condition import MaskedLatent, VideoMask
 from .control import Guidance, Loop, MultiDiffusion
 from .finish import CinemagraphFromClip, KeepPixels, LoopPad, LoopUnpad, MakeLoop, MatchDrift
+from .inflate import Inflate, MotionLora, register_motion_folders
 from .inspect import SeamScore, XTSlice
 from .load import LoadModel, register_folder
 from .photo import CropForRegion, ExampleInput, MotionBrush, Stitch
@@ -17,6 +18,7 @@ from .style import AlphaStrip, StyleInterpolate, TrainStyle
 from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
+register_motion_folders()
 
 
 class LumiereExtension(ComfyExtension):
@@ -47,6 +49,8 @@ class LumiereExtension(ComfyExtension):
             VideoMask,
             MaskedLatent,
             EditClip,
+            Inflate,
+            MotionLora,
             StyleInterpolate,
             AlphaStrip,
             TrainStyle,

@@ -22,7 +22,7 @@ from ..lumiere_core.model.style import (
     read_style,
     reference_of,
 )
-from ..lumiere_core.train.style.examples import counted, drawn_examples, squares
+from ..lumiere_core.train.style.examples import drawn_examples, how_many, squares
 from ..lumiere_core.train.style.save import save_tuned
 from ..lumiere_core.train.style.tune import Examples, check_examples, tune
 from ..lumiere_core.train.world.looks import EXAMPLE_LOOK
@@ -38,7 +38,7 @@ from .tensors import frames_of, image_of
 INSIDE = "styles"  # the folder in it that users' styles lie in
 MOST_ALPHAS = 12
 EXAMPLES_DRAWN = 12
-SHOWN = 4  # of a clip, one under the other
+MOMENTS_SHOWN = 4  # of a clip, one under the other
 LAYERS = {True: "spatial", False: "all"}
 
 
@@ -250,7 +250,7 @@ class AlphaStrip(io.ComfyNode):
             made = sample_clip(styled, positive, negative, latent, seed, steps, cfg, sampler)
             image = vae.decode(made["samples"])
             clips.append(frames_of(image.reshape(-1, *image.shape[-3:])))
-        shown = torch.linspace(0, len(clips[0]) - 1, min(SHOWN, len(clips[0]))).long()
+        shown = torch.linspace(0, len(clips[0]) - 1, min(MOMENTS_SHOWN, len(clips[0]))).long()
         columns = [list(clip[shown]) for clip in clips]
         words = [f"alpha {alpha:g}" for alpha in values]
         if style_model is None and reference_of(style_file(style)) is not None:
@@ -352,7 +352,7 @@ class TrainStyle(io.ComfyNode):
             check_examples(len(images), len(lines))
         network = image_model_of(model)
         examples = examples_of(images, lines, network.spec.size)
-        count = counted(len(examples.pictures))
+        count = how_many(len(examples.pictures))
         changes = tune(network, examples, steps, seed, HostBar())
         written = save_tuned(
             path,

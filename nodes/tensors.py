@@ -64,6 +64,11 @@ def mask_of(known: Tensor) -> Tensor:
     return (1 - known[0, 0]).contiguous()
 
 
+def strength_of(mask: Tensor) -> Tensor:
+    """MASK -> how strongly each place changes `(T, 1, H, W)` in [0, 1], for frames as batch."""
+    return change_of(mask).clamp(0, 1)[:, None]
+
+
 def latent_of(clip: Tensor) -> dict[str, Any]:
     """Clip `(1, 3, T, H, W)` -> LATENT. Newer hosts would otherwise rescale an empty one by 8."""
     return {"samples": clip, "downscale_ratio_spacial": 1}

@@ -133,6 +133,11 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("info {missing}", "missing.safetensors cannot be read", 2),
     ("info {photo}", "is not a whole safetensors file", 2),
     ("info {base} {words}", "words.safetensors is not a whole safetensors file", 2),
+    # Motion files for image models.
+    ("info {pickle}", "mm.ckpt is a pickle, which may run any code as it is read, so it is not opened", 2),
+    ("info {motion_lora}", "is no motion file but a motion LoRA: give it to Motion LoRA", 2),
+    ("info {no_motion}", "its levels or widths are neither SD1.5's nor SDXL's", 2),
+    ("generate --weights {motion_lora}", "a safetensors file of another kind, not a Lumiere model", 2),
     ("evaluate --weights {missing}", "missing.safetensors cannot be read", 2),
     # Loops from a clip of 30 frames, and from one with a cut at frame 20.
     ("clip loop {nowhere}", "there is no video", 2),

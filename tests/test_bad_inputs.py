@@ -40,6 +40,7 @@ IN_ORDER = {
 }
 
 
+MOTION = "up_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
 WORK = (
     r"(base|super-resolution|steadying|writing) \["  # progress of what takes long; a clip is looked at before
 )
@@ -139,7 +140,11 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
         "lacking": ({name: t for name, t in tensors.items() if name != first}, said),
         "too_much": ({**tensors, "network.warp": torch.zeros(1)}, said),
         "other_size": (values(torch.zeros(3, 1)), said),
+        "motion_lora": ({f"{MOTION}.to_q_lora.down.weight": torch.zeros(2, 32)}, {}),
+        "no_motion": ({f"{MOTION}.to_q.weight": torch.zeros(32, 32)}, {}),
     }
+    found["pickle"] = given / "mm.ckpt"
+    torch.save({f"{MOTION}.to_q.weight": torch.zeros(32, 32)}, found["pickle"])
     for name, content in files.items():
         found[name] = given / f"{name}.safetensors"
         if isinstance(content, bytes):

@@ -9,9 +9,23 @@ from typing import Any
 from .terminal import add_command
 
 
+def show_motion(path: Path) -> None:
+    """Describe a motion file for image models."""
+    from ..model.animatediff.files import open_motion
+
+    file = open_motion(path)
+    spec, count = file.spec, file.parameters / 1e6
+    print(
+        f"{path.name}\n  {spec.name}: a motion file for {spec.base}, {count:.2f} M parameters, {file.dtype}\n"
+        f"  {len(spec.places)} places; reads {spec.frames} frames at most, {spec.window} suit it best\n"
+        f"  noise levels: {spec.betas}; licence of the published file: {spec.license}"
+    )
+
+
 def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
+    from ..model.animatediff.files import named_as_motion
     from ..model.container import open_header
     from ..model.style import FORMAT, read_style
 
@@ -23,6 +37,9 @@ def show_info(args: argparse.Namespace) -> None:
         return
     paths = [Path(p) for p in args.files] or [checkpoint.bundled(kind) for kind in checkpoint.BUNDLED]
     for path in paths:
+        if named_as_motion(path):
+            show_motion(path)
+            continue
         if open_header(path).metadata.get("format") == FORMAT:
             style = read_style(path)
             print(

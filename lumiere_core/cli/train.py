@@ -137,7 +137,7 @@ def make_style(args: argparse.Namespace, look: str, name: str) -> None:
     from ..model import checkpoint
     from ..model.device import check_device, pick_device
     from ..model.style import check_style_name
-    from ..train.style.examples import counted, drawn_examples, read_examples
+    from ..train.style.examples import drawn_examples, how_many, read_examples
     from ..train.style.save import save_tuned
     from ..train.style.tune import image_model, tune
     from ..train.world.scenes import LICENSE, TRAINED_ON
@@ -152,7 +152,7 @@ def make_style(args: argparse.Namespace, look: str, name: str) -> None:
         license, trained_on = LICENSE, f"{len(examples.captions)} {TRAINED_ON}, in the look {look}"
     else:
         examples = read_examples(Path(args.images), base.spec.size)
-        license, trained_on = "not stated", counted(len(examples.captions))
+        license, trained_on = "not stated", how_many(len(examples.captions))
         read = [model.text.tokenizer(caption) for caption in examples.captions]
         print(
             f"{sum(any(r.ids) for r in read)} of {len(read)} captions hold words the model knows",

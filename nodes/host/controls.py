@@ -24,6 +24,7 @@ KEY = "lumiere"
 TICKS = (
     10**6
 )  # to the whole clip: the host keeps whole numbers whole, where it would round a time to half precision
+SHOWN = "lumiere_frames"  # in a window's options: which frames of the clip it shows `(w,)`, and of how many
 LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by the host's id of it
 
 
@@ -163,6 +164,7 @@ def apply(
         given = {"t": t, "c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **conds}
         given = axis.cut(given, frames, rows)
         chosen = {"cond_or_uncond": [prompts[i] for i in rows], "uuids": [uuids[i] for i in rows]}
+        chosen[SHOWN] = frames, axis.frames
         named = [given.pop(name) for name in ("t", "c_concat", "c_crossattn", "control")]
         out = axis.clip(
             executor(axis.batch(axis.rows(part, rows)), *named, {**options, **chosen}, **given), len(rows)

@@ -94,6 +94,24 @@ def test_info_says_what_a_file_is_and_which_words_it_knows(weights_files, capsys
     assert "tiny ssr" in said and "balloon" in said and "M parameters" in said
 
 
+def test_info_says_what_a_motion_file_is(tmp_path, capsys):
+    import torch
+    from safetensors.torch import save_file
+
+    from lumiere_core.model.animatediff.network import MotionModules, MotionSpec
+
+    spec = MotionSpec("", "", (32, 64, 64, 64), frames=24)
+    tensors = {f"module.{k}": v.half() for k, v in MotionModules(spec).state_dict().items()}
+    save_file(tensors, tmp_path / "mm.safetensors")
+    assert main(["info", str(tmp_path / "mm.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert "AnimateDiff v1: a motion file for SD1.5" in said and "F16" in said
+    assert "20 places; reads 24 frames at most, 16 suit it best" in said and "Apache-2.0" in said
+    torch.save({}, tmp_path / "mm.ckpt")
+    assert main(["info", str(tmp_path / "mm.ckpt")]) == 2
+    assert "is a pickle" in capsys.readouterr().err
+
+
 def test_the_module_runs_and_its_exit_code_reaches_the_shell():
     run = subprocess.run(
         [sys.executable, "-m", "lumiere_core", "info", "nothing"],

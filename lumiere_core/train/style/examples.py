@@ -51,7 +51,7 @@ def read_examples(folder: Path, size: int) -> Examples:
     return Examples(squares(pictures, size), [caption_of(path) for path in paths])
 
 
-def counted(count: int) -> str:
+def how_many(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
 
 

@@ -1,0 +1,1 @@
+"""AnimateDiff: motion modules for image models, and the files they come in."""
