@@ -265,6 +265,21 @@ def wander(height: int, width: int, frames: int = 72) -> tuple:
     return np.stack(clip).clip(0, 1).astype(np.float32), box_mask(height, width, 0.02, 0.02, 0.98, 0.98)
 
 
+def bricks(height: int, width: int, frames: int = 72) -> tuple:
+    """Somebody walks along a wall of bricks and does not come back: in from the left third, out in the right one."""
+    (gx, gy), r = grid(height, width), np.random.default_rng(10)
+    row = np.floor(gy * 18)
+    across, down = (gx * 12 + 0.5 * (row % 2)) % 1, (gy * 18) % 1
+    tone = 0.04 * np.sin(12.9 * (7.3 * np.floor(gx * 12 + 0.5 * (row % 2)) + 3.1 * row))
+    still = np.stack([0.55 + tone, 0.28 + tone, 0.2 + tone], -1).astype(np.float32)
+    still = laid(still, (0.7, 0.68, 0.65), ((across < 0.06) | (down < 0.12)).astype(np.float32))
+    clip = []
+    for t in range(frames):
+        frame = walker(still, 0.2 + 0.6 * t / frames, width)
+        clip.append(frame + 0.008 * r.standard_normal(frame.shape, np.float32))
+    return np.stack(clip).clip(0, 1).astype(np.float32), box_mask(height, width, 0.02, 0.1, 1, 0.9)
+
+
 SCENES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "passer-by": passer_by,
     "noise": noisy,
@@ -275,4 +290,5 @@ SCENES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "stars": stars,
     "head in a car": passenger,
     "walker and flag": wander,
+    "walker and bricks": bricks,
 }

@@ -31,7 +31,14 @@ class CropForRegion(io.ComfyNode):
             category="Lumiere/finish",
             description="Cuts the painted part out of a large picture or clip, with some room "
             "around it, at the size a model takes. Stitch a Region puts it back.",
-            search_aliases=["crop", "inpaint crop", "crop and stitch", "region", "only masked"],
+            search_aliases=[
+                "crop",
+                "inpaint crop",
+                "crop and stitch",
+                "crop stitch",
+                "region",
+                "only masked",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The picture or clip."),
                 io.Mask.Input(
@@ -85,7 +92,7 @@ class Stitch(io.ComfyNode):
             category="Lumiere/finish",
             description="Puts a crop back into the large picture. Pixels outside the mask are "
             "exactly those of the original.",
-            search_aliases=["stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
+            search_aliases=["stitch", "crop stitch", "paste back", "inpaint stitch", "uncrop", "composite"],
             inputs=[
                 io.Image.Input("image", tooltip="The crop, of any size and length."),
                 RegionSocket.Input("region", tooltip="From Crop for a Region, Masked Latent or Edit a Clip."),
@@ -135,6 +142,7 @@ class MotionBrush(io.ComfyNode):
                 "image to video",
                 "flow",
             ],
+            has_intermediate_output=True,  # what it shows comes again from the host's cache, after a reload
             inputs=[
                 io.Image.Input("image", tooltip="The photo, of any size."),
                 io.Mask.Input("mask", tooltip="White moves, black is still, grey moves less."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -87,3 +88,14 @@ def test_a_help_page_has_its_node_s_title_and_names_no_widget_it_lacks(page: Pat
     known = {part["name"] for kind in ("inputs", "outputs") for part in words[page.stem][kind].values()}
     named = {word for bold in re.findall(r"^- \*\*([a-z_, ]+)\*\*", text, re.M) for word in bold.split(", ")}
     assert not named - known
+
+
+def test_the_help_pictures_show_today_s_nodes_and_no_others() -> None:
+    spec = importlib.util.spec_from_file_location("help_pictures", ROOT / "tests/help_pictures.py")
+    drawn = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawn)
+    made = {path.name: picture for path, picture in drawn.pictures().items()}
+    there = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "js/docs").glob("*.svg")}
+    assert made == there, "run tests/help_pictures.py --write"
+    for page in (ROOT / "js/docs").glob("*.md"):
+        assert f"({page.stem}.svg)" in page.read_text(encoding="utf-8")

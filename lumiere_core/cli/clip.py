@@ -180,7 +180,7 @@ def register(commands: Any) -> None:
     t.add_argument(
         "--min-frames",
         type=number(int, "min_frames"),
-        default=8,
+        default=16,
         help="for cut: the shortest loop, in frames",
     )
     t.add_argument(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -111,6 +112,12 @@ def told(
         if progress:
             progress(done, max(done, total or done + 1), what)
         yield frame
+
+
+def frames_since(clip: Frames, first: int) -> Iterator[np.ndarray]:
+    """The clip's frames from one on; a file is sought in rather than read from its beginning."""
+    since = getattr(clip, "since", None)
+    return since(first) if since and first > 0 else islice(clip, first, None)
 
 
 def first_picture(clip: Frames) -> Tensor:

@@ -14,7 +14,7 @@ from ..progress import Progress
 
 BLOCKS = 32  # on a clip's long side, in which a seam is looked for
 USUAL = 0.95  # of a block's steps are no larger than what is usual there
-WORST = 0.02  # of the blocks may be worse than the score says
+WORST = 0.005  # of the blocks may be worse than the score says: a post that melts is one in a hundred
 JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
@@ -83,7 +83,7 @@ def block_energy(after: Tensor, before: Tensor) -> Tensor:
 
 
 # A seam is local: a post that melts is 1 % of the picture, and a mean over all of it passes that. So every block is
-# held against what it, or the block beside it, does anyway; the worst two in a hundred count, in blocks of all
+# held against what it, or the block beside it, does anyway; the worst one in 200 counts, in blocks of all
 # sizes, because a thing that vanishes from its own path changes no small block more than usual, but more of them.
 def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, Tensor]:
     """The worst local step of `at` `(n, rows, columns)` against the same blocks' `own` steps, `(m, rows, columns)`.

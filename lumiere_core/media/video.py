@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -133,7 +134,8 @@ class VideoFile:
                 "there. Copy it again."
             )
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        if any(not isinstance(time, int) for time in shown):  # old containers keep no times
+        self._timed = all(isinstance(time, int) for time in shown)
+        if not self._timed:  # old containers keep no times
             base, shown = Fraction(1 / rate).limit_denominator(100_000), dict.fromkeys(range(len(shown)), 1)
         self._pts = sorted(shown)
         last = shown[self._pts[-1]] * float(base)  # the last frame's own duration, 0 where it is not told
@@ -191,6 +193,30 @@ class VideoFile:
             "src_color_range": 2 if full else 1,  # AVColorRange
             "dst_color_range": 2,
         }
+
+    def since(self, first: int) -> Iterator[np.ndarray]:
+        """The frames from one on, the same as those of a pass; sought in the file where it shows each frame once."""
+        if (
+            not 0 < first < self.count
+            or not self._timed
+            or list(self._starts.values()) != list(range(self.count))
+        ):
+            yield from islice(self, max(0, first), None)
+            return
+        at = first
+        with self._readable(), opened(self.path) as container:
+            stream = container.streams[self._stream]
+            stream.thread_type, stream.thread_count = "AUTO", THREADS
+            container.seek(self._pts[first], stream=stream)
+            for frame in container.decode(stream):
+                place = self._starts.get(frame.pts, self.count)
+                if place > at or (place == at and frame.is_corrupt):
+                    break  # the file's marks lead astray
+                if place == at:
+                    at += 1
+                    yield self._pixels(frame)
+        if at < self.count:
+            yield from islice(self, at, None)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         given, before = 0, None

@@ -26,6 +26,11 @@ CLEAR = 0.03, 0.97  # what is darker or lighter may be cut off, and says nothing
 AGREE = 0.02  # 5 levels of 255: a pixel farther from the others' gain shows something else
 FEWEST_AGREE = 0.2  # of the pixels; in a frame where fewer agree nothing is known of the light
 TURNED = 0.5, 2.0  # gains that light and exposure have: an f-stop is 1.37 in sRGB, so 2.2 stops either way
+CLOSER = (
+    0.75  # of the distance from the still is left by a change that is one: a lamp in a corner leaves more
+)
+TOO_SMALL = 1 / 255  # a middle pixel that is nearer than that has no drift to take out
+PIXELS = 2048  # of each half are measured: 25 KB a frame
 CRUSHED = 0.001  # of the pixels may be cut off by a change; one that cuts off more took something else for the light
 
 
@@ -60,7 +65,7 @@ def match_drift(
         seen.append(tripod.follow(frame))
         small.append(reduced(frame))
     reference = 0 if still is None else None
-    drift = drift_of(tripod, small, tripod.path(seen, reference).places, reference)
+    drift = drift_of(tripod, small, tripod.path(seen, reference, progress).places, reference, progress)
 
     def render() -> Iterator[np.ndarray]:
         for frame, change in zip(clip, drift.changes, strict=True):
@@ -91,7 +96,11 @@ def reduced(picture: np.ndarray) -> np.ndarray:
 
 
 def drift_of(
-    tripod: Tripod, small: Sequence[np.ndarray], places: Sequence[np.ndarray | None], reference: int | None
+    tripod: Tripod,
+    small: Sequence[np.ndarray],
+    places: Sequence[np.ndarray | None],
+    reference: int | None,
+    progress: Progress | None = None,
 ) -> Drift:
     """How the light of each frame, `reduced`, differs from the tripod's still; the reference frame is left as it is.
 
@@ -100,20 +109,26 @@ def drift_of(
     still = reduced(tripod.still).astype(np.float32)
     known = reduced(tripod.known.astype(np.float32)) > 0.999
     known &= ((still > CLEAR[0]) & (still < CLEAR[1])).all(-1)
-    frames = [
-        _in_place(picture, place, tripod.still.shape) for picture, place in zip(small, places, strict=True)
-    ]
     down, across = np.indices(known.shape) // 8
-    folds = [known & ((down + across) % 2 == k) for k in (0, 1)]
-    pixels = [(still[fold], [frame[fold] for frame in frames]) for fold in folds]
+    folds = [np.nonzero(known & ((down + across) % 2 == k)) for k in (0, 1)]
+    folds = [tuple(axis[:: 1 + len(axis) // PIXELS] for axis in fold) for fold in folds]
+    pixels = [(still[fold], []) for fold in folds]
+    for i, (picture, place) in enumerate(zip(small, places, strict=True), 1):
+        frame = _in_place(picture, place, tripod.still.shape)
+        for (_, seen), fold in zip(pixels, folds, strict=True):
+            seen.append(frame[fold].astype(np.float16))
+        if progress:
+            progress(i, len(small), "measuring light")
     alone = Drift([None] * len(small), "colour drift: none")
     if min(len(p) for p, _ in pixels) < 16:
         return Drift(alone.changes, "colour drift: left alone, nothing to measure outside the mask")
 
     before = _left(pixels, [None, None], reference)
-    best, chosen, answered = before * BETTER, None, 0
+    if before < TOO_SMALL:
+        return alone
+    best, chosen, answered = before * CLOSER, None, 0
     for offsets in (False, True):
-        lights = [_lights(*part, offsets) for part in pixels]
+        lights = [_lights(*part, offsets, progress) for part in pixels]
         found = int((~np.isnan(np.stack([light[:, 0] for light in lights]))).all(0).sum())
         answered = max(answered, found)
         if found < (1 - LOST) * len(small):
@@ -121,7 +136,7 @@ def drift_of(
         left = _left(pixels, [_changes(light, reference) for light in lights], reference)
         if left < best:
             both = [np.concatenate(parts) for parts in zip(*(part[1] for part in pixels), strict=True)]
-            light = _lights(np.concatenate([part[0] for part in pixels]), both, offsets)
+            light = _lights(np.concatenate([part[0] for part in pixels]), both, offsets, progress)
             changes = _changes(light, reference)
             if _cut_off(small, changes) < CRUSHED:
                 best, chosen = left * BETTER, changes
@@ -148,11 +163,16 @@ def _in_place(picture: np.ndarray, place: np.ndarray | None, size: tuple[int, ..
     return out
 
 
-def _lights(still: np.ndarray, frames: Sequence[np.ndarray], offsets: bool) -> np.ndarray:
+def _lights(
+    still: np.ndarray, frames: Sequence[np.ndarray], offsets: bool, progress: Progress | None = None
+) -> np.ndarray:
     """The light of each frame, of pixels `(N, 3)`: gains and offsets `(T, 6)`; NaN where too few pixels agree."""
     out = np.full((len(frames), 6), np.nan)
     before = np.array([1.0, 1, 1, 0, 0, 0])
-    for to, frame in zip(out, frames, strict=True):
+    for i, (to, frame) in enumerate(zip(out, frames, strict=True), 1):
+        if progress:
+            progress(i, len(frames), "measuring light")
+        frame = frame.astype(np.float32)
         clear = ((frame > CLEAR[0]) & (frame < CLEAR[1])).all(-1)  # not NaN
         found = _light(still[clear], frame[clear], before, offsets) if clear.sum() >= 16 else None
         if found is not None:
@@ -215,7 +235,7 @@ def _left(pixels: list, changes: list, reference: int | None) -> float:
         for i, frame in enumerate(frames):
             gain, offset = other[i] if other is not None else (1.0, 0.0)
             if i != reference:
-                away.append(np.nanmedian(np.abs(frame * gain + offset - still).max(-1)))
+                away.append(np.nanmedian(np.abs(frame.astype(np.float32) * gain + offset - still).max(-1)))
     return float(np.nanmean(away)) if away else 0.0
 
 

@@ -23,6 +23,7 @@ Box = tuple[slice, slice]  # rows and columns
 Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
 WHOLE: Box = (slice(None), slice(None))
 
+LOOKING = "finding the camera"
 TRACK_SIDE = 1280  # a corner is followed to 0.1 pixels of a picture so large, and 600 of them tell the rest
 CORNERS = 600  # each is off by some 0.1 pixels; of half of them, in eight numbers, that leaves less than 0.02
 FEWEST = 8  # points that agree, twice the 4 a homography needs; each of two halves has to have them
@@ -77,7 +78,7 @@ def stabilised(
     """
     tripod = tripod_of(clip, moves, still)
     seen = [tripod.follow(as_float(frame)) for frame in told(clip, clip.count, "steadying", progress)]
-    path = tripod.path(seen, 0 if still is None else None)
+    path = tripod.path(seen, 0 if still is None else None, progress)
 
     def render() -> Iterator[np.ndarray]:
         for frame, place in zip(clip, path.places, strict=True):
@@ -133,12 +134,14 @@ class Tripod:
         there[~good] = np.nan
         return there[:, 0] / self.scale
 
-    def path(self, seen: Sequence[np.ndarray], reference: int | None) -> Path:
+    def path(
+        self, seen: Sequence[np.ndarray], reference: int | None, progress: Progress | None = None
+    ) -> Path:
         """One decision for the clip, from what `follow` gave for each frame; the reference frame is left as it is."""
         height, width = self.still.shape[:2]
         if len(self.corners) < FEWEST:
             return left_alone(len(seen), f"only {len(self.corners)} corners to hold on to outside the mask")
-        return _path(self.corners[:, 0] / self.scale, np.stack(seen), (width, height), reference)
+        return _path(self.corners[:, 0] / self.scale, np.stack(seen), (width, height), reference, progress)
 
     def seen(
         self,
@@ -202,12 +205,9 @@ def in_view(place: np.ndarray, shape: tuple[int, ...], size: tuple[int, int] | N
 
 def _as_light(still: np.ndarray, seen: np.ndarray, there: np.ndarray) -> np.ndarray:
     """A part of the still in the light in which it is seen: by the middle ratio of each channel."""
-    some = there.copy()
-    some[1::4], some[:, 1::4] = False, False
-    some &= (still > 0.03).all(-1)
-    if some.sum() < 16:
-        return still
-    return np.clip(still * np.median(seen[some] / still[some], 0), 0, 1)
+    there, seen, like = (part[::4, ::4] for part in (there, seen, still))
+    some = there & (like > 0.03).all(-1)
+    return still if some.sum() < 16 else np.clip(still * np.median(seen[some] / like[some], 0), 0, 1)
 
 
 def recoloured(picture: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -269,12 +269,20 @@ def _near(size: tuple[int, int]) -> float:
     return max(1.0, max(size) * NEAR)
 
 
-def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], reference: int | None) -> Path:
+def _path(
+    corners: np.ndarray,
+    seen: np.ndarray,
+    size: tuple[int, int],
+    reference: int | None,
+    progress: Progress | None = None,
+) -> Path:
     """The simplest motion that explains the corners `(N, 2)` as they were seen, `(T, N, 2)`, or none."""
     frames, near = len(seen), _near(size)
-    keep = _steadfast(corners, seen, near)
+    keep = _steadfast(corners, seen, near, progress)
     corners, seen = corners[keep], seen[:, keep]
-    agree = np.stack([_agreeing(corners, points, near) for points in seen])  # (T, N)
+    agree = np.stack(
+        [_agreeing(corners, points, near) for points in told(seen, frames, LOOKING, progress)]
+    )  # (T, N)
     column, row = (np.clip(corners / size, 0, 0.999) * 6).astype(int).T
     folds = [
         (column + row) % 2 == k for k in (0, 1)
@@ -284,7 +292,7 @@ def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], referenc
         return left_alone(frames, f"it can be followed in {answered} of {frames} frames only")
 
     def fitted(model: str, part: np.ndarray) -> np.ndarray:
-        return _fits(model, corners[part], seen[:, part], agree[:, part], size)
+        return _fits(model, corners[part], seen[:, part], agree[:, part], size, progress)
 
     def error(away: np.ndarray) -> float:
         return float(np.sqrt(np.nanmean(np.minimum(away, near) ** 2)))
@@ -319,11 +327,13 @@ def _path(corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], referenc
     if reference is not None:
         places[reference] = None
     shake = _shake(untouched), _shake(left)
-    said = f"steadied {frames} of {frames} frames ({chosen[0]}), shake {shake[0]:.1f} -> {shake[1]:.1f} px"
+    said = f"steadied {frames} frames ({chosen[0]}), shake {shake[0]:.1f} -> {shake[1]:.1f} px"
     return Path(places, said, shake)
 
 
-def _steadfast(corners: np.ndarray, seen: np.ndarray, near: float) -> np.ndarray:
+def _steadfast(
+    corners: np.ndarray, seen: np.ndarray, near: float, progress: Progress | None = None
+) -> np.ndarray:
     """Which corners `(N,)` belong to what stands: those that are with the majority in most of the frames they are in.
 
     Walkers are not. Where half as many never move at all, the camera did not either: what moves is the view from a
@@ -334,7 +344,9 @@ def _steadfast(corners: np.ndarray, seen: np.ndarray, near: float) -> np.ndarray
     away = np.linalg.norm(seen - corners, axis=-1)
     with np.errstate(invalid="ignore"):
         stay = often & ((away < near).sum(0) > 0.5 * there.sum(0))
-    follow = np.stack([_agreeing(corners, points, near) for points in seen])
+    follow = np.stack(
+        [_agreeing(corners, points, near) for points in told(seen, len(seen), LOOKING, progress)]
+    )
     follow = often & (follow.sum(0) > 0.5 * there.sum(0))
     return stay if stay.sum() >= max(2 * FEWEST, 0.5 * follow.sum()) else follow
 
@@ -363,7 +375,12 @@ def _box(size: tuple[int, int]) -> np.ndarray:
 
 
 def _fits(
-    model: str, corners: np.ndarray, seen: np.ndarray, agree: np.ndarray, size: tuple[int, int]
+    model: str,
+    corners: np.ndarray,
+    seen: np.ndarray,
+    agree: np.ndarray,
+    size: tuple[int, int],
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Where a model takes the picture's corners in each frame, `(T, 4, 2)`; NaN where too few points agree.
 
@@ -372,7 +389,7 @@ def _fits(
     rows_of, matrix_of = MODELS[model]
     middle, half = np.array(size) / 2, max(size) / 2
     out = np.full((len(seen), 4, 2), np.nan)
-    for to, points, good in zip(out, seen, agree, strict=True):
+    for to, points, good in zip(out, told(seen, len(seen), LOOKING, progress), agree, strict=True):
         if good.sum() < FEWEST:
             continue
         p, q = (corners[good] - middle) / half, (points[good] - middle) / half

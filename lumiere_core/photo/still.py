@@ -81,8 +81,10 @@ def setting_of(
             seen.append(tripod.follow(frame))
         if drift:
             small.append(reduced(frame))
-    path = tripod.path(seen, reference) if stabilise else left_alone(count, "as asked")
-    changes = drift_of(tripod, small, path.places, reference) if drift else Drift([None] * count, "")
+    path = tripod.path(seen, reference, progress) if stabilise else left_alone(count, "as asked")
+    changes = (
+        drift_of(tripod, small, path.places, reference, progress) if drift else Drift([None] * count, "")
+    )
     made = Setting(tripod, path, changes, "")
     if still is None:
         numbers = sampled(count)

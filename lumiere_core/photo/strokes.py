@@ -82,6 +82,8 @@ def drawing_of(text: str, width: int, height: int, name: str = "strokes") -> Dra
         raise ValueError(
             f"{name} cannot be read as JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
+    except ValueError:  # Python's own limit, which its message tells how to lift
+        raise ValueError(f"{name} cannot be read as JSON: it has a number of thousands of digits.") from None
     except RecursionError:
         raise ValueError(f"{name} cannot be read as JSON: it has lists in lists without end.") from None
     if isinstance(data, list):
@@ -172,7 +174,9 @@ def _point(size: tuple[float, ...]) -> Any:
 
 
 def written(drawing: Drawing) -> str:
-    """A drawing as JSON, which `drawing_of` reads again."""
+    """A drawing as JSON, which `drawing_of` reads again; an empty text for an empty one."""
+    if drawing == Drawing():
+        return ""
     strokes = [
         {key: value for key, value in dataclasses.asdict(stroke).items() if value is not None}
         for stroke in drawing.strokes

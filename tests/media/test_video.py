@@ -144,6 +144,33 @@ def test_an_edit_list_hides_what_it_hides(tmp_path):
     assert np.abs(next(iter(video)).astype(int) - list(VideoFile(whole))[4]).mean() < 1
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("a.mp4", [*unkind.H264, "-g", "6", "-bf", "2"]),
+        ("a.mkv", [*unkind.H264, "-g", "12", "-x264-params", "open-gop=1"]),
+        ("a.mp4", [*unkind.H264, "-intra-refresh", "1", "-g", "8"]),
+        ("a.webm", ["-c:v", "libvpx-vp9", "-g", "9"]),
+        ("a.avi", ["-c:v", "mpeg4", "-bf", "2"]),
+        ("a.gif", ["-pix_fmt", "rgb8"]),
+    ],
+)
+def test_a_file_is_sought_in_and_shows_the_same_frames(tmp_path, name, args):
+    video = VideoFile(unkind.drawn(tmp_path / name, 3, "10", "64x48", *args))
+    whole = np.stack(list(video))
+    for first in (0, 1, 7, 13, 29):
+        assert np.array_equal(np.stack(list(video.since(first))), whole[first:])
+    assert not list(video.since(30))
+
+
+def test_an_uneven_file_and_one_with_an_edit_list_go_on_where_they_should(tmp_path):
+    unkind.ffmpeg("-ss", "0.35", "-i", unkind.drawn(tmp_path / "b.mp4", 3), "-c", "copy", tmp_path / "c.mp4")
+    for path in (unkind.uneven(tmp_path / "a.mkv"), tmp_path / "c.mp4"):
+        video = VideoFile(path)
+        whole = list(video)
+        assert np.array_equal(np.stack(list(video.since(5))), np.stack(whole[5:]))
+
+
 def test_an_old_container_without_times_is_read(tmp_path):
     video = VideoFile(unkind.drawn(tmp_path / "a.avi", 2, "10", "64x48", "-c:v", "mpeg4", "-bf", "2"))
     assert video.fps == 10 and len(list(video)) == video.count == 20

@@ -14,6 +14,7 @@ from lumiere_core.media.frames import Rendered, TensorFrames, gathered
 from lumiere_core.media.measure import loop_seam_score, seam_picture, worst_step
 from lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from lumiere_core.photo.loops import pixelwise, ways
+from lumiere_core.photo.loops.borders import torn
 from lumiere_core.photo.loops.periods import PixelLoop, shown_at
 from lumiere_core.photo.loops.pixelwise import pixels_looped
 
@@ -83,7 +84,26 @@ def test_the_pole_stands_while_cars_pass_behind_it():
         return float((out - clip.median(0).values)[:, pole].abs().amax())
 
     assert away(made("fence and cars", "per pixel")[0]) < 0.06  # the noise of the clip
-    assert join(made("fence and cars", "auto")[1]) <= 1.2 < 1.4 < join(made("fence and cars", "dissolve")[1])
+    assert join(made("fence and cars", "auto")[1]) <= 1.4 < 2 < join(made("fence and cars", "dissolve")[1])
+
+
+@pytest.mark.parametrize("name", ["grass", "walker and bricks"])
+def test_nothing_is_cut_in_two_where_loops_meet(name):
+    clip, mask = filmed(name)
+    small = ways.small_clip(iter(clip.numpy()), FRAMES, 16.0, mask.numpy())
+    assert (
+        ways.per_pixel(small, None).pixels.torn < 3
+    )  # 3.1 and 11 where borders cost what they tear on average
+
+
+def test_a_border_that_cuts_through_what_passes_is_torn():
+    between = np.full((40, 60, 2, 2), 100.0, np.float32) * (1 - np.eye(2, dtype=np.float32))
+    halves = np.repeat(np.arange(60)[None] >= 30, 40, 0).astype(int)
+    free = np.ones((40, 60), bool)
+    assert torn(halves, between, free) == pytest.approx(10)
+    assert torn(halves, between / 100, free) == pytest.approx(1)
+    assert torn(halves, between, halves > 0) == 0  # the artist's own border
+    assert torn(halves * 0, between, free) == 0
 
 
 @pytest.mark.parametrize("name", ["water", "smoke"])

@@ -16,6 +16,7 @@ DRAWN = Drawing(
 def test_a_drawing_comes_back_from_its_json():
     assert drawing_of(written(DRAWN), 640, 480) == DRAWN
     assert drawing_of("", 640, 480) == drawing_of(" \n", 640, 480) == Drawing()
+    assert drawing_of(written(Drawing()), 640, 480) == Drawing()
 
 
 def test_a_spline_editors_points_are_pixels_of_the_photo():

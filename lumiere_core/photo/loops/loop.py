@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...media.frames import Frames, as_float
+from ...media.frames import Frames, as_float, frames_since
 from ...media.pictures import opencv
 from ...progress import Progress
 from ..warp import flow_between, flow_midway, warped
@@ -76,47 +76,70 @@ def check_cut(frames: int, min_frames: int = 8, max_frames: int = 0) -> None:
 
 
 def best_cut(
-    looks: Sequence[np.ndarray], min_frames: int = 8, max_frames: int = 0, progress: Progress | None = None
+    looks: Sequence[np.ndarray],
+    min_frames: int = 8,
+    max_frames: int = 0,
+    progress: Progress | None = None,
+    cuts: Sequence[int] | None = None,
 ) -> LoopPlan:
     """The loop that closes best, from min_frames to max_frames long (0: any), found on thumbnails; see `looked_at`.
 
     The frame after the cut has to look like the first one and to move like it: differences are summed over
-    neighbouring frames as well (Schoedl et al., "Video Textures", SIGGRAPH 2000). Of cuts as good, the longest.
+    neighbouring frames as well (Schoedl et al., "Video Textures", SIGGRAPH 2000). Of cuts as good, the longest. No
+    loop goes over a scene cut; cuts: where they are, if that is known.
     """
     frames = len(looks)
     check_cut(frames, min_frames, max_frames)
+    cuts = scene_cuts(looks) if cuts is None else cuts
+    shot = np.searchsorted(cuts, np.arange(frames), "right")
     look = torch.from_numpy(np.stack(looks)).flatten(1)  # (T, n)
-    far = torch.empty(frames, frames)
+    least, found = np.inf, np.zeros((3, 0))  # of each part: the costs that may win, their lengths and starts
     for top in range(0, frames, ROWS):
-        far[top : top + ROWS] = torch.cdist(look[None, top : top + ROWS], look[None])[0]
+        start = np.arange(top, min(frames, top + ROWS))
+        length = np.arange(frames) - start[:, None]  # (ROWS, T)
+        allowed = (length >= min_frames) & (length <= min(max_frames or frames, frames - 1))
+        allowed &= shot == shot[start][:, None]
+        cost = _along_diagonals(look, top, start[-1] + 1).numpy()[allowed]
+        here = np.stack([cost, length[allowed], np.broadcast_to(start[:, None], length.shape)[allowed]])
+        least = min(least, cost.min(initial=np.inf))
+        found = _longest(np.concatenate([found, here], 1), least * 1.05 + 1e-7 * look.shape[1])
         if progress:
             progress(min(frames, top + ROWS), frames, "comparing")
-    cost = _along_diagonals(far.square_())
-    start, stop = torch.arange(frames)[:, None], torch.arange(frames)[None]
-    length = stop - start  # (T, T)
-    cost.masked_fill_((length < min_frames) | (length > min(max_frames or frames, frames - 1)), torch.inf)
-    for cut in (cuts := scene_cuts(looks)):
-        cost.masked_fill_((start < cut) & (stop >= cut), torch.inf)
-    if cost.isinf().all():
+    if not found.size:
         longest = max(b - a for a, b in pairwise([0, *cuts, frames]))
         raise ValueError(
             f"there is a cut at frame {', '.join(map(str, cuts))}, and the longest part without one has {longest} "
             f"frames, too few for a loop of {min_frames}. Lower min_frames, or use a longer shot."
         )
-    good = cost <= cost.min() * 1.05 + 1e-7 * look.shape[1]
-    place = int(torch.where(good, length, 0).argmax())
-    return LoopPlan(place // frames, place % frames)
+    _, length, start = found[:, -1].astype(int)
+    return LoopPlan(int(start), int(start + length))
 
 
-def _along_diagonals(far: Tensor, weights: tuple[float, ...] = (1, 4, 6, 4, 1)) -> Tensor:
-    """Mean of `(T, T)` over the neighbours along its diagonal; those beyond the clip's ends do not count."""
-    half = len(weights) // 2
-    total, count = torch.zeros_like(far), torch.zeros_like(far)
+def _longest(found: np.ndarray, most: float) -> np.ndarray:
+    """Of costs, lengths and starts `(3, n)` those that cost no more, and are longer than all that cost less."""
+    found = found[:, found[0] <= most]
+    found = found[:, np.lexsort((found[2], -found[1], found[0]))]
+    before = np.maximum.accumulate(np.concatenate([[-1], found[1]]))[:-1]
+    return found[:, found[1] > before]
+
+
+def _along_diagonals(
+    look: Tensor, top: int, bottom: int, weights: tuple[float, ...] = (1, 4, 6, 4, 1)
+) -> Tensor:
+    """How far frames top to bottom are from all, `(bottom - top, T)`: squared distances of thumbnails `(T, n)`.
+
+    The mean over neighbours in time of both; those beyond the clip's ends do not count.
+    """
+    frames, half = len(look), len(weights) // 2
+    first, last = max(0, top - half), min(frames, bottom + half)
+    far = torch.cdist(look[None, first:last], look[None])[0].square_()
+    total, count = torch.zeros(bottom - top, frames), torch.zeros(bottom - top, frames)
     for k, weight in zip(range(-half, half + 1), weights, strict=True):
-        here = slice(max(0, -k), len(far) - max(0, k))
-        there = slice(max(0, k), len(far) - max(0, -k))
-        total[here, here] += weight * far[there, there]
-        count[here, here] += weight
+        rows = slice(max(top, first - k) - top, min(bottom, last - k) - top)
+        there = slice(rows.start + top + k - first, rows.stop + top + k - first)
+        columns, beside = slice(max(0, -k), frames - max(0, k)), slice(max(0, k), frames - max(0, -k))
+        total[rows, columns] += weight * far[there, beside]
+        count[rows, columns] += weight
     return total / count
 
 
@@ -138,13 +161,15 @@ def check_dissolve(frames: int, overlap: int = 8, length: int = 0) -> None:
         )
 
 
-def best_overlap(looks: Sequence[np.ndarray], overlap: int = 8, length: int = 0) -> LoopPlan:
+def best_overlap(
+    looks: Sequence[np.ndarray], overlap: int = 8, length: int = 0, cuts: Sequence[int] | None = None
+) -> LoopPlan:
     """The loop of this length (0: as long as the clip allows) whose ends differ least while one turns into the other.
 
     Raises ValueError for a clip with a cut.
     """
     check_dissolve(len(looks), overlap, length)
-    check_no_cut("dissolved loop", looks)
+    check_no_cut("dissolved loop", looks, cuts)
     length = length or len(looks) - overlap
     apart = np.array([np.square(a - b).mean() for a, b in zip(looks[length:], looks[:-length], strict=True)])
     start = int(np.convolve(apart, np.ones(overlap), "valid").argmin())
@@ -224,11 +249,11 @@ def looped(
 
 def _part(clip: Frames, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
     """The clip's frames from start on, before stop, with their numbers."""
-    yield from islice(enumerate(clip), start, stop)
+    yield from zip(range(start, stop), frames_since(clip, start), strict=False)
 
 
 def _backwards(clip: Frames, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The same from the last to the first, in a pass for each of the parts that may be held."""
+    """The same from the last to the first, of which as many are read at a time as may be held."""
     step = max(1, int(HELD / (3 * clip.height * clip.width)))
     for first in reversed(range(start, stop, step)):
         held = list(_part(clip, first, min(stop, first + step)))

@@ -8,26 +8,21 @@ loops, changes over what a step of the clip changes at the same place, so 1 is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...media.pictures import opencv
 from ...progress import Progress
+from .borders import UNSEEN, border_costs, contrasts, fitted_together, streams, torn
 
 CELLS = 16_000  # pixels of the small clip, in which loops are found
 LABELS = 18  # kinds of loop in one clip, the stills among them
 STILLS = 3  # of which so many frames may stand still
-MOMENTS = 48  # moments of the loop at which two kinds of loop are compared
 STARTS = 256  # pairs of a period and a start that are looked at
-SWEEPS = 5  # of the messages over the picture, each way
-MERGES = 3  # rounds in which patches are given to other kinds
 STANDING = 5.0  # what it costs that something that moves stands still
 DEAREST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
-BORDER = 2.0  # what it costs that neighbours show two loops which differ as much as neighbours do
-HIGHEST = 100.0  # of such a cost
-UNSEEN = (1.5 / 255) ** 2  # of an energy: nobody sees less
 FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
 RARE = (
     0.06,
@@ -47,6 +42,7 @@ class PixelLoop:
     clip: int  # frames of the clip it is made from
     kinds: tuple[tuple[int, int, int], ...]
     cells: np.ndarray
+    torn: float = 0.0  # how much the worst borders between kinds show, see `borders.torn`
 
     @property
     def moving(self) -> float:
@@ -56,7 +52,7 @@ class PixelLoop:
     def within(self, before: int) -> PixelLoop:
         """The same loop of a longer clip, which has so many frames before this one."""
         kinds = tuple((p, s + before if p else 0, fade) for p, s, fade in self.kinds)
-        return PixelLoop(self.frames, before + self.clip, kinds, self.cells)
+        return replace(self, clip=before + self.clip, kinds=kinds)
 
 
 def shown_at(kind: tuple[int, int, int], t: int, clip: int) -> list[tuple[int, float]]:
@@ -142,14 +138,14 @@ def pixel_loop(
     kinds = [*stills, *kinds]
     if still is not None:
         unary[1:, share == 0] = DEAREST
-    pictures = _streams(clip, still, kinds, length)
-    between = _between(pictures, _contrasts(clip))
+    pictures = streams(clip, still, kinds, length)
+    between = border_costs(pictures, contrasts(clip), progress)
     free = share > 0
-    cells = _solved(unary, between, free, progress)
+    cells = fitted_together(unary, between, free, progress)
     if share[share > 0].min(initial=1) < 1:
         unary[len(stills) :] += DEAREST * (_price(unary, cells, motion) > share)
-        cells = _solved(unary, between, free, progress)
-    return _with_fades(clip, length, kinds, cells, scale)
+        cells = fitted_together(unary, between, free, progress)
+    return replace(_with_fades(clip, length, kinds, cells, scale), torn=torn(cells, between, free))
 
 
 def _heights(clip: np.ndarray) -> np.ndarray:
@@ -271,139 +267,6 @@ def _chosen(
         taken.append(best)
         least = np.minimum(least, costs[best])
     return [kinds[k] for k in taken], costs[taken]
-
-
-def _streams(
-    clip: np.ndarray, still: np.ndarray | None, kinds: list[tuple[int, int]], length: int
-) -> np.ndarray:
-    """Which frame each kind shows at some moments of the loop, as pictures `(L, n, h, w, 3)` by index, lazily."""
-    times = np.unique(np.linspace(0, length - 1, min(length, MOMENTS)).round().astype(int))
-    source = clip if still is None else np.concatenate([clip, still[None]])
-    index = np.array([[s + (t - s) % p if p else len(clip) for t in times] for p, s in kinds])  # (L, n)
-    return source, index
-
-
-def _contrasts(clip: np.ndarray) -> np.ndarray:
-    """The energy of a usual contrast between neighbours that comes and goes, `(h, w)`, with what the eye leaves of it.
-
-    A border between two loops is seen where neighbours always stand to each other in the same way.
-    """
-    middle = clip.mean(0)
-    heights = np.zeros(middle.shape[:2], np.float32)
-    for frame in clip:
-        away = np.pad(frame - middle, ((0, 1), (0, 1), (0, 0)), mode="edge")
-        down, across = away[1:, :-1] - away[:-1, :-1], away[:-1, 1:] - away[:-1, :-1]
-        heights += np.sqrt((np.square(down) + np.square(across)).mean(-1) / 2)
-    return opencv().blur(np.square(heights / len(clip)), (3, 3)).clip(0) + UNSEEN
-
-
-def _between(pictures: tuple[np.ndarray, np.ndarray], scale: np.ndarray) -> np.ndarray:
-    """What it costs at each pixel that two kinds meet there, `(h, w, L, L)`: how unlike they are over the loop."""
-    source, index = pictures
-    height, width = scale.shape
-    out = np.empty((height, width, len(index), len(index)), np.float32)
-    for y in range(height):
-        row = source[:, y]  # (T, w, 3)
-        shown = row[index].transpose(2, 0, 1, 3).reshape(width, len(index), -1)  # (w, L, n * 3)
-        square = np.square(shown).sum(-1)
-        apart = square[:, :, None] + square[:, None] - 2 * shown @ shown.transpose(0, 2, 1)
-        out[y] = apart / shown.shape[-1] / scale[y][:, None, None]
-    return np.clip(BORDER * out, 0, HIGHEST, out=out)
-
-
-def _solved(
-    unary: np.ndarray, between: np.ndarray, free: np.ndarray, progress: Progress | None = None
-) -> np.ndarray:
-    """Which kind each cell takes, `(h, w)`: loopy belief propagation in sweeps (Tappen and Freeman, ICCV 2003).
-
-    unary `(L, h, w)`; between `(h, w, L, L)`, of which a border costs the mean of both sides, but nothing where the
-    mask ends, `free` `(h, w)`: that border is the artist's, and softened later.
-    """
-    costs = np.ascontiguousarray(unary.transpose(1, 2, 0), np.float32)  # (h, w, L)
-    height, width, _ = costs.shape
-    from_left, from_right, from_top, from_bottom = (np.zeros_like(costs) for _ in range(4))
-
-    inside = free[..., None, None] / np.float32(2)
-
-    def told_on(told: np.ndarray, a: tuple, b: tuple) -> np.ndarray:
-        message = (told[..., None] + (between[a] + between[b]) * np.minimum(inside[a], inside[b])).min(-2)
-        return message - message.min(-1, keepdims=True)
-
-    for sweep in range(SWEEPS):
-        if progress:
-            progress(sweep + 1, SWEEPS, "fitting loops together")
-        for x in range(width - 1):
-            told = costs[:, x] + from_left[:, x] + from_top[:, x] + from_bottom[:, x]
-            from_left[:, x + 1] = told_on(told, np.s_[:, x], np.s_[:, x + 1])
-        for x in range(width - 1, 0, -1):
-            told = costs[:, x] + from_right[:, x] + from_top[:, x] + from_bottom[:, x]
-            from_right[:, x - 1] = told_on(told, np.s_[:, x], np.s_[:, x - 1])
-        for y in range(height - 1):
-            told = costs[y] + from_top[y] + from_left[y] + from_right[y]
-            from_top[y + 1] = told_on(told, np.s_[y], np.s_[y + 1])
-        for y in range(height - 1, 0, -1):
-            told = costs[y] + from_bottom[y] + from_left[y] + from_right[y]
-            from_bottom[y - 1] = told_on(told, np.s_[y], np.s_[y - 1])
-    cells = (costs + from_left + from_right + from_top + from_bottom).argmin(-1)
-    return _merged(cells, costs, between, free, progress)
-
-
-def _merged(
-    cells: np.ndarray,
-    costs: np.ndarray,
-    between: np.ndarray,
-    free: np.ndarray,
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """The cells with every patch given to the kind that serves it best, until none is better off with another.
-
-    Messages settle small things well and leave patches whose borders cost more than they are worth. A patch is what one
-    kind covers in one piece, or all that a kind could take over in one piece. Every change lowers the whole cost.
-    """
-    count = costs.shape[-1]
-    for _ in range(MERGES):
-        before = cells.copy()
-        for kind in range(count):
-            if progress:
-                progress(kind + 1, count, "joining patches")
-            _give(cells, cells != kind, kind, costs, between, free)
-            for other in np.unique(cells):
-                if other != kind:
-                    _give(cells, cells == other, kind, costs, between, free)
-        if (cells == before).all():
-            break
-    return cells
-
-
-def _give(
-    cells: np.ndarray,
-    patches: np.ndarray,
-    kind: int,
-    costs: np.ndarray,
-    between: np.ndarray,
-    free: np.ndarray,
-) -> None:
-    """Give those patches to a kind, in place, for which that costs less, borders and all."""
-    if not (patches := patches & free).any():
-        return
-    count, patch = opencv().connectedComponents(patches.astype(np.uint8), connectivity=4, ltype=4)
-    rows, columns = np.nonzero(patches)
-    mine = patch[rows, columns]
-    gain = costs[rows, columns, cells[rows, columns]] - costs[rows, columns, kind]
-    given = np.where(patches, kind, cells)
-    for down, across in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        y, x = rows + down, columns + across
-        there = (y >= 0) & (y < cells.shape[0]) & (x >= 0) & (x < cells.shape[1])
-        y, x = y.clip(0, cells.shape[0] - 1), x.clip(0, cells.shape[1] - 1)
-        there &= free[y, x]
-        inner = there & patches[y, x]
-        for taken, sign in ((cells, 1), (given, -1)):
-            a, b = taken[rows, columns], taken[y, x]
-            cost = (between[rows, columns, a, b] + between[y, x, a, b]) / 2
-            gain += sign * np.where(inner, cost / 2, np.where(there, cost, 0))
-    better = np.bincount(mine, gain, count) > 1e-3
-    better[0] = False
-    cells[better[patch]] = kind
 
 
 def _price(unary: np.ndarray, cells: np.ndarray, motion: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from ...media.frames import Frames, as_float, told
+from ...media.frames import Frames, as_float, frames_since, told
 from ...media.pictures import opencv
 from ...progress import Progress
 from .periods import PixelLoop, shown_at
@@ -43,8 +43,9 @@ def pixels_looped(
             for t in range(len(made)):
                 for frame, part in shown_at(kind, first + t, loop.clip):
                     todo.setdefault(frame, []).append((t, part, where, weight))
-        last = max(todo, default=-1)
-        for i, frame in enumerate(told(islice(clip, last + 1), last + 1, "looping", progress)):
+        begin, end = min(todo, default=0), max(todo, default=-1) + 1
+        some = islice(frames_since(clip, begin), end - begin)
+        for i, frame in enumerate(told(some, end - begin, "looping", progress), begin):
             if i not in todo:
                 continue
             seen = as_float(shown(i, frame)).reshape(-1, 3)

@@ -12,7 +12,7 @@ from ...media.pictures import opencv
 from ...progress import Progress
 
 LOOK_SIDE = 64  # pixels of the long side at which frames are compared: 1,000 frames of 16:9 take 28 MB
-UNLIKE = 0.3  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
+UNLIKE = 0.25  # of `_unlike`, 0 to about 2: from here on two frames do not show the same thing
 
 
 def looked_at(clip: Frames, progress: Progress | None = None) -> list[np.ndarray]:
@@ -46,7 +46,11 @@ def scene_cuts(looks: Sequence[np.ndarray]) -> list[int]:
 
 
 def _contrast(picture: np.ndarray) -> np.ndarray:
-    """A picture without its brightness and contrast, which light changes; colours stay."""
+    """A picture without its brightness and contrast, which light changes; colours stay.
+
+    Softened, because a hand that shakes moves fine detail by parts of a thumbnail's pixel, which no place in it undoes.
+    """
+    picture = opencv().GaussianBlur(picture, (0, 0), 1)
     return (picture - picture.mean()) / (picture.std() + 0.02)
 
 
@@ -58,9 +62,9 @@ def _unlike(a: np.ndarray, b: np.ndarray) -> float:
     return float(cv2.matchTemplate(np.ascontiguousarray(b), middle, cv2.TM_SQDIFF).min() / middle.size)
 
 
-def check_no_cut(what: str, looks: Sequence[np.ndarray]) -> None:
-    """Raises ValueError where the clip of these thumbnails has a scene cut."""
-    for cut in scene_cuts(looks)[:1]:
+def check_no_cut(what: str, looks: Sequence[np.ndarray], cuts: Sequence[int] | None = None) -> None:
+    """Raises ValueError where the clip of these thumbnails has a scene cut; cuts: where they are, if that is known."""
+    for cut in (scene_cuts(looks) if cuts is None else cuts)[:1]:
         raise ValueError(
             f"there is a cut at frame {cut}, and a {what} takes one shot. Use the {cut} frames before it or the "
             f"{len(looks) - cut} from it on (ImageFromBatch)."

@@ -23,12 +23,12 @@ from ...progress import Progress
 from . import periods
 from .loop import LoopPlan, best_cut, best_overlap, check_cut, check_dissolve, check_turn, looped, to_and_fro
 from .periods import best_length, divisors, pixel_loop
-from .shots import check_no_cut, looked_at, thumbnail
+from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
-ALIKE = 1.1  # joins that differ by less are as good
+SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
 AUTO = ("per pixel", "cut", "crossfade", "dissolve", "ping-pong")  # of as clean ones, the first is taken
 
@@ -46,6 +46,11 @@ class SmallClip:
     def looks(self) -> list[np.ndarray]:
         """A thumbnail of each frame."""
         return [thumbnail(as_float(frame)) for frame in self.frames]
+
+    @cached_property
+    def cuts(self) -> list[int]:
+        """The first frames of its shots but the first."""
+        return scene_cuts(self.looks)
 
     @cached_property
     def wanted(self) -> np.ndarray:
@@ -110,7 +115,7 @@ def part_of(
 ) -> LoopPlan:
     """The part of the clip that closes best, of one length or of any within limits; see `best_cut`."""
     limits = (length, length) if length else (min_frames, max_frames)
-    return best_cut(clip.looks, *limits, progress)
+    return best_cut(clip.looks, *limits, progress, clip.cuts)
 
 
 def check_cut_length(frames: int, length: int = 0, min_frames: int = 8, max_frames: int = 0) -> None:
@@ -128,7 +133,7 @@ def dissolve(
     clip: SmallClip, progress: Progress | None, length: int = 0, overlap: int = 8, plain: bool = False
 ) -> LoopPlan:
     """The end turns into the beginning along the optical flow, or plain: by a cross-fade; see `best_overlap`."""
-    return replace(best_overlap(clip.looks, overlap, length), plain=plain)
+    return replace(best_overlap(clip.looks, overlap, length, clip.cuts), plain=plain)
 
 
 def shortest_period(fps: float, frames: int) -> int:
@@ -149,10 +154,10 @@ def check_pixels(frames: int, length: int = 0) -> None:
 def per_pixel(clip: SmallClip, progress: Progress | None, length: int = 0) -> LoopPlan:
     """Every pixel loops in its own time, or stands still; see `periods.py`."""
     check_pixels(len(clip.frames), length)
-    check_no_cut("loop per pixel", clip.looks)
+    check_no_cut("loop per pixel", clip.looks, clip.cuts)
     first = 0
     if len(clip.frames) > STRETCH:  # where the clip closes best
-        best = best_cut(clip.looks, STRETCH // 4, STRETCH - 1, progress)
+        best = best_cut(clip.looks, STRETCH // 4, STRETCH - 1, progress, clip.cuts)
         first = min(max(0, (best.start + best.stop - STRETCH) // 2), len(clip.frames) - STRETCH)
     some = np.stack([as_float(frame) for frame in clip.frames[first : first + STRETCH]])
     shortest = shortest_period(clip.fps, len(some))
@@ -190,7 +195,7 @@ def check_auto(
 
 def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> LoopPlan:
     """The way that shows its seam least. Of those whose seam nobody sees, the first of AUTO."""
-    check_no_cut("loop", clip.looks)
+    check_no_cut("loop", clip.looks, clip.cuts)
     found = []
     for how in AUTO:
         kind = LOOPS[how]
@@ -210,7 +215,7 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             "loops best."
         )
     least = min(join for _, join in found)
-    return next(plan for plan, join in found if join <= max(CLEAN, ALIKE * least))
+    return next(plan for plan, join in found if join <= max(CLEAN, least))
 
 
 def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
@@ -218,6 +223,8 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
     own = clip.own
     if len(clip.frames) < 3 or not len(own):
         return replace(plan, said=f"loop: {plan.count} frames, {how}"), 1.0
+    if plan.pixels and not plan.pixels.moving:
+        return replace(plan, said=f"loop: {plan.count} frames, {how}, nothing here loops: a still"), 2.0
     if plan.back:
         join, more = turned(clip), ""
     else:
@@ -225,14 +232,12 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
         steps = block_steps(clip.masked(looped(small, plan, still=clip.still)))
         join, more = _join(plan, steps, own), ""
         if plan.pixels:
+            join = max(join, plan.pixels.torn / SEEN_TORN)
             kept = _kept(steps.mean(0), own.mean(0))
-            more = (
-                f", {min(kept, 1):.0%} of the motion"
-                if plan.pixels.moving
-                else ", nothing here loops: a still"
-            )
+            more = f", {min(kept, 1):.0%} of the motion"
             if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
-                join = max(join, 2.0)
+                said = f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"
+                return replace(plan, said=said), max(join, 2.0)
         elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
             apart = [
                 block_energy(*clip.masked((clip.frames[plan.start + k], clip.frames[plan.stop + k])))
