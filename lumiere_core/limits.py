@@ -81,6 +81,7 @@ LIMITS = {
     "seed": Limit(0, 2**64 - 1, 0),  # what PyTorch's generators take
     "brush.seed": Limit(0, 2**32 - 1, 0),
     "train.seed": Limit(0, 2**32 - 1, 0),  # training counts up from it
+    "alpha": Limit(0.0, 1.0, 0.75),  # of a style; the paper takes 0.5 to 1
     # photos
     "motion": Limit(0.0, 1.0, 1.0),
     "brush.motion": Limit(0.0, 4.0, 1.0),
@@ -104,6 +105,10 @@ LIMITS = {
     # training
     "minutes": Limit(0.001, 100_000.0, 40.0),
     "prompts": Limit(1, 100_000, 40),
+    "style.steps": Limit(1, 10_000, 250),
+    "pictures": Limit(
+        1, 20, 12
+    ),  # of a style: the paper's source has one, more teach more of the style than of them
 }
 
 

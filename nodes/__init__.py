@@ -17,6 +17,7 @@ from .photo.region import CropForRegion, Stitch
 from .prompt import PromptSchedule, TextEncode
 from .sample import EditClip, EmptyVideo, Sample
 from .sockets import checked
+from .style import AlphaStrip, StyleInterpolate, TrainStyle
 from .upscale import Upscale, UpscaleConditioning
 
 register_folder()
@@ -55,5 +56,8 @@ class LumiereExtension(ComfyExtension):
             MoveCamera,
             Inflate,
             MotionLora,
+            StyleInterpolate,
+            AlphaStrip,
+            TrainStyle,
         ]
         return [checked(node) for node in nodes]

@@ -30,6 +30,11 @@ def register_folder() -> None:
     folder_paths.folder_names_and_paths[FOLDER] = (paths, {".safetensors"})
 
 
+def models_of_users() -> list[str]:
+    """Files in `models/lumiere`; its folder of styles is another node's."""
+    return [name for name in folder_paths.get_filename_list(FOLDER) if Path(name).parts[0] != "styles"]
+
+
 def file_of(choice: str) -> Path:
     """The file of a choice in the list. Raises ValueError saying where it should be."""
     if choice in ALIASES:
@@ -56,7 +61,7 @@ class LoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=[*ALIASES, *folder_paths.get_filename_list(FOLDER)],
+                    options=[*ALIASES, *models_of_users()],
                     tooltip="The bundled models know a small drawn world only. Other files come from models/lumiere.",
                 )
             ],

@@ -102,6 +102,11 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
     found["folder"] = given / "folder"
     found["folder"].mkdir()
     (found["folder"] / "mine.txt").write_text("mine", encoding="utf-8")
+    for name, count in {"many": 500, "broken": 1}.items():
+        found[name] = given / name
+        found[name].mkdir()
+        for i in range(count):
+            (found[name] / f"{i}.png").write_bytes(b"no picture")
 
     tensors, said, data = load_file(base), read_header(base).metadata, base.read_bytes()
     (header,) = struct.unpack("<Q", data[:8])

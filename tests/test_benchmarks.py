@@ -8,11 +8,14 @@ import math
 import pytest
 import torch
 
-from benchmarks import enlarging
+from benchmarks import enlarging, styles
 from benchmarks import stunet as bench
 from lumiere_core.config import PRESETS
+from lumiere_core.model.checkpoint import Lumiere
 from lumiere_core.model.functional import frames_as_batch, normalise
+from lumiere_core.model.style import LowRank, save_style
 from lumiere_core.train.gauge import bicubic, travelling
+from lumiere_core.train.probe import load_probe
 from lumiere_core.train.world.scenes import WORLDS, held_out_list
 
 
@@ -136,3 +139,28 @@ def test_the_ways_to_enlarge_stand_beside_the_true_clip():
     smooth, worse = (rows[name][0] for name in ways)
     assert smooth[0] > worse[0] and smooth[1] > worse[1]  # PSNR and SSIM
     assert smooth[2] < worse[2] and smooth[3] < worse[3]  # frame difference and warping error
+
+
+def test_styles_are_measured_from_alpha_to_alpha(tmp_path, monkeypatch, tiny_spec, randomise):
+    small = dataclasses.replace(tiny_spec, size=16, num_frames=4)
+    model = randomise(Lumiere(small))
+    name = next(k for k, w in model.network.state_dict().items() if k == "out.2.weight")
+    shape = model.network.state_dict()[name].shape
+    change = LowRank(torch.ones(shape[0], 1, 1, 1), torch.ones(1, *shape[1:]))
+    file = save_style(
+        tmp_path / "glowing.safetensors", {name: change}, license="", trained_on="", made_for="tiny"
+    )
+    monkeypatch.setattr(styles, "bundled_styles", lambda: {"glowing": file})
+    scenes = styles.prompts(5)
+    assert len({scene.subject for scene in scenes}) == 5
+    assert all(scene.combination in held_out_list("small") for scene in scenes)
+    found = list(styles.rows(model, load_probe(), ["glowing"], [0.0, 1.0], scenes[:2], 1, 4, 1))
+    assert [row.alpha for row in found] == [0, 1] and found[0].motion == 1
+    assert found[0].distance != found[1].distance and 0 <= found[0].subject <= 1
+    text = styles.table(found)
+    assert (
+        text.splitlines()[0] == "| style | figure | alpha 0 | alpha 1 |" and "| glowing | distance |" in text
+    )
+    styles.write_sheets(tmp_path, found, 16)
+    styles.write_figure(tmp_path / "all.png", found, 16)
+    assert (tmp_path / "glowing.png").is_file() and (tmp_path / "all.png").is_file()

@@ -36,18 +36,22 @@ def generate_file(args: argparse.Namespace) -> None:
     from ..media.pictures import write_image
     from ..model import checkpoint
     from ..model.device import pick_device
+    from ..model.style import find_style, give_style, read_style
     from ..outputs import check_output
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
     out = Path(args.out)
     sources = [path for path in (*(args.image or ()), args.video, args.mask) if path]
-    inputs = base_path, ssr_path, *sources
+    style = read_style(find_style(args.style)) if args.style else None
+    inputs = base_path, ssr_path, style and style.path, *sources
     files.check_clip(out, args.fps, args.xt_slice, *inputs, overwrite=args.overwrite)  # before the work
     if args.xt_slice:
         check_output(Path(args.xt_slice), [".png"], *inputs)
     device, dtype = pick_device()
     base = checkpoint.load(base_path, device, dtype)
+    if style:
+        give_style(base, style, args.alpha)
     ssr = checkpoint.load(ssr_path, device, dtype) if args.ssr else None
     ssr_settings = Settings(seed=args.seed, steps=args.ssr_steps, overlap=args.overlap, loop=args.loop)
     if ssr:
@@ -106,6 +110,9 @@ def generate_file(args: argparse.Namespace) -> None:
         "base": dataclasses.asdict(resolved(settings, base.spec)),
         "version": __version__,
     }
+    if style:
+        facts |= {"style": style.name, "alpha": args.alpha}
+        used["style"] = style.hash
     if ssr:
         facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
     height, width = clip.shape[-2:]
@@ -160,6 +167,13 @@ def register(commands: Any) -> None:
     )
     g.add_argument(
         "--ssr-steps", type=number(int, "steps", "ssr-steps"), help="denoising steps of super-resolution"
+    )
+    g.add_argument("--style", help="a style: watercolour, line drawing, flat sticker, glowing, or a file")
+    g.add_argument(
+        "--alpha",
+        type=number(float, "alpha"),
+        default=0.75,
+        help="how much of the style: 0 is none, 1 all; 0.5 to 1 is usual",
     )
     g.add_argument("--weights", help="another base model's file")
     g.add_argument("--ssr-weights", help="another super-resolution file")

@@ -26,6 +26,8 @@ def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
     from ..model.animatediff.files import named_as_motion
+    from ..model.container import open_header
+    from ..model.style import FORMAT, read_style
 
     if args.self_test:
         from .selftest import self_test
@@ -37,6 +39,13 @@ def show_info(args: argparse.Namespace) -> None:
     for path in paths:
         if named_as_motion(path):
             show_motion(path)
+            continue
+        if open_header(path).metadata.get("format") == FORMAT:
+            style = read_style(path)
+            print(
+                f"{path.name}  ({style.hash})\n  a style (LoRA): changes {len(style.changes)} weights\n"
+                f"  trained on {style.trained_on or 'what it does not say'}; licence: {style.license or 'none named'}"
+            )
             continue
         weights = checkpoint.read(path)
         spec = weights.spec

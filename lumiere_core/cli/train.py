@@ -8,16 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .terminal import add_command, check_choice, number
+from .terminal import TerminalBar, add_command, check_choice, number
 
 SHEET_EVERY = 600.0  # seconds between two contact sheets: each takes some seconds away from training
 
 
 def train_from_args(args: argparse.Namespace) -> None:
-    """One stage of the recipe; `probe`, the classifier of `evaluate`; `export`, the weights files; `plot`, the logs."""
+    """One stage of the recipe; `style`, from a few pictures; `probe`, the classifier of `evaluate`; `export`, the
+    weights files; `plot`, the logs."""
     from ..outputs import check_folder
 
-    check_folder(Path(args.out if args.stage in ("export", "probe") else args.runs))
+    check_folder(Path(args.out if args.stage in ("export", "probe", "style") else args.runs))
     if args.stage == "export":
         for path in export(Path(args.runs), Path(args.out)):
             print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB")
@@ -28,6 +29,8 @@ def train_from_args(args: argparse.Namespace) -> None:
             print(f"wrote {path}")
     elif args.stage == "probe":
         print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
+    elif args.stage == "style":
+        make_styles(args)
     else:
         run_stage(args)
 
@@ -114,6 +117,60 @@ def make_probe(world: str, out: Path, seed: int) -> Path:
     return path
 
 
+def make_styles(args: argparse.Namespace) -> None:
+    """Tune a style on a folder's pictures, or each of the bundled ones on drawn pictures."""
+    from ..train.world.looks import BUNDLED_LOOKS, LOOKS
+
+    if bool(args.images) == bool(args.look):
+        raise ValueError("a style needs --images or --look, one of them.")
+    if not args.look:
+        return make_style(args, "", args.name or Path(args.images).resolve().name)
+    check_choice("look", args.look, [*LOOKS, "all"])
+    if args.look == "all" and args.name:
+        raise ValueError("one name was given for all looks. Leave --name out.")
+    for look in BUNDLED_LOOKS if args.look == "all" else [args.look]:
+        make_style(args, look, args.name or look)
+
+
+def make_style(args: argparse.Namespace, look: str, name: str) -> None:
+    """One style, saved with a picture of what it was tuned on: drawn in a look, or a folder's pictures."""
+    from ..model import checkpoint
+    from ..model.device import check_device, pick_device
+    from ..model.style import check_style_name
+    from ..train.style.examples import drawn_examples, how_many, read_examples
+    from ..train.style.save import save_tuned
+    from ..train.style.tune import image_model, tune
+    from ..train.world.scenes import LICENSE, TRAINED_ON
+
+    path = Path(args.out) / "styles" / check_style_name(name)
+    device = args.device or pick_device()[0].type
+    check_device(device)
+    base = checkpoint.read(args.source or checkpoint.bundled("base"))
+    model = image_model(base.spec, base.tensors).to(device)
+    if look:
+        examples = drawn_examples(look, base.spec.size, args.world)
+        license, trained_on = LICENSE, f"{len(examples.captions)} {TRAINED_ON}, in the look {look}"
+    else:
+        examples = read_examples(Path(args.images), base.spec.size)
+        license, trained_on = "not stated", how_many(len(examples.captions))
+        read = [model.text.tokenizer(caption) for caption in examples.captions]
+        print(
+            f"{sum(any(r.ids) for r in read)} of {len(read)} captions hold words the model knows",
+            file=sys.stderr,
+        )
+    changes = tune(model, examples, args.steps, args.seed, TerminalBar())
+    written = save_tuned(
+        path,
+        changes,
+        examples,
+        license=args.license or license,
+        trained_on=args.trained_on or trained_on,
+        made_for=f"{base.spec.name} {base.hash}",
+        overwrite=args.overwrite,
+    )
+    print(f"wrote {written}: {written.stat().st_size / 2**20:.1f} MiB")
+
+
 def export(runs: Path, out: Path) -> list[Path]:
     """The averaged weights of the temporal and ssr stages as weights files (fp16)."""
     from ..model.checkpoint import BUNDLED, save
@@ -133,7 +190,7 @@ def export(runs: Path, out: Path) -> list[Path]:
 
 def register(commands: Any) -> None:
     t = add_command(commands, "train", train_from_args)
-    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "probe", "export", "plot"])
+    t.add_argument("stage", choices=["t2i", "temporal", "ssr", "style", "probe", "export", "plot"])
     t.add_argument("--from", dest="source", help="a weights file to start from, in place of the stage before")
     t.add_argument("--runs", default="runs", help="folder of all runs; a run goes on where it was stopped")
     t.add_argument("--preset", default="mini-cpu", help="sizes of the base model: mini-cpu or mini-gpu")
@@ -144,4 +201,15 @@ def register(commands: Any) -> None:
     t.add_argument("--before", action="store_true", help="go on from the state before the last one")
     t.add_argument("--device", default=None, help="cuda or cpu; the best by default")
     t.add_argument("--seed", type=number(int, "train.seed"), default=0)
-    t.add_argument("--out", default="weights", help="where export and probe write")
+    t.add_argument(
+        "--out", default="weights", help="where export, probe and style write; a style into its styles/"
+    )
+    t.add_argument(
+        "--images", help="for style: a folder of 1 to 20 pictures; their names or text files are captions"
+    )
+    t.add_argument("--look", help="for style: pictures drawn by this code, in one look or all")
+    t.add_argument("--name", help="for style: its name")
+    t.add_argument("--steps", type=number(int, "style.steps", "steps"), default=250, help="for style")
+    t.add_argument("--license", help="for style: a line that travels with the file")
+    t.add_argument("--trained-on", help="for style: a line that travels with the file")
+    t.add_argument("--overwrite", action="store_true", help="for style: replace one of that name")

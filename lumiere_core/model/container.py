@@ -162,6 +162,30 @@ def check_tensors(header: Header, wanted: dict[str, tuple[int, ...]], name: str,
             )
 
 
+def said_of(header: Header) -> dict[str, str]:
+    """Licence and origin as a file says them, empty where it does not. Raises ValueError."""
+    return {fact: line(0, 500)(fact, header.metadata.get(fact, "")) for fact in ("license", "trained_on")}
+
+
+def read_tensors(path: Path, header: Header, remedy: str) -> tuple[dict[str, Tensor], str]:
+    """All that a file holds, and how its SHA-256 begins. Raises ValueError where that is not what its header says, or
+    not finite."""
+    name = path.name
+    check_size_of(header, name)
+    data = path.read_bytes()
+    try:
+        tensors = from_bytes(data)
+    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
+        raise cut_off(name) from error
+    if {k: tuple(t.shape) for k, t in tensors.items()} != header.shapes:  # other bytes than a moment ago
+        raise cut_off(name)
+    if broken := not_finite(tensors):
+        raise ValueError(
+            f"{name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {remedy}"
+        )
+    return tensors, hashlib.sha256(data).hexdigest()[:12]
+
+
 def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     """Read a file of one kind.
 
@@ -183,26 +207,14 @@ def read_contents(path: Path, kind: Kind[Spec]) -> Contents[Spec]:
     except (KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} does not say what it holds. {kind.remedy}") from error
     try:
-        spec = kind.parse(said)
-        origin = {fact: line(0, 500)(fact, facts.get(fact, "")) for fact in ("license", "trained_on")}
+        spec, origin = kind.parse(said), said_of(header)
     except ValueError as error:
         raise ValueError(f"{name} does not describe {kind.what}: {error}") from error
     if (least := kind.least(spec)) > (count := len(header.shapes)):
         raise ValueError(f"{name} describes {least} tensors or more, but holds {count}. {kind.remedy}")
     check_tensors(header, shapes_of(kind, spec), name, kind.remedy)
-    check_size_of(header, name)
-    data = path.read_bytes()
-    try:
-        tensors = from_bytes(data)
-    except Exception as error:  # safetensors raises its own kinds: these bytes are no whole file
-        raise cut_off(name) from error
-    if {k: tuple(t.shape) for k, t in tensors.items()} != header.shapes:  # other bytes than a moment ago
-        raise cut_off(name)
-    if broken := not_finite(tensors):
-        raise ValueError(
-            f"{name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {kind.remedy}"
-        )
-    return Contents(spec, tensors, **origin, path=path, hash=hashlib.sha256(data).hexdigest()[:12])
+    tensors, hashed = read_tensors(path, header, kind.remedy)
+    return Contents(spec, tensors, **origin, path=path, hash=hashed)
 
 
 def not_finite(tensors: dict[str, Tensor]) -> list[str]:

@@ -288,22 +288,52 @@ def render(
     size, through every crop, in every window of time and beside any other scenes.
     """
     batch = _scene_batch(scenes, num_frames, fps, start, device)
-    box = torch.tensor((0.0, 0.0, 1.0, 1.0)) if crop is None else crop.to("cpu", torch.float32)
-    x0, y0, x1, y1 = box.expand(len(scenes), 4).unbind(1)
-    x, y = _grid(width, x0, x1), _grid(height, y0, y1)  # (B, W), (B, H)
-    pixel = torch.maximum((x1 - x0) / width, (y1 - y0) / height)
-    canvas = Canvas(
-        x.to(device).view(-1, 1, 1, 1, width),
-        y.to(device).view(-1, 1, 1, height, 1),
-        (1 / pixel).to(device).view(-1, 1, 1, 1, 1),
-        torch.zeros(len(scenes), 3, 1, height, width, device=device),
-        rows=(y.amin(0), y.amax(0)),
-    )
+    canvas = _canvas(batch, height, width, crop, device)
     paint_still(batch, canvas)
     canvas = canvas.moving(num_frames)
     paint_moving(batch, canvas)
     paint_subject(batch, canvas)
     return canvas.image.clamp_(0, 1)
+
+
+def _canvas(
+    batch: SceneBatch, height: int, width: int, crop: Tensor | None, device: torch.device | str
+) -> Canvas:
+    """A black canvas of one frame for a batch of scenes."""
+    count = len(batch.scenes)
+    box = torch.tensor((0.0, 0.0, 1.0, 1.0)) if crop is None else crop.to("cpu", torch.float32)
+    x0, y0, x1, y1 = box.expand(count, 4).unbind(1)
+    x, y = _grid(width, x0, x1), _grid(height, y0, y1)  # (B, W), (B, H)
+    pixel = torch.maximum((x1 - x0) / width, (y1 - y0) / height)
+    return Canvas(
+        x.to(device).view(-1, 1, 1, 1, width),
+        y.to(device).view(-1, 1, 1, height, 1),
+        (1 / pixel).to(device).view(-1, 1, 1, 1, 1),
+        torch.zeros(count, 3, 1, height, width, device=device),
+        rows=(y.amin(0), y.amax(0)),
+    )
+
+
+def subject_cover(
+    scenes: Sequence[Scene],
+    num_frames: int = 80,
+    height: int = 64,
+    width: int = 64,
+    fps: float = 16.0,
+    start: Tensor | float = 0.0,
+) -> Tensor:
+    """Share of each pixel that the subject covers, light around it counted too: (B, 1, T, height, width) in [0, 1].
+
+    What is painted over black and over white differs by what shows through.
+    """
+    batch = _scene_batch(scenes, num_frames, fps, start, "cpu")
+    painted = []
+    for ground in (0.0, 1.0):
+        canvas = _canvas(batch, height, width, None, "cpu").moving(num_frames)
+        canvas.image.fill_(ground)
+        paint_subject(batch, canvas)
+        painted.append(canvas.image)
+    return (1 - (painted[1] - painted[0]).mean(dim=1, keepdim=True)).clamp_(0, 1)
 
 
 def subject_path(
