@@ -182,7 +182,7 @@ def save_style(
 
 
 # ------------------------------------------------------------------------------------------------------------ mixing
-def fitting(style: Style, shapes: Mapping[str, tuple[int, ...]], model: str) -> dict[str, LowRank]:
+def matched(style: Style, shapes: Mapping[str, tuple[int, ...]], model: str) -> dict[str, LowRank]:
     """A LoRA's changes by the names of a network's weights. Raises ValueError naming style and model where one of them
     has no weight there, or another size."""
     stems = {name.removesuffix(".weight"): name for name in shapes}
@@ -238,7 +238,7 @@ def chosen(
     style: Style, shapes: Mapping[str, tuple[int, ...]], model: str, spatial: bool = True
 ) -> dict[str, LowRank]:
     """A LoRA's changes by the names of a network's weights, of the spatial ones or of all. Raises ValueError."""
-    found = fitting(style, shapes, model)
+    found = matched(style, shapes, model)
     return {name: change for name, change in found.items() if is_spatial(name) or not spatial}
 
 

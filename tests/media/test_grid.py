@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lumiere_core.media.grid import CELL, GAP, HEAD, fitted_in, labelled
+from lumiere_core.media.grid import LEAST_SIDE, GAP, HEAD, fitted_in, labelled
 
 
 def plain(value: float, height: int = 40, width: int = 40) -> torch.Tensor:
@@ -13,7 +13,7 @@ def plain(value: float, height: int = 40, width: int = 40) -> torch.Tensor:
 
 def test_small_pictures_are_shown_in_whole_squares_at_their_place():
     sheet = labelled([[plain(0.1), plain(0.2)], [plain(0.3)]], ["one", "two"])
-    side = CELL // 40 * 40
+    side = LEAST_SIDE // 40 * 40
     assert sheet.shape == (HEAD + 2 * side + GAP, 2 * side + GAP, 3)
     assert (sheet[HEAD : HEAD + side, :side] == 0.1).all()
     assert (sheet[HEAD + side + GAP :, :side] == 0.2).all()
@@ -23,7 +23,7 @@ def test_small_pictures_are_shown_in_whole_squares_at_their_place():
 
 def test_words_stand_above_their_column_only():
     words = labelled([[plain(0.5)], [plain(0.5)]], ["alpha 1", ""])[:HEAD]
-    side = CELL // 40 * 40
+    side = LEAST_SIDE // 40 * 40
     assert (words[:, :side] < 0.6).any() and (words[:, side:] == 1).all()
 
 
