@@ -10,7 +10,7 @@ from ...lumiere_core.photo.camera.move import MOVES, PATHS, CameraMove, moved_fr
 from ..finish import even_input
 from ..host.notify import show_here
 from ..host.progress import collected
-from ..sockets import schema
+from ..sockets import advanced, schema
 from ..tensors import frames_of, source_of
 
 
@@ -70,12 +70,14 @@ class MoveCamera(io.ComfyNode):
                     tooltip="Frames of the move over a photo. A clip keeps its own.",
                 ),
                 io.Float.Input("fps", default=16.0, **within("fps"), step=0.01, tooltip="Frames per second."),
-                io.Boolean.Input(
-                    "depth_white",
-                    default=True,
-                    label_on="near",
-                    label_off="far",
-                    tooltip="What white means in the depth picture. Most depth estimators paint near things white.",
+                advanced(
+                    io.Boolean.Input(
+                        "depth_white",
+                        default=True,
+                        label_on="near",
+                        label_off="far",
+                        tooltip="What white means in the depth picture. Most depth estimators paint near things white.",
+                    )
                 ),
                 even_input(),
                 io.Image.Input(
