@@ -10,7 +10,8 @@ from typing import Any
 
 from .terminal import TerminalBar, add_command, check_choice, number
 
-SHEET_EVERY = 600.0  # seconds between two contact sheets: each takes some seconds away from training
+SHEET_EVERY = 600.0  # seconds between two contact sheets, at least
+SHEET_SHARE = 0.05  # of the time: a sheet of clips takes minutes
 
 
 def train_from_args(args: argparse.Namespace) -> None:
@@ -86,7 +87,8 @@ def train_stage(args: argparse.Namespace, device: str) -> None:
         f"minutes, from step {trainer.step}",
         file=sys.stderr,
     )
-    began, first, looked = time.monotonic(), trainer.step, time.monotonic()
+    began, first = time.monotonic(), trainer.step
+    next_sheet = began + SHEET_EVERY
     for progress, step, loss in trainer.run():
         if step % 20 == 0:
             rate = (step - first) / (time.monotonic() - began)
@@ -96,10 +98,11 @@ def train_stage(args: argparse.Namespace, device: str) -> None:
                 file=sys.stderr,
                 flush=True,
             )
-        if time.monotonic() - looked > SHEET_EVERY:
+        if (now := time.monotonic()) > next_sheet:
             trainer.save()
             write_sheet(runs, stage)
-            looked = time.monotonic()
+            took = time.monotonic() - now
+            next_sheet = now + took + max(SHEET_EVERY, took / SHEET_SHARE)
     if trainer.progress < 1:
         raise KeyboardInterrupt  # stopped by a signal; what was learnt is saved
     write_sheet(runs, stage)
