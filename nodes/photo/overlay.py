@@ -69,19 +69,23 @@ class LayOver(io.ComfyNode):
                     step=0.05,
                     tooltip="1 is the kind's own, 2 twice as fast.",
                 ),
-                io.Float.Input(
-                    "size",
-                    default=1.0,
-                    **within("overlay.size"),
-                    step=0.05,
-                    tooltip="1 is the kind's own, 2 twice as large: nearer.",
+                advanced(
+                    io.Float.Input(
+                        "size",
+                        default=1.0,
+                        **within("overlay.size"),
+                        step=0.05,
+                        tooltip="1 is the kind's own, 2 twice as large: nearer.",
+                    )
                 ),
-                io.Float.Input(
-                    "wind",
-                    default=0.2,
-                    **within("wind"),
-                    step=0.05,
-                    tooltip="Blows to the left below 0, to the right above. Rays lean.",
+                advanced(
+                    io.Float.Input(
+                        "wind",
+                        default=0.2,
+                        **within("wind"),
+                        step=0.05,
+                        tooltip="Blows to the left below 0, to the right above. Rays lean.",
+                    )
                 ),
                 io.String.Input(
                     "tint",

@@ -17,10 +17,10 @@ WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
 FRAMES = {
     "1_start_photo_motion_brush": 80,
     "1_start_photo_overlay": 80,
-    "1_start_cinemagraph_from_clip": 56,  # 64, less 8 to dissolve over
     "2_edit_video": 16,
     "2_inpaint_outpaint": 80,
 }
+LOOKS_FOR_ITSELF = "1_start_cinemagraph_from_clip"  # how long the loop is that closes best
 MADE_SHORTER = ("first frame", "cinemagraph", "extend")  # tasks whose length is a matter of choice
 START = PACK / "workflows" / "1_start_text_to_clip.json"
 
@@ -103,7 +103,10 @@ def test_a_shipped_workflow_finishes_and_saves_its_clip(server: Server, path: Pa
     frames, seconds = count_frames_and_secs(
         str(server.base / "output" / files[0]["subfolder"] / files[0]["filename"])
     )
-    assert frames == (asked[0] if asked else FRAMES[path.stem])
+    if path.stem == LOOKS_FOR_ITSELF:
+        assert 16 <= frames <= 64
+    else:
+        assert frames == (asked[0] if asked else FRAMES[path.stem])
     assert seconds == pytest.approx(frames / 16, abs=0.1)
 
 
