@@ -37,7 +37,6 @@ class MotionBrush(io.ComfyNode):
                 "image to video",
                 "flow",
             ],
-            has_intermediate_output=True,  # what it shows comes again from the host's cache, after a reload
             inputs=[
                 io.Image.Input("image", tooltip="The photo, of any size."),
                 io.Mask.Input("mask", tooltip="White moves, black is still, grey moves less."),

@@ -121,19 +121,6 @@ def test_a_workflow_for_another_model_lacks_nothing_but_its_files(server: Server
     assert {error["extra_info"]["received_value"] for error in errors} == files
 
 
-def test_a_brush_shows_its_photo_again_where_the_host_has_its_clip_already(server: Server) -> None:
-    info = server.get("/object_info")
-    if "has_intermediate_output" not in info["SaveImage"]:
-        pytest.skip("this host does not send again what a node in the middle of a graph shows")
-    path = PACK / "workflows" / "1_start_photo_motion_brush.json"
-    prompt = to_prompt(json.loads(path.read_text(encoding="utf-8")), info)
-    brush = next(name for name, node in prompt.items() if node["class_type"] == "Lumiere_MotionBrush")
-    prompt[brush]["inputs"]["frames"] = 4
-    for _ in range(2):  # the second time nothing is left to do, as after the browser was reloaded
-        entry = server.wait(server.post("/prompt", {"prompt": prompt})["prompt_id"])
-        assert len(entry["outputs"][brush]["lumiere_brush"]) == 4
-
-
 def test_cancel_stops_within_a_window_and_the_next_prompt_runs(server: Server) -> None:
     workflow = json.loads(START.read_text(encoding="utf-8"))
     long = to_prompt(workflow, server.get("/object_info"))
