@@ -24,6 +24,12 @@ def show_here(text: str) -> None:
         logging.warning("Lumiere: %s", text)
 
 
+def say_its_length(count: int, asked: int) -> None:
+    """Say on the node that a clip's own length stands, where another one was asked for."""
+    if count != asked:
+        show_here(f"The clip has {count} frames, so it keeps {count} (frames is {asked}).")
+
+
 def show_text(node_id: Any, text: str) -> None:
     """Show a sentence on a node, until the next one. Hosts without that get it in their log."""
     try:

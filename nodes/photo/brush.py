@@ -13,7 +13,7 @@ from ...lumiere_core.photo.examples import EXAMPLES, example
 from ...lumiere_core.photo.strokes import BRUSH_PRESETS, drawing_with_path, written
 from ...lumiere_core.train.world.examples import DRAWN_EXAMPLES, drawn_example
 from ..finish import even_input
-from ..host.notify import show_here
+from ..host.notify import say_its_length
 from ..host.preview import jpeg, shrunk
 from ..host.progress import collected
 from ..sockets import advanced, schema
@@ -145,8 +145,7 @@ class MotionBrush(io.ComfyNode):
             [image.shape[2], image.shape[1]],
         ]
         clip = collected(made, even, "brush")
-        if made.count != frames:
-            show_here(f"The clip has {made.count} frames, so it keeps {made.count} (frames is {frames}).")
+        say_its_length(made.count, frames)
         return io.NodeOutput(clip, fps, ui={"lumiere_brush": seen})
 
 

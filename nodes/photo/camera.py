@@ -8,7 +8,7 @@ from torch import Tensor
 from ...lumiere_core.limits import within
 from ...lumiere_core.photo.camera.move import MOVES, PATHS, CameraMove, moved_frames
 from ..finish import even_input
-from ..host.notify import show_here
+from ..host.notify import say_its_length
 from ..host.progress import collected
 from ..sockets import advanced, schema
 from ..tensors import frames_of, source_of
@@ -108,6 +108,5 @@ class MoveCamera(io.ComfyNode):
         near = None if depth is None else frames_of(depth).mean(-1)
         made = moved_frames(source_of(image, fps), camera, frames, near, depth_white)
         clip = collected(made, even, "move")
-        if made.count != frames:
-            show_here(f"The clip has {made.count} frames, so it keeps {made.count} (frames is {frames}).")
+        say_its_length(made.count, frames)
         return io.NodeOutput(clip, fps)

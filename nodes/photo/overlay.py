@@ -9,7 +9,7 @@ from ...lumiere_core.limits import within
 from ...lumiere_core.photo.overlays.air import Overlay
 from ...lumiere_core.photo.overlays.overlay import OVERLAYS, overlaid_frames
 from ..finish import even_input
-from ..host.notify import show_here
+from ..host.notify import say_its_length
 from ..host.progress import collected
 from ..sockets import advanced, schema
 from ..tensors import change_of, source_of
@@ -139,6 +139,5 @@ class LayOver(io.ComfyNode):
         matte = None if matte is None else change_of(matte)
         made = overlaid_frames(source_of(image, fps), overlay, frames, mask, matte)
         clip = collected(made, even, "overlay")
-        if made.count != frames:
-            show_here(f"The clip has {made.count} frames, so it keeps {made.count} (frames is {frames}).")
+        say_its_length(made.count, frames)
         return io.NodeOutput(clip, fps)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -136,10 +137,7 @@ class MotionFile:
 
     def load(self, modules: MotionModules, dtype: torch.dtype | None = None) -> None:
         """Copy the values into the modules; dtype is for layers that keep what they are given. Raises ValueError."""
-        try:
-            tensors = load_file(self.path)  # mapped while it is copied, and no longer
-        except Exception as error:  # safetensors raises its own kinds
-            raise cut_off(self.path.name) from error
+        tensors = tensors_of(self.path)  # mapped while it is copied, and no longer
         if broken := not_finite(tensors):
             raise ValueError(
                 f"{self.path.name} holds NaN or infinity in {len(broken)} of its tensors ({some(broken)}). {SOURCE}"
@@ -238,11 +236,16 @@ def read_motion_lora(
         )
     check_tensors(header, header.shapes, path.name, "Take another file.")
     check_size_of(header, path.name)
-    try:
-        tensors = load_file(path)
-    except Exception as error:
-        raise cut_off(path.name) from error
+    tensors = tensors_of(path)
     return {
         weight: {which: tensors[name].clone() for which, name in pair.items()}
         for weight, pair in pairs.items()
     }
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """What a file holds. Raises ValueError where it is not the one any more whose header was read."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise cut_off(path.name) from error
