@@ -11,6 +11,7 @@ from torch import Tensor
 from .config import ModelSpec
 from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
+from .diffusion.inversion import last_known, led, noise_behind
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
 from .diffusion.windows import Windows, moments, shared_free_noise, windowed
@@ -39,6 +40,9 @@ class Settings:
     strength: float = 1.0  # below 1 the task's clip is changed only so far (SDEdit)
     each_its_own: bool = (
         False  # 1 - M is each pixel's share of the strength, where grey pixels else are mixed
+    )
+    inverted: bool = (
+        False  # frames of a task begin with the noise behind the known frame that they go on from
     )
 
     def windows(self) -> Windows:
@@ -149,11 +153,29 @@ def text_to_video(
     else:
         x = process.shared(x)
     x, sigmas = x.to(device), sigmas.to(device)
+    if task is not None and s.inverted and s.strength == 1:
+        x = gone_on(Denoiser(model.network, spec.diffusion, dtype), task, x, positive)
     if task is None:
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)
     return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())
+
+
+def gone_on(denoise: Denoiser, task: Condition, noise: Tensor, told: dict[str, Tensor]) -> Tensor:
+    """Shared noise that goes on from the known frames, each read as a picture by itself; see `inversion`.
+
+    The noise as it is where no frame is wholly known, or where frames do not share any.
+    """
+    places = last_known(task.known)
+    if not places or not denoise.process.spec.noise_share:
+        return noise
+    pictures, own = (v[0, :, places].transpose(0, 1)[:, :, None] for v in (task.clip.to(noise), noise))
+    alone = {"context": told["context"].expand(len(places), -1, -1)}
+    if "when" in told:
+        alone["when"] = told["when"][0, 0, places, 0]  # (K, 1)
+    behind = noise_behind(partial(denoise, **alone), denoise.process, pictures, own)
+    return led(denoise.process, noise, behind, places)
 
 
 @torch.inference_mode()
