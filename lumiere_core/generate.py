@@ -11,7 +11,7 @@ from torch import Tensor
 from .config import ModelSpec
 from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
-from .diffusion.inversion import last_known, led, noise_behind
+from .diffusion.inversion import going_on
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
 from .diffusion.windows import Windows, moments, shared_free_noise, windowed
@@ -108,9 +108,10 @@ def text_to_video(
     of frames runs; with a `window` the clip is made by temporal MultiDiffusion.
 
     task: a clip of which some pixels are known, made by a function of `condition` (image to video, inpainting, ...).
-    The network is told them, they are held at every step and come back exactly; with a `strength` below 1 the unknown
-    ones begin with the clip, too. Raises ValueError for settings out of range, and for a task with known pixels where
-    the model was not trained on them; the sentence holds the number and the remedy.
+    The network is told them, they are held at every step and come back exactly; the other frames begin with the noise
+    that lies behind wholly known ones (`inversion`), or, with a `strength` below 1, with the clip. Raises ValueError
+    for settings out of range, and for a task with known pixels where the model was not trained on them; the sentence
+    holds the number and the remedy.
     """
     spec = model.spec
     if spec.kind != "base":
@@ -138,8 +139,14 @@ def text_to_video(
         if progress:
             progress(step + 1, len(sigmas) - 1, "base")
 
-    denoise = Denoiser(model.network, spec.diffusion, dtype)
-    denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
+    def alone(x: Tensor, sigma: Tensor, places: list[int]) -> Tensor:
+        told = {"context": positive["context"].expand(len(places), -1, -1)}
+        if "when" in positive:
+            told["when"] = positive["when"][0, 0, places, 0]  # (K, 1)
+        return network(x, sigma, **told)
+
+    network = Denoiser(model.network, spec.diffusion, dtype)
+    denoise = windowed(network, s.windows(), multiple=spec.temporal.time_factor)
     both: dict[str, Tensor] = {}
     if spec.unet.timed_width:
         both["when"] = moments(s.num_frames, spec.num_frames, s.loop).to(device)
@@ -153,29 +160,13 @@ def text_to_video(
     else:
         x = process.shared(x)
     x, sigmas = x.to(device), sigmas.to(device)
-    if task is not None and s.inverted and s.strength == 1:
-        x = gone_on(Denoiser(model.network, spec.diffusion, dtype), task, x, positive)
     if task is None:
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
+    if s.strength == 1:
+        x = going_on(alone, process, task, x)
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)
     return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())
-
-
-def gone_on(denoise: Denoiser, task: Condition, noise: Tensor, told: dict[str, Tensor]) -> Tensor:
-    """Shared noise that goes on from the known frames, each read as a picture by itself; see `inversion`.
-
-    The noise as it is where no frame is wholly known, or where frames do not share any.
-    """
-    places = last_known(task.known)
-    if not places or not denoise.process.spec.noise_share:
-        return noise
-    pictures, own = (v[0, :, places].transpose(0, 1)[:, :, None] for v in (task.clip.to(noise), noise))
-    alone = {"context": told["context"].expand(len(places), -1, -1)}
-    if "when" in told:
-        alone["when"] = told["when"][0, 0, places, 0]  # (K, 1)
-    behind = noise_behind(partial(denoise, **alone), denoise.process, pictures, own)
-    return led(denoise.process, noise, behind, places)
 
 
 @torch.inference_mode()

@@ -11,11 +11,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .condition import Condition
 from .process import Process
+
+Alone = Callable[[Tensor, Tensor, list[int]], Tensor]  # (x, sigma, places of the frames) -> x0
 
 # Below it a model of clips decides surfaces, not places (docs/recipe.md): the walk begins there, with the draw's own
 # noise, which stays as good as Gaussian. Ten steps found what forty found.
 FROM, STEPS = 1.0, 10
+
+
+def going_on(denoise: Alone, process: Process, task: Condition, noise: Tensor) -> Tensor:
+    """Shared noise `(1, C, T, H, W)` from which the other frames go on where the known ones are.
+
+    denoise: the model on frames `(K, C, 1, H, W)`, each a picture by itself, told the positive prompt. The noise comes
+    back as it is where no frame is wholly known, and where frames do not share any.
+    """
+    places = last_known(task.known)
+    if not places or not process.spec.noise_share:
+        return noise
+    pictures, own = (v[0, :, places].transpose(0, 1)[:, :, None] for v in (task.clip.to(noise), noise))
+
+    def alone(x: Tensor, sigma: Tensor) -> Tensor:
+        return denoise(x, sigma, places)
+
+    return led(process, noise, noise_behind(alone, process, pictures, own), places)
 
 
 def noise_behind(denoise: Callable, process: Process, pictures: Tensor, noise: Tensor) -> Tensor:
