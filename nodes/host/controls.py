@@ -246,17 +246,18 @@ def gone_on(
 
     As it was for other MODELs, where nothing is known, and where sampling begins later than at pure noise.
     """
-    model, prompts = guider.inner_model, guider.conds.get("positive")
-    spec = getattr(model, "lumiere", None)
-    if spec is None or spec.kind != "base" or clip is None or mask is None or not prompts or noise.ndim != 5:
+    model = guider.inner_model
+    spec, prompts = getattr(model, "lumiere", None), guider.conds.get("positive")
+    rows = prompts[0].get("model_conds", {}).get("c_crossattn") if prompts else None
+    if spec is None or spec.kind != "base" or noise.ndim != 5 or any(v is None for v in (clip, mask, rows)):
         return noise
     if float(sigmas[0]) < 0.999 * float(model.model_sampling.sigma_max):
         return noise
-    process, context = Process(spec.diffusion), prompts[0]["model_conds"]["c_crossattn"].cond
+    process = Process(spec.diffusion)
     times = ticks(noise.shape[2], spec, control.windows.roll is not None).to(noise.device)
 
     def alone(x: Tensor, sigma: Tensor, places: list[int]) -> Tensor:
-        told = {"c_crossattn": context[:1].to(x).expand(len(places), -1, -1), "transformer_options": {}}
+        told = {"c_crossattn": rows.cond[:1].to(x).expand(len(places), -1, -1), "transformer_options": {}}
         if spec.unet.timed_width:
             told["when"] = times[0, 0, places][:, None, None]  # (K, 1, 1, 1, 1)
         return model.apply_model(x, sigma.expand(len(places)), **told)
