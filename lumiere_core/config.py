@@ -262,7 +262,7 @@ def from_dict(data: Any) -> ModelSpec:
 
 MINI_LABEL = "Lumiere mini (drawn world)"
 _SSR_DIFFUSION = DiffusionSpec(
-    prediction="x0", shift=1.0, noise_share=0.9, steps=6, cfg_scale=1.0, rescale=0.0
+    prediction="x0", shift=1.0, noise_share=0.997, steps=6, cfg_scale=1.0, rescale=0.0
 )
 _SSR_UNET = UNetSpec(
     channels=(64, 96, 128),
@@ -285,7 +285,7 @@ PRESETS: dict[str, ModelSpec] = {
         "base",
         UNetSpec(**_TIMED),
         TemporalSpec(),
-        DiffusionSpec("x0", shift=4.0, noise_share=0.997),
+        DiffusionSpec("x0", shift=4.0, noise_share=0.999, steps=10, cfg_scale=2.0),
         TextSpec(raw_words=True),
         label=MINI_LABEL,
     ),
@@ -295,7 +295,7 @@ PRESETS: dict[str, ModelSpec] = {
         "base",
         _GPU_UNET,
         TemporalSpec(),
-        DiffusionSpec("x0", shift=4.0, noise_share=0.997),
+        DiffusionSpec("x0", shift=4.0, noise_share=0.999, steps=10, cfg_scale=2.0),
         TextSpec(raw_words=True),
         label=MINI_LABEL,
     ),

@@ -83,13 +83,13 @@ class Sample(io.ComfyNode):
                 seed_input(),
                 io.Int.Input(
                     "steps",
-                    default=20,
+                    default=10,
                     **within("steps"),
-                    tooltip="Denoising steps. 20 is enough; 8 gives a rough version.",
+                    tooltip="Denoising steps. 10 are enough for Lumiere mini; other models may want 20.",
                 ),
                 io.Float.Input(
                     "cfg",
-                    default=3.0,
+                    default=2.0,
                     **within("cfg"),
                     step=0.1,
                     tooltip="How closely the prompt is followed. 1 is off, and twice as fast.",

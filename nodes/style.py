@@ -195,10 +195,10 @@ class AlphaStrip(io.ComfyNode):
                     tooltip=f"How much of the style, each from 0 to 1, with commas between; at most {MOST_ALPHAS}.",
                 ),
                 seed_input(),
-                io.Int.Input("steps", default=20, **within("steps"), tooltip="Denoising steps."),
+                io.Int.Input("steps", default=10, **within("steps"), tooltip="Denoising steps."),
                 io.Float.Input(
                     "cfg",
-                    default=3.0,
+                    default=2.0,
                     **within("cfg"),
                     step=0.1,
                     tooltip="How closely the prompt is followed.",
