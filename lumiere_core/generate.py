@@ -11,6 +11,7 @@ from torch import Tensor
 from .config import ModelSpec
 from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
+from .diffusion.inversion import going_on
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
 from .diffusion.windows import Windows, moments, shared_free_noise, windowed
@@ -39,6 +40,10 @@ class Settings:
     strength: float = 1.0  # below 1 the task's clip is changed only so far (SDEdit)
     each_its_own: bool = (
         False  # 1 - M is each pixel's share of the strength, where grey pixels else are mixed
+    )
+    inverted: bool = False  # a task's frames begin with the noise behind wholly known ones, see `inversion`
+    inverted: bool = (
+        False  # frames of a task begin with the noise behind the known frame that they go on from
     )
 
     def windows(self) -> Windows:
@@ -134,8 +139,14 @@ def text_to_video(
         if progress:
             progress(step + 1, len(sigmas) - 1, "base")
 
-    denoise = Denoiser(model.network, spec.diffusion, dtype)
-    denoise = windowed(denoise, s.windows(), multiple=spec.temporal.time_factor)
+    def alone(x: Tensor, sigma: Tensor, places: list[int]) -> Tensor:
+        told = {"context": positive["context"].expand(len(places), -1, -1)}
+        if "when" in positive:
+            told["when"] = positive["when"][0, 0, places, 0]  # (K, 1)
+        return network(x, sigma, **told)
+
+    network = Denoiser(model.network, spec.diffusion, dtype)
+    denoise = windowed(network, s.windows(), multiple=spec.temporal.time_factor)
     both: dict[str, Tensor] = {}
     if spec.unet.timed_width:
         both["when"] = moments(s.num_frames, spec.num_frames, s.loop).to(device)
@@ -151,6 +162,8 @@ def text_to_video(
     x, sigmas = x.to(device), sigmas.to(device)
     if task is None:
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
+    if s.inverted and s.strength == 1:
+        x = going_on(alone, process, task, x)
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)
     return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import enlarging, styles
+from benchmarks import enlarging, pictures, styles
 from benchmarks import stunet as bench
 from lumiere_core.config import PRESETS
 from lumiere_core.model.checkpoint import Lumiere
@@ -164,3 +164,37 @@ def test_styles_are_measured_from_alpha_to_alpha(tmp_path, monkeypatch, tiny_spe
     styles.write_sheets(tmp_path, found, 16)
     styles.write_figure(tmp_path / "all.png", found, 16)
     assert (tmp_path / "glowing.png").is_file() and (tmp_path / "all.png").is_file()
+
+
+def test_each_task_is_measured_from_files_to_files(tmp_path, weights_files):
+    rows = {}
+    for task in (*pictures.GIVE, "edit"):
+        setting = pictures.Setting(weights_files[0], 16, 20, 1, 1.0, tmp_path)
+        mine = pictures.measured([task], 1, [0.4], setting, tmp_path)
+        rows |= {(row.task, row.what): row for row in mine}
+    named = {what: row for (_, what), row in rows.items()}
+    assert len(rows) > 20 and all(math.isfinite(row.made) for row in rows.values())
+    assert all(rows[task, "known pixels: largest difference, of 255"].made == 0 for task in pictures.GIVE)
+    assert named["frame difference outside"].holds and named["seam score at frame 8"].holds is not None
+    assert (tmp_path / "cinemagraph.png").is_file() and (tmp_path / "edit-0.4.png").is_file()
+    text = pictures.table(list(rows.values()), markdown=True)
+    assert text.startswith("| task | what | made | real | clips | goal | holds |\n| --- |")
+
+
+def test_a_clip_put_in_with_a_step_has_a_gradient_and_a_still_has_no_motion():
+    clip, known = going(1)[0], torch.ones(4, 64, 64)
+    known[:, 20:40, 20:40] = 0
+    stepped = clip + 0.5 * (1 - known)
+    real, made = pictures.across(clip, known), pictures.across(stepped, known)
+    assert made[0] > 2 * real[0] and made[1:] == pytest.approx(real[1:], abs=1e-5)
+    assert pictures.moving(clip[:, :1].expand(-1, 4, -1, -1), known[0]) == 0 < pictures.moving(clip, known[0])
+    jump = torch.cat([clip[:, :2], clip[:, 2:] + 0.5], dim=1)
+    assert pictures.seam(jump, 2) > 2 > pictures.seam(clip, 2)
+
+
+def test_what_is_asked_for_was_left_out_of_training_and_moves_as_the_task_needs():
+    going, staying = pictures.travellers(12), pictures.stayers(6)
+    assert all(scene.combination in held_out_list("small") for scene in (*going, *staying))
+    assert all(scene.direction != (0, 0) for scene in going)
+    assert {scene.motion.split()[0] for scene in staying} == {"turning", "burning", "rocking"}
+    assert len({(scene.subject, scene.motion) for scene in going}) >= 8

@@ -78,6 +78,7 @@ def generate_file(args: argparse.Namespace) -> None:
         free_noise=args.free_noise,
         strength=work.strength if work else 1.0,
         each_its_own=args.task == "edit",
+        inverted=work is not None,
     )
     check_room(resolved(settings, base.spec).num_frames, height, width, ssr.spec.scale if ssr else 1)
     tokens = base.text.tokenizer(args.prompt)
@@ -116,7 +117,7 @@ def generate_file(args: argparse.Namespace) -> None:
     if ssr:
         facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
     height, width = clip.shape[-2:]
-    if work and not work.outgrown(height, width):  # the untouched picture, at its own size
+    if work and work.keeps:
         made = work.stitched(clip, args.fps)
         height, width = made.height, made.width
         comment = files.describe(facts)

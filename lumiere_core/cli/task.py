@@ -57,10 +57,6 @@ class Work:
     feather: float
     remark: str
 
-    def outgrown(self, height: int, width: int) -> bool:
-        """Whether nothing of the source is kept, or all of it is now as large: there is nothing to put it back into."""
-        return not self.keeps or self.region.outgrown(height, width)
-
     def large(self) -> Condition:
         """The known pixels of the part, as large as the source has them, for super-resolution."""
         from ..diffusion.condition import cut_out
@@ -68,11 +64,20 @@ class Work:
         return cut_out(self.task, self.region.box, self.region.height, self.region.width)
 
     def stitched(self, clip: Tensor, fps: float) -> Rendered:
-        """What was made, in the untouched source: frames `(H, W, 3)` in [0, 1]."""
-        from ..photo.region import stitch_frames
+        """What was made, in the untouched source: frames `(H, W, 3)` in [0, 1].
 
-        made, source = ((v[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) for v in (clip, self.task.clip))
-        return stitch_frames(made, self.region, source, 1 - self.task.known[0, 0], self.feather, fps)
+        Where it is all of the source and now larger, in the source enlarged.
+        """
+        from ..diffusion.condition import cut_out
+        from ..photo.region import all_of, stitch_frames
+
+        height, width = clip.shape[-2:]
+        task, region, feather = self.task, self.region, self.feather
+        if region.outgrown(height, width):
+            feather *= height / region.height
+            task, region = cut_out(task, region.box, height, width), all_of(height, width)
+        made, source = ((v[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) for v in (clip, task.clip))
+        return stitch_frames(made, region, source, 1 - task.known[0, 0], feather, fps)
 
 
 def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -91,6 +93,25 @@ def test_grey_in_a_mask_is_mixed_once(command, files, tiny_spec, tmp_path, monke
     assert np.abs(made - cv2.imread(files["photo"]) * (127 / 255)).max() <= 1
 
 
+@pytest.mark.parametrize("larger", [1, 4])
+def test_the_edge_is_soft_in_a_picture_as_small_as_the_model_too(
+    command, tiny_spec, tmp_path, monkeypatch, larger
+):
+    """A network that says black in a white picture: grey along the edge, and black behind it."""
+    spec = replace(tiny_spec, diffusion=replace(tiny_spec.diffusion, prediction="x0"))
+    black, white, half = (str(tmp_path / name) for name in ("black.safetensors", "white.png", "half.png"))
+    save(Path(black), spec, Lumiere(spec).state_dict(), license="Apache-2.0", trained_on="nothing")
+    monkeypatch.setattr(SpaceTimeUNet, "forward", lambda self, x, *_, **__: torch.full_like(x, -1))
+    cv2.imwrite(white, np.full((16, 16), 255, np.uint8))
+    cv2.imwrite(half, np.repeat(np.array([[0] * 8 + [255] * 8], np.uint8), 16, axis=0))
+    options = "--image", white, "--mask", half, "--feather", "3", "--weights", black
+    made = command("--task", "cinemagraph", *options, "--ssr" if larger > 1 else "--no-ssr")
+    row = made[-1, 8 * larger, :, 0].astype(int)
+    assert made.shape[1] == 16 * larger and (made[0] == 255).all()
+    assert (row[: 7 * larger] == 255).all() and (row[: 8 * larger] > 245).all()
+    assert (np.diff(row) <= 0).all() and (row[12 * larger :] == 0).all() and 200 < row[8 * larger] < 255
+
+
 @pytest.mark.parametrize("ssr", ["--ssr", "--no-ssr"])
 def test_a_photo_comes_back_at_its_own_size_and_unchanged_where_the_mask_is_black(command, files, ssr):
     made = command("--task", "cinemagraph", "--image", "{photo}", "--mask", "{mask}", ssr)
@@ -169,7 +190,8 @@ def test_a_network_that_copies_what_it_is_told_gives_it_back(
         SpaceTimeUNet, "forward", lambda self, x, t, context, condition=None, **_: condition[:, :3]
     )
     made = command(
-        "--task", "outpaint", "--image", "{small}", "--room", "4", "--no-ssr", "--weights", str(copying), *how
+        *("--task", "outpaint", "--image", "{small}", "--room", "4", "--feather", "0"),
+        *("--no-ssr", "--weights", str(copying), *how),
     )
     assert (made[:, 4:12, 4:12] == cv2.imread(files["small"])).all()
     made[:, 4:12, 4:12] = 128

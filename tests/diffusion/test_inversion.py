@@ -1,0 +1,70 @@
+"""The noise behind a known picture, and how the frames that go on from it get it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lumiere_core.config import DiffusionSpec
+from lumiere_core.diffusion.inversion import FROM, STEPS, last_known, led, noise_behind
+from lumiere_core.diffusion.process import Process
+from lumiere_core.diffusion.samplers import euler
+
+PROCESS = Process(DiffusionSpec(shift=4.0, noise_share=0.9))
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_picture_the_model_makes_anyway_has_the_draw_behind_it_and_another_one_its_difference():
+    expected, noise = drawn(1, 3, 1, 8, 8) * 0.3, drawn(1, 3, 1, 8, 8, seed=1)
+    lowest = min(level for level in PROCESS.sigmas(STEPS) if level >= FROM)
+    highest = float(PROCESS.sigmas(STEPS)[0])
+
+    def denoise(x, sigma):
+        return expected
+
+    torch.testing.assert_close(
+        noise_behind(denoise, PROCESS, expected, noise), noise + expected / highest, atol=1e-4, rtol=0
+    )
+    other = noise_behind(denoise, PROCESS, expected + 0.5, noise)
+    torch.testing.assert_close(other, noise + 0.5 / lowest + expected / highest, atol=1e-4, rtol=0)
+
+
+def test_a_sampler_that_begins_there_comes_back_to_the_picture():
+    pictures, noise = drawn(2, 3, 1, 8, 8) * 9, drawn(2, 3, 1, 8, 8, seed=1)
+
+    def denoise(x, sigma):  # of a world in which every pixel is drawn by itself with a spread of 9
+        return x * 81 / (81 + sigma**2)
+
+    behind = noise_behind(denoise, PROCESS, pictures, noise)
+    sigmas = PROCESS.sigmas(400)
+    made = euler(denoise, behind * sigmas[0], sigmas)
+    chance = euler(denoise, noise * sigmas[0], sigmas)
+    assert (made - pictures).abs().mean() < 0.5 * (chance - pictures).abs().mean()
+    assert torch.corrcoef(torch.stack([made.flatten(), pictures.flatten()]))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("frames", "places"),
+    [((0,), [0]), ((0, 1, 2), [2]), ((0, 5), [0, 5]), ((0, 1, 4, 5), [1, 4]), ((), []), (range(6), [])],
+)
+def test_frames_go_on_from_the_known_ones_beside_them(frames, places):
+    known = torch.zeros(1, 1, 6, 4, 4)
+    known[:, :, list(frames)] = 1
+    assert last_known(known) == places
+    known[:, :, :, 0, 0] = 0  # in part is not wholly
+    assert last_known(known) == []
+
+
+def test_led_noise_correlates_as_shared_noise_does_and_goes_over_between_two_pictures():
+    noise, behind = PROCESS.shared(drawn(1, 3, 9, 64, 64)), drawn(2, 3, 1, 64, 64, seed=1)
+    mixed = led(PROCESS, noise, behind, [2, 6])
+    rows = mixed[0].transpose(0, 1).flatten(1)
+    assert torch.allclose(rows.var(dim=1), torch.ones(9), atol=0.06)
+    like = torch.corrcoef(torch.cat([rows, behind.flatten(1)]))
+    assert float(like[0, 1]) == pytest.approx(0.9, abs=0.03)  # before the first known frame
+    assert (like[9, :3] > 0.9).all() and (like[10, 6:9] > 0.9).all()
+    assert float(like[9, 4]) == pytest.approx(float(like[10, 4]), abs=0.05) and 0.6 < like[9, 4] < 0.75
+    assert like[9, 6].abs() < 0.05
