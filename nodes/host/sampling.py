@@ -154,8 +154,8 @@ def upscale_condition(
     spec = getattr(model.model, "lumiere", None)
     if spec is None or spec.kind != "ssr":
         raise ValueError(
-            f"the MODEL is {base_of(model)}, which does not enlarge clips here. Choose an SSR model in Load Lumiere "
-            "Model; Enlarge a Clip also takes the Stable Diffusion x4 upscaler, from Load Checkpoint."
+            f"the MODEL is {base_of(model)}, which is no super-resolution model of Lumiere's. Choose an SSR model in "
+            "Load Lumiere Model; Enlarge a Clip also takes the Stable Diffusion x4 upscaler, from Load Checkpoint."
         )
     check_noise_level(noise_level)
     _, _, frames, height, width = clip.shape
