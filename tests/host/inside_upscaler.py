@@ -213,7 +213,7 @@ def main() -> None:
     # Sizes and lengths, decoded by the host's own VAE
     report["sizes"] = [
         [list(given.shape[:3]), list(large(given, vae=vae).shape)]
-        for given in (clip(), clip(1, 8, 8), clip(3, 9, 16)[..., :1])
+        for given in (clip(), clip(1, 8, 8), clip(3, 9, 16)[..., :1], clip(2, 3, 5))
     ]
     report["in range"] = [float(f(large(clip(2), vae=vae))) for f in (torch.amin, torch.amax)]
 
@@ -288,6 +288,13 @@ def main() -> None:
         apart(kept[:, inside], source[:, inside]),
     ]
     report["held"] = apart(kept[:, inside], once[:, inside])
+    _, change, pictures, region = pack.run("MaskedLatent", bare, source, "inpaint", 5, "0", 0, 1.0, mask)
+    whole = large(clip(), source=pictures, mask=change, region=region)
+    report["put back"] = [
+        list(whole.shape) == list(source.shape),
+        float((whole - source)[:, ~inside].abs().max()),
+        apart(whole[:, inside], source[:, inside]),
+    ]
 
     # Motion: layers for its widths
     files.write("x4.safetensors", widths=WIDTHS)

@@ -20,7 +20,7 @@ def measured(ask: Callable[[str], dict]) -> dict:
 def test_every_frame_comes_back_four_times_as_large(measured: dict) -> None:
     for (frames, height, width), made in measured["sizes"]:
         assert made == [frames, 4 * height, 4 * width, 3]
-    assert len(measured["sizes"]) == 3 and measured["scale"] == 4
+    assert len(measured["sizes"]) == 4 and measured["scale"] == 4
     least, most = measured["in range"]
     assert 0 <= least < most <= 1
 
@@ -71,6 +71,8 @@ def test_known_pixels_are_the_source_s_exactly(measured: dict) -> None:
     outside, inside = measured["kept"]
     assert outside == 0 and inside > 0.1
     assert measured["held"] > 0.01  # what is made knows what is around it
+    same_size, outside, inside = measured["put back"]
+    assert same_size and outside == 0 and inside > 0.1
 
 
 def test_temporal_layers_made_for_it_move_it_and_their_mask_is_cut_into_tiles(measured: dict) -> None:
