@@ -75,6 +75,7 @@ LIMITS = {
     "noise_level": Limit(0.0, 0.4, 0.05),  # what super-resolution was trained on
     "window": Limit(1, FRAMES, 16, "frames"),
     "overlap": Limit(0, FRAMES - 1, 2, "frames"),
+    "tile": Limit(32, 4096, 128, "pixels"),
     "loop.overlap": Limit(1, FRAMES, 8, "frames"),
     "motion.strength": Limit(0.0, 2.0, 1.0),
     "lora.strength": Limit(-10.0, 10.0, 1.0),

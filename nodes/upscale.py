@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lumiere_core.diffusion.condition import Condition, cut_out, inpaint
+from ..lumiere_core.diffusion.condition import Condition, cut_out, inpaint, on_canvas
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.checkpoint import bundled, read
 from ..lumiere_core.photo.region import Region, change_mask, frames_for, stitch_frames
+from .condition import encoded
 from .finish import nothing_painted
 from .host.model import make_model
-from .host.progress import collected
+from .host.progress import announce, collected
 from .host.sampling import enlarge_clip, upscale_condition, with_options
+from .host.x4 import SCALE, check_prompt, check_vae, enlarge_frames, is_x4
 from .photo.region import RegionSocket
-from .sockets import schema, seed_input
+from .sockets import advanced, schema, seed_input
 from .tensors import change_of, clip_of, frames_of, image_of, known_of
 
 SOFT = 4  # pixels of the soft edge, inside the mask: one pixel of the base model after enlarging
@@ -29,17 +32,30 @@ class Upscale(io.ComfyNode):
             node_id="Lumiere_Upscale",
             display_name="Enlarge a Clip (SSR)",
             category="Lumiere/start",
-            description="Makes a Lumiere clip four times larger, in overlapping windows of frames "
-            "that are averaged at every step (MultiDiffusion). The bundled SSR model "
-            "knows the drawn world only.",
-            search_aliases=["super resolution", "upscale video", "ssr", "multidiffusion"],
+            description="Makes a clip four times larger, in overlapping windows of frames that are averaged at every "
+            "step (MultiDiffusion): a Lumiere clip by the bundled SSR model, which knows the drawn world only; any "
+            "clip by the Stable Diffusion x4 upscaler.",
+            search_aliases=[
+                "super resolution",
+                "upscale video",
+                "ssr",
+                "multidiffusion",
+                "x4 upscaler",
+                "4x",
+                "tiles",
+            ],
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="The clip to enlarge, 64x64 for the mini model. Any number of frames."
+                    "image",
+                    tooltip="The clip to enlarge, 64x64 for the mini model, any size for the x4 upscaler. Any number "
+                    "of frames.",
                 ),
                 seed_input("The random seed of the details."),
                 io.Int.Input(
-                    "steps", default=6, **within("steps"), tooltip="Denoising steps. 6 are enough here."
+                    "steps",
+                    default=6,
+                    **within("steps"),
+                    tooltip="Denoising steps. 6 are enough for Lumiere, 20 for the x4 upscaler.",
                 ),
                 io.Int.Input(
                     "window", default=16, **within("window"), tooltip="Frames the model sees at a time."
@@ -59,10 +75,15 @@ class Upscale(io.ComfyNode):
                     "and invent more.",
                 ),
                 io.Model.Input(
-                    "model", optional=True, tooltip="Another SSR MODEL. Without it the bundled one is used."
+                    "model",
+                    optional=True,
+                    tooltip="Another SSR MODEL, or the Stable Diffusion x4 upscaler from Load Checkpoint. Without it "
+                    "the bundled one is used.",
                 ),
                 io.Conditioning.Input(
-                    "positive", optional=True, tooltip="What the clip shows. May be left out."
+                    "positive",
+                    optional=True,
+                    tooltip="What the clip shows. May be left out, but not for the x4 upscaler.",
                 ),
                 *known_inputs(),
                 io.Boolean.Input(
@@ -71,6 +92,31 @@ class Upscale(io.ComfyNode):
                     optional=True,
                     tooltip="With a region: gives the whole source, with what was made in it. Off: only the part that "
                     "was made, for Stitch a Region.",
+                ),
+                io.Vae.Input(
+                    "vae", optional=True, tooltip="For the x4 upscaler: the VAE of the same Load Checkpoint."
+                ),
+                io.Conditioning.Input(
+                    "negative", optional=True, tooltip="What the clip does not show, where cfg is above 1."
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=1.0,
+                    **within("cfg"),
+                    step=0.1,
+                    optional=True,
+                    tooltip="How strongly the prompts act. 1 is off. 4 suits the x4 upscaler; more invents more.",
+                ),
+                advanced(
+                    io.Int.Input(
+                        "tile",
+                        default=128,
+                        **within("tile"),
+                        step=32,
+                        optional=True,
+                        tooltip="For the x4 upscaler: pixels of your clip that it sees at a time, in each direction. "
+                        "It was trained at 128. Memory grows with window x tile x tile.",
+                    )
                 ),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -91,11 +137,19 @@ class Upscale(io.ComfyNode):
         mask: Tensor | None = None,
         region: Region | None = None,
         whole: bool = True,
+        vae: Any = None,
+        negative: Any = None,
+        cfg: float = 1.0,
+        tile: int = 128,
     ) -> io.NodeOutput:
         model = model or make_model(read(bundled("ssr")))
         known = known_pixels(len(image), source, mask, region)
-        out = enlarge_clip(model, positive, clip_of(image), seed, steps, window, overlap, noise_level, known)
-        large = image_of(out)
+        clip, prompts = clip_of(image), prompts_for(cfg, positive, negative)
+        settings = (seed, steps, cfg, window, overlap)
+        if is_x4(model):
+            large = enlarge_any(model, vae, prompts, clip, known, *settings, tile, noise_level)
+        else:
+            large = image_of(enlarge_clip(model, *prompts, clip, *settings, noise_level, known))
         if whole and region is not None and not region.outgrown(*large.shape[1:3]):
             return io.NodeOutput(put_back(large, region, source, mask))
         return io.NodeOutput(large)
@@ -151,6 +205,34 @@ class UpscaleConditioning(io.ComfyNode):
         known = known_pixels(len(image), source, mask, region)
         condition, latent = upscale_condition(model, clip_of(image), noise_level, seed, known)
         return io.NodeOutput(with_options(positive, condition), with_options(negative, condition), latent)
+
+
+def prompts_for(cfg: float, positive: Any, negative: Any) -> tuple[Any, Any]:
+    """The prompts; at cfg 1 the negative one may be missing. Raises ValueError."""
+    if negative is None and cfg != 1:
+        raise ValueError(
+            f"cfg is {cfg:g}, which needs a negative prompt to lead away from. Connect it, or set cfg to 1."
+        )
+    return positive, positive if negative is None else negative
+
+
+def enlarge_any(
+    model: Any, vae: Any, prompts: tuple[Any, Any], clip: Tensor, known: Condition | None, *settings: Any
+) -> Tensor:
+    """IMAGE four times as large, by the Stable Diffusion x4 upscaler; known pixels come back exactly. ValueError."""
+    check_vae(vae)
+    for name, prompt in zip(("positive", "negative"), prompts, strict=True):
+        check_prompt(model, name, prompt)
+    frames, height, width = clip.shape[2:]
+    large = frames, SCALE * height, SCALE * width
+    announce(*large)
+    if known is None:
+        return enlarge_frames(
+            model, vae, *prompts, clip, {"samples": torch.zeros(frames, 4, height, width)}, *settings
+        )
+    known = on_canvas(known.clip, known.known, *large).firm
+    made = enlarge_frames(model, vae, *prompts, clip, encoded(vae, known), *settings)
+    return image_of(known.kept(clip_of(made)))
 
 
 def put_back(large: Tensor, region: Region, source: Tensor, mask: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ def show_motion(path: Path) -> None:
 
     file = open_motion(path)
     spec, count = file.spec, file.parameters / 1e6
+    levels = spec.betas or "the image model's own"
     print(
         f"{path.name}\n  {spec.name}: a motion file for {spec.base}, {count:.2f} M parameters, {file.dtype}\n"
         f"  {len(spec.places)} places; reads {spec.frames} frames at most, {spec.window} suit it best\n"
-        f"  noise levels: {spec.betas}; licence of the published file: {spec.license}"
+        f"  noise levels: {levels}; licence of the published file: {spec.license}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Long clips from overlapping windows of frames, and clips that loop.
+"""Long clips from overlapping windows of frames, large ones from tiles of each frame, and clips that loop.
 
 Temporal MultiDiffusion (Lumiere, section 3.2): at every denoising step the windows' predictions are reconciled by least
 squares, which is a weighted mean per frame (Bar-Tal et al. 2302.08113). x0 is averaged first, then the sampler takes
@@ -23,6 +23,7 @@ from ..limits import check
 from .process import Denoise, Process
 
 Each = Callable[[int, int], None]  # (window done, windows in all); raise in it to stop
+Area = tuple[Tensor, Tensor]  # a tile: its rows and columns of the picture, int64
 Part = tuple[Tensor, Tensor]  # a window: its frames `(w,)` int64, and its share `(w,)` of each of them
 
 
@@ -194,22 +195,47 @@ def cut(value: Any, frames: Tensor, num_frames: int) -> Any:
 
 
 def fuse(
-    call: Callable[[Tensor, Tensor], Tensor], x: Tensor, parts: Sequence[Part], each: Each | None = None
+    call: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    parts: Sequence[Part],
+    each: Each | None = None,
+    axis: int = 2,
 ) -> Tensor:
     """Run `call(x_window, frames) -> x0_window` over all windows and reconcile. x `(B, C, T, ...)`.
 
     The result lives where x lives, so x may be a canvas in host memory while windows stream through a device. Windows
-    that agree come back unchanged; a `call` that looks at single frames gives what it gives without windows.
+    that agree come back unchanged; a `call` that looks at single frames gives what it gives without windows. Another
+    axis is cut in the same way.
     """
     fused = torch.zeros_like(x)
-    for i, (frames, share) in enumerate(parts):
-        frames = frames.to(x.device)
-        part = call(x.index_select(2, frames), frames)
-        share = share.to(part).view(1, 1, -1, *[1] * (part.ndim - 3))
-        fused.index_add_(2, frames, (part * share).to(fused))
+    for i, (covered, share) in enumerate(parts):
+        covered = covered.to(x.device)
+        part = call(x.index_select(axis, covered), covered)
+        share = share.to(part).view(-1, *[1] * (part.ndim - 1 - axis))
+        fused.index_add_(axis, covered, (part * share).to(fused))
         if each:
             each(i + 1, len(parts))
     return fused
+
+
+def tiles_of(height: int, width: int, tile: int) -> tuple[Sequence[Part], Sequence[Part]]:
+    """The rows and the columns of square tiles that cover a frame; neighbours share at least a quarter of a side."""
+    rows, columns = (Windows(tile, tile // 4).parts(size) for size in (height, width))
+    return rows, columns
+
+
+def fuse_tiles(call: Callable[[Tensor, Area], Tensor], x: Tensor, tile: int) -> Tensor:
+    """`fuse` in space: run `call(x_tile, (rows, columns)) -> x0_tile` over square tiles. x `(B, C, T, H, W)`.
+
+    Tiles are windows over the rows of windows over the columns, so their shares fall towards each of their edges
+    (MultiDiffusion, Bar-Tal et al. 2302.08113, section 4.1). A `call` that looks at single pixels does not notice them.
+    """
+    rows, columns = tiles_of(*x.shape[-2:], tile)
+
+    def strip(part: Tensor, ys: Tensor) -> Tensor:
+        return fuse(lambda one, xs: call(one, (ys, xs)), part, columns, axis=4)
+
+    return fuse(strip, x, rows, axis=3)
 
 
 def windowed(

@@ -17,7 +17,16 @@ from torch import Tensor
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
 from ...lumiere_core.diffusion.guidance import rescaled, thresholded
 from ...lumiere_core.diffusion.process import Process
-from ...lumiere_core.diffusion.windows import Each, Windows, cut, fuse, moments, shared_free_noise
+from ...lumiere_core.diffusion.windows import (
+    Area,
+    Each,
+    Windows,
+    cut,
+    fuse,
+    fuse_tiles,
+    moments,
+    shared_free_noise,
+)
 from .notify import check_interrupt
 
 KEY = "lumiere"
@@ -25,6 +34,7 @@ TICKS = (
     10**6
 )  # to the whole clip: the host keeps whole numbers whole, where it would round a time to half precision
 SHOWN = "lumiere_frames"  # in a window's options: which frames of the clip it shows `(w,)`, and of how many
+AREA = "lumiere_area"  # in a tile's options: its rows and columns, and the height and width of the whole
 LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by the host's id of it
 
 
@@ -37,6 +47,7 @@ class Control:
     interval: tuple[float, float] = (0.0, 1.0)  # shares of sampling between which guidance acts
     quantile: float = 0.0  # dynamic thresholding; 0 is off
     free_noise: bool = False  # windows share their noise
+    tile: int | None = None  # cells of the LATENT's sides that a call sees; None is the whole frame
     each: Each | None = None  # called after each window
 
 
@@ -81,13 +92,14 @@ def refuse_core_windows(model_options: dict) -> None:
 class TimeAxis:
     """Where the frames are in a batch of ComfyUI: `(N * B, C, T, H, W)`, or frames as batch `(N * T, C, H, W)`.
 
-    N counts the prompts that run together. Raises ValueError for a MODEL without a time axis.
+    N counts the prompts that run together. Raises ValueError for a MODEL without a time axis, and for one picture as a
+    batch unless `still`.
     """
 
-    def __init__(self, x: Tensor, prompts: int) -> None:
+    def __init__(self, x: Tensor, prompts: int, still: bool = False) -> None:
         self.size, self.prompts, self.as_batch = x.shape[0], prompts, x.ndim == 4
         self.frames = x.shape[2] if x.ndim == 5 else x.shape[0] // prompts
-        if x.ndim not in (4, 5) or (self.as_batch and self.frames < 2):
+        if x.ndim not in (4, 5) or (self.as_batch and self.frames < 2 and not still):
             raise ValueError(
                 f"the LATENT has the shape {tuple(x.shape)}, which has no frames to cut or to roll. Give the sampler a "
                 "clip: a video latent, or a batch of frames for an image MODEL."
@@ -142,29 +154,33 @@ def apply(
     transformer_options: dict | None = None,
     **conds: Any,
 ) -> Tensor:
-    """The MODEL's x0, averaged over windows of frames. A window does not run prompts for other frames."""
+    """The MODEL's x0, averaged over windows of frames and tiles. A window does not run prompts for other frames."""
     options = transformer_options or {}
     setting: Control = options.get(KEY, Control())
-    if setting.windows == Windows() and not options.get(LIVE):
+    tile = setting.tile
+    if setting.windows == Windows() and tile is None and not options.get(LIVE):
         return executor(x, t, c_concat, c_crossattn, control, options, **conds)
 
     prompts = options.get("cond_or_uncond", [0])
     uuids = options.get("uuids", [None] * len(prompts))
     live = [options.get(LIVE, {}).get(uuid) for uuid in uuids]
-    axis = TimeAxis(x, len(prompts))
+    axis = TimeAxis(x, len(prompts), still=tile is not None)
     spec = getattr(executor.class_obj, "lumiere", None)
     if setting.windows.roll is not None and "when" in conds:
         conds["when"] = ticks(axis.frames, spec, loop=True).to(conds["when"]).expand_as(conds["when"])
 
-    def one(part: Tensor, frames: Tensor) -> Tensor:
+    def one(part: Tensor, frames: Tensor, area: Area | None) -> Tensor:
         check_interrupt()
         rows = [i for i, shown in enumerate(live) if shown is None or bool(shown[frames.cpu()].any())]
         if not rows:
             return torch.zeros_like(part)
         given = {"t": t, "c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **conds}
-        given = axis.cut(given, frames, rows)
         chosen = {"cond_or_uncond": [prompts[i] for i in rows], "uuids": [uuids[i] for i in rows]}
         chosen[SHOWN] = frames, axis.frames
+        if area:
+            given = cut_area(given, area, x.shape[-2:])
+            chosen[AREA] = (*area, *x.shape[-2:])
+        given = axis.cut(given, frames, rows)
         named = [given.pop(name) for name in ("t", "c_concat", "c_crossattn", "control")]
         out = axis.clip(
             executor(axis.batch(axis.rows(part, rows)), *named, {**options, **chosen}, **given), len(rows)
@@ -173,7 +189,24 @@ def apply(
 
     level = float(t.flatten()[0]) if setting.windows.roll is not None else 0.0
     parts = setting.windows.parts(axis.frames, level, spec.temporal.time_factor if spec else 1)
-    return axis.batch(fuse(one, axis.clip(x, len(prompts)), parts, setting.each))
+
+    def over_time(clip: Tensor, area: Area | None = None) -> Tensor:
+        return fuse(lambda part, frames: one(part, frames, area), clip, parts, setting.each)
+
+    clip = axis.clip(x, len(prompts))
+    return axis.batch(over_time(clip) if tile is None else fuse_tiles(over_time, clip, tile))
+
+
+def cut_area(value: Any, area: Area, size: torch.Size) -> Any:
+    """A tile of each tensor of the whole frame's size `(..., H, W)`, in lists and dicts too; the rest as it is."""
+    if isinstance(value, dict):
+        return {name: cut_area(v, area, size) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(cut_area(v, area, size) for v in value)
+    if not torch.is_tensor(value) or value.ndim < 4 or value.shape[-2:] != size:
+        return value
+    rows, columns = (where.to(value.device) for where in area)
+    return value.index_select(-2, rows).index_select(-1, columns)
 
 
 def note_live(
@@ -204,15 +237,22 @@ def frames_shown(mask: Tensor, x: Tensor) -> Tensor | None:
 
 
 def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs: Any) -> Any:
-    """Reserve memory for one window, and for the dozen whole clips that sampler and host hold (measured: 13)."""
+    """Reserve memory for one window or tile, and the dozen whole clips that sampler and host hold (measured: 13)."""
     refuse_core_windows(kwargs.get("model_options") or patcher.model_options)
-    shape, window = list(noise_shape), control_of(patcher.model_options).windows.window
-    if window and len(shape) in (4, 5):
+    shape, control = list(noise_shape), control_of(patcher.model_options)
+    window, tile = control.windows.window, control.tile
+    if (window or tile) and len(shape) in (4, 5):
         axis = 2 if len(shape) == 5 else 0
-        seen = [min(window, n) if i == axis else n for i, n in enumerate(shape)]
-        one_frame = patcher.model.memory_required(seen) / seen[axis]
-        canvas = math.ceil(7 * 4 * math.prod(shape) / one_frame)  # the host doubles it for two prompts
-        shape[axis] = min(shape[axis], window + canvas)
+        whole = math.prod(shape)
+        if tile:
+            shape[-2:] = (min(tile, n) for n in shape[-2:])
+        most = math.ceil(
+            shape[axis] * whole / math.prod(shape)
+        )  # frames of a tile that are as much as the clip
+        shape[axis] = min(window or shape[axis], shape[axis])
+        one_frame = patcher.model.memory_required(shape) / shape[axis]
+        canvas = math.ceil(7 * 4 * whole / one_frame)  # the host doubles it for two prompts
+        shape[axis] = min(most, shape[axis] + canvas)
     return executor(patcher, shape, *args, **kwargs)
 
 

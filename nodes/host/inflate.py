@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ...lumiere_core.model.animatediff.files import MotionFile
 from ...lumiere_core.model.animatediff.network import BETAS, MotionModules, over_the_clip, sigmas_of
-from .controls import SHOWN
+from .controls import AREA, SHOWN
 
 RIDE = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
 CALL = "lumiere_motion_call"  # of `Call`, in the options of one call of the network
@@ -42,6 +42,7 @@ BASES = {  # how the host's names of them begin
     "SD2": "SD2",
     "SDXLRefiner": "SDXL's refiner",
     "SDXL": "SDXL",
+    "SD_X4Upscaler": "the SD x4 upscaler",
     "SVD": "Stable Video Diffusion",
 }
 OWN_SCHEDULE = "the MODEL's own"
@@ -71,10 +72,21 @@ class Call:
     """One call of the network: how many frames a clip has in it, and how strong motion is in each of them."""
 
     def __init__(
-        self, motion: Motion, unet: UNetModel, frames: int, clips: int, shown: Tensor, total: int | None
+        self,
+        motion: Motion,
+        unet: UNetModel,
+        frames: int,
+        clips: int,
+        shown: Tensor,
+        total: int | None,
+        area: tuple[Tensor, Tensor, int, int] | None = None,
     ) -> None:
         self.motion, self.frames, self.clips = motion, frames, clips
         self.strength, self.at_size = motion.strength, {}
+        if torch.is_tensor(self.strength) and area is not None:  # a tile sees its part of the mask
+            rows, columns, height, width = area
+            whole = F.interpolate(self.strength, (height, width), mode="area")
+            self.strength = whole[..., rows.to(whole.device), :][..., columns.to(whole.device)]
         self.bearers = {bearer_of(block_at(unet, place)): place for place in motion.modules.spec.places}
         if torch.is_tensor(self.strength) and self.strength.shape[0] > 1:
             given, needed = self.strength.shape[0], total or int(shown.max()) + 1
@@ -206,7 +218,7 @@ def with_motion(
     if shown is None:
         core = options.get("context_window")
         total, shown = (None, frames_in(core)) if core else (frames, torch.arange(frames))
-    call = Call(motion, executor.class_obj, frames, clips, shown, total)
+    call = Call(motion, executor.class_obj, frames, clips, shown, total, options.get(AREA))
     left_out = () if host_hands_over_layers() else call.bearers  # older hosts hand over none of them
     norms = norms_of(executor.class_obj) if spec.clip_norms and call.moves else ()
     with (
@@ -284,8 +296,8 @@ def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str
     model.set_model_forward_timestep_embed_patch(((SpatialTransformer, ResBlock), then_motion))
     handlers = model.model_options["transformer_options"]["patches"][PATCHES]
     handlers.insert(0, handlers.pop())  # the host asks the first that fits: this one hands on to the others
-    if levels != OWN_SCHEDULE:
-        with_levels(model, SCHEDULES[levels] or file.spec.betas)
+    if levels != OWN_SCHEDULE and (betas := SCHEDULES[levels] or file.spec.betas):
+        with_levels(model, betas)
     return model
 
 

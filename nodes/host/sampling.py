@@ -22,6 +22,7 @@ from ...lumiere_core.model.unet import check_size
 from ..tensors import latent_of
 from .clip import empty_prompt
 from .controls import control_of, controlled
+from .inflate import base_of
 from .notify import check_interrupt
 from .preview import ClipPreview
 from .progress import announce
@@ -153,7 +154,8 @@ def upscale_condition(
     spec = getattr(model.model, "lumiere", None)
     if spec is None or spec.kind != "ssr":
         raise ValueError(
-            "the MODEL is not a Lumiere super-resolution model. Choose an SSR model in Load Lumiere Model."
+            f"the MODEL is {base_of(model)}, which is no super-resolution model of Lumiere's. Choose an SSR model in "
+            "Load Lumiere Model; Enlarge a Clip also takes the Stable Diffusion x4 upscaler, from Load Checkpoint."
         )
     check_noise_level(noise_level)
     _, _, frames, height, width = clip.shape
@@ -176,9 +178,11 @@ def with_options(conditioning: list, options: dict[str, Any]) -> list:
 def enlarge_clip(
     model: Any,
     positive: Any,
+    negative: Any,
     clip: Tensor,
     seed: int,
     steps: int,
+    cfg: float,
     window: int,
     overlap: int,
     noise_level: float,
@@ -187,18 +191,21 @@ def enlarge_clip(
     """The engine's `upscale` over the host's MODEL: `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`. Raises ValueError."""
     condition, latent = upscale_condition(model, clip, noise_level, seed, known)
     canvas, mask = latent["samples"], latent.get("noise_mask")
-    positive = with_options(empty_prompt(model) if positive is None else positive, condition)
+    positive, negative = (
+        with_options(empty_prompt(model) if prompt is None else prompt, condition)
+        for prompt in (positive, negative)
+    )
     # A closed loop stays one: its roll is kept, only the windows are this node's own.
     windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
     progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
     out = comfy.sample.sample_custom(
         controlled(model, windows=windows, free_noise=False, each=progress.window),
         comfy.sample.prepare_noise(canvas, seed),
-        1.0,
+        cfg,
         host_sampler("dpmpp_2m"),
         noise_levels(model, steps),
         positive,
-        positive,
+        negative,
         canvas,
         noise_mask=mask,
         callback=progress.step,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ from lumiere_core.diffusion.windows import (
     cut,
     free_noise,
     fuse,
+    fuse_tiles,
     moments,
     shared_free_noise,
     shift_of,
     starts,
     starts_around,
+    tiles_of,
     triangle,
     windowed,
 )
@@ -281,3 +284,30 @@ def test_windows_are_made_when_their_turn_comes():
     assert time.monotonic() - began < 1
     assert len(parts) == 4097 and torch.equal(frames, torch.arange(4096, 8192))
     assert share[-1] == 1 and 0 < share[0] < 0.001  # the last frame is in no other window
+
+
+def pixel_local(x, where):
+    return (x * 3).tanh() + x.square()
+
+
+@pytest.mark.parametrize(("height", "width", "tile"), [(40, 75, 32), (32, 33, 32), (9, 50, 16), (8, 8, 64)])
+def test_tiles_do_not_change_what_looks_at_single_pixels(height, width, tile):
+    x, seen = torch.randn(2, 3, 4, height, width), []
+
+    def call(part, area):
+        rows, columns = area
+        seen.append((len(rows), len(columns)))
+        assert torch.equal(part, x[..., rows, :][..., columns])
+        return pixel_local(part, area)
+
+    torch.testing.assert_close(fuse_tiles(call, x, tile), pixel_local(x, None), atol=1e-5, rtol=0)
+    assert set(seen) == {(min(tile, height), min(tile, width))}
+
+
+def test_tiles_overlap_by_a_quarter_and_fall_towards_their_edges():
+    rows, columns = tiles_of(128, 300, 128)
+    assert len(rows) == 1 and torch.equal(rows[0][1], torch.ones(128))
+    for (left, a), (right, b) in pairwise(columns):
+        both = sorted(set(left.tolist()) & set(right.tolist()))
+        assert len(both) >= 32
+        assert a[-1] < b[len(both) - 1] and b[0] < a[-len(both)]

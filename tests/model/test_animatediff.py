@@ -33,6 +33,14 @@ KINDS = {
     "v1": replace(SD15, name="AnimateDiff v1", frames=24, clip_norms=True),
     "v2": replace(SD15, name="AnimateDiff v2", middle=True),
     "v3": SD15,
+    "x4": replace(
+        SD15,
+        name="temporal layers for the x4 upscaler",
+        base="the SD x4 upscaler",
+        channels=(32, 64, 64, 128),
+        betas="",
+        license="its author's",
+    ),
     "sdxl": SDXL,
     "hotshot": replace(
         SDXL,

@@ -50,6 +50,7 @@ RENAMED = (
     (r"(\.transformer_blocks\.\d+)\.norm2\.", r"\1.norms.1."),
     (r"(\.transformer_blocks\.\d+)\.norm3\.", r"\1.ff_norm."),
 )
+X4_WIDTHS = (1, 2, 2, 4)  # of the x4 upscaler's levels; SD1.5's are 1, 2, 4, 4
 SHARED = ".pos_embed.pe"  # diffusers keeps one position encoding for both attentions
 
 
@@ -93,6 +94,9 @@ def spec_of(shapes: Shapes, hotshot: bool) -> MotionSpec | None:
         return replace(found, betas="scaled linear", license="OpenRAIL++")
     if levels == 3:
         return replace(spec, name="AnimateDiff SDXL beta", base="SDXL", betas="scaled linear to 0.02")
+    if tuple(c / channels[0] for c in channels) == X4_WIDTHS:
+        found = replace(spec, name="temporal layers for the x4 upscaler", base="the SD x4 upscaler")
+        return replace(found, betas="", license="its author's")
     if spec.middle:
         return replace(spec, name="AnimateDiff v2")
     return replace(spec, name="AnimateDiff v3") if spec.frames > 24 else replace(spec, clip_norms=True)

@@ -41,7 +41,7 @@ class MotionSpec:
     middle: bool = False  # a module in the U-Net's middle, too
     attentions: int = 2
     blocks: int = 2  # ResBlocks a level in the U-Net's encoder; the decoder has one more
-    betas: str = "linear"  # a row of BETAS
+    betas: str = "linear"  # a row of BETAS; none is the image model's own
     license: str = "Apache-2.0"
     heads: int = 8  # of every published file
     groups: int = 32

@@ -1,0 +1,356 @@
+"""Runs inside ComfyUI's own interpreter: the SD x4 upscaler behind Enlarge a Clip. Prints one JSON object.
+
+`test_upscaler.py` starts it. The network is the host's own class with the x4 upscaler's attention pattern and noise
+levels, a few channels wide, with random weights. The VAE is the host's own in full width. `Bare` shows the LATENT.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from inside import Pack, base, core, sentence  # noqa: E402, I001  (first: it puts the host on the path)
+import comfy.model_management as management  # noqa: E402
+import comfy.sample  # noqa: E402
+import comfy.sd  # noqa: E402
+import torch  # noqa: E402
+from comfy.ldm.models.autoencoder import AutoencoderKL  # noqa: E402
+from comfy_extras.nodes_sdupscale import SD_4XUpscale_Conditioning  # noqa: E402
+from inside_inflate import SD15, Files, apart, drawn, noise  # noqa: E402
+from inside_masks import PACK, SAVING, host_nodes, run_graph, to_prompt, watching  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from standins import TEXT_WIDTH, Text, model_of, wan_t2v  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+X4 = {
+    **SD15,
+    "in_channels": 7,
+    "channel_mult": [1, 2, 2, 4],
+    "transformer_depth": [0, 0, 1, 1, 1, 1, 1, 1],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+    "use_linear_in_transformer": True,
+}
+WIDTHS = (32, 64, 64, 128)
+BY_4 = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128}
+BY_4 |= {"ch_mult": [1, 2, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
+LEVEL = 0.1
+
+
+class Bare:
+    """A VAE that keeps the LATENT in sight: its first three channels, each cell as 4 x 4 pixels."""
+
+    latent_channels = 4
+
+    def decode(self, samples: Tensor) -> Tensor:
+        return samples[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3).movedim(1, -1)
+
+    def encode(self, image: Tensor) -> Tensor:
+        small = nn.functional.avg_pool2d(image.movedim(-1, 1), 4)
+        return torch.cat([small, small[:, :1]], 1)
+
+    def spacial_compression_decode(self) -> int:
+        return 4
+
+    spacial_compression_encode = spacial_compression_decode
+
+
+def scaled(network: nn.Module) -> nn.Module:
+    """Weights that keep the size of what they are given."""
+    for i, (name, weight) in enumerate(network.named_parameters()):
+        if weight.ndim > 1:
+            weight.copy_(noise(*weight.shape, seed=i) / weight[0].numel() ** 0.5)
+        else:
+            weight.fill_(float("norm" in name and name.endswith("weight")))
+    return network
+
+
+def prompt(seed: int, width: int = TEXT_WIDTH) -> list:
+    return [[noise(1, 7, width, seed=seed), {}]]
+
+
+def clip(frames: int = 5, height: int = 10, width: int = 13) -> Tensor:
+    return torch.rand(frames, height, width, 3, generator=torch.Generator().manual_seed(3))
+
+
+@contextmanager
+def by_pixels(model: Any) -> Iterator[None]:
+    """A network that looks at single pixels: of the LATENT, of the small clip, of the noise levels and the prompt."""
+
+    def forward(x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor, **_: Any) -> Tensor:
+        told = (timesteps / 1000 + y / 350 + context.mean((1, 2))).view(-1, 1, 1, 1)
+        return (x[:, :4] + x[:, 4:].sum(1, keepdim=True) + told).tanh()
+
+    with patch.object(model.model.diffusion_model, "forward", forward):
+        yield
+
+
+def cancelled(call: Callable[[], Any], model: Any, vae: Any, at: int) -> list[int]:
+    """Calls of the network and of the decoder in a run that is cancelled in one of the network's calls, or in the first
+    of the decoder's; or whether it was never cancelled."""
+    seen = [0, 0]
+
+    def note(*_: Any) -> None:
+        seen[0] += 1
+        if seen[0] == at:
+            management.interrupt_current_processing(True)
+
+    def decode(samples: Tensor) -> Tensor:
+        seen[1] += 1
+        management.interrupt_current_processing(True)
+        return Bare().decode(samples)
+
+    hook = model.model.diffusion_model.register_forward_pre_hook(note)
+    try:
+        with patch.object(vae, "decode", decode):
+            call()
+    except management.InterruptProcessingException:
+        return seen
+    finally:
+        hook.remove()
+        management.interrupt_current_processing(False)
+    return []
+
+
+def shipped(pack: Pack, image: Any, vae: Any) -> dict:
+    """The shipped graph to its frames, with stand-ins for the files it names, on a smaller picture."""
+    graph = json.loads((PACK / "workflows" / "3_x4_upscale_any_clip.json").read_text(encoding="utf-8"))
+    files = [m["name"] for node in graph["nodes"] for m in node["properties"].get("models", [])]
+    graph["nodes"] = [node for node in graph["nodes"] if node["type"] not in SAVING]
+    classes = {**host_nodes(), **pack.nodes}
+    used = {node["type"] for node in graph["nodes"]} & set(classes)
+    given = to_prompt(graph, {kind: {"input": classes[kind].INPUT_TYPES()} for kind in used})
+    for node in given.values():
+        changes = {"ImageScale": {"width": 48, "height": 32}, "Lumiere_Upscale": {"steps": 1, "tile": 32}}
+        node["inputs"] |= changes.get(node["class_type"], {})
+    with watching(image) as calls:
+        done = run_graph(given, classes, {"CheckpointLoaderSimple": (image, Text(), vae)})
+    frames = done["Lumiere_Upscale"][0]
+    return {
+        "files": files,
+        "given": list(done["ImageScale"][0].shape),
+        "frames": list(frames.shape),
+        "calls": len(calls),
+        "spread": float(frames.std()),
+    }
+
+
+def loaded(pack: Pack) -> dict:
+    """A file in the published layout through the core's loader: what it is found to be, and a clip of it.
+
+    It has the published widths where the host looks at them (256 channels, text of 1024), and fewer levels' width.
+    """
+    sizes = {**X4, "model_channels": 256, "channel_mult": [1, 1, 1, 1], "context_dim": 1024}
+    network = scaled(model_of("SD_X4Upscaler", **sizes).model.diffusion_model)
+    tensors = {f"model.diffusion_model.{k}": v.half() for k, v in network.state_dict().items()}
+    tensors |= {f"first_stage_model.{k}": v.half() for k, v in vae_weights().items()}
+    folder = Path(base) / "models" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "x4.safetensors")
+    model, _, vae = core.CheckpointLoaderSimple().load_checkpoint("x4.safetensors")
+    (folder / "x4.safetensors").unlink()
+    given = {"model": model, "vae": vae, "positive": prompt(1, 1024)}
+    (made,) = pack.run("Upscale", clip(2, 8, 8), 5, 1, 2, 0, LEVEL, **given)
+    return {
+        "class": type(model.model).__name__,
+        "prediction": model.model.model_type.name,
+        "scale": vae.spacial_compression_decode(),
+        "size": list(made.shape),
+        "finite": bool(made.isfinite().all()),
+    }
+
+
+def vae_weights() -> dict[str, Tensor]:
+    return scaled(AutoencoderKL(ddconfig=BY_4, embed_dim=4)).state_dict()
+
+
+def reserved(pack: Pack, model: Any) -> dict:
+    """What the host is asked to keep free for 80 frames of 512 x 512, with windows and tiles and without."""
+    controls, windows = map(pack.module, ("nodes.host.controls", "lumiere_core.diffusion.windows"))
+    shape = [80, 4, 512, 512]
+
+    def asked(**settings: Any) -> list[int]:
+        patcher = controls.controlled(model, **settings)
+        return controls.prepare(lambda _, shape: shape, patcher, shape)
+
+    return {
+        "tiles": asked(windows=windows.Windows(16, 2), tile=128),
+        "windows": asked(windows=windows.Windows(16, 2)),
+        "whole": asked(tile=4096),
+    }
+
+
+def main() -> None:
+    pack = Pack()
+    files = Files(pack)
+    image, vae, bare = (
+        drawn(model_of("SD_X4Upscaler", **X4)),
+        comfy.sd.VAE(sd=vae_weights(), dtype=torch.float32),
+        Bare(),
+    )
+    report: dict[str, Any] = {"scale": vae.spacial_compression_decode()}
+
+    def large(
+        image_in: Tensor,
+        model: Any = image,
+        window: int = 16,
+        overlap: int = 2,
+        level: float = LEVEL,
+        seed: int = 5,
+        **more: Any,
+    ) -> Tensor:
+        given = {"model": model, "vae": bare, "positive": prompt(1), **more}
+        return pack.run("Upscale", image_in, seed, 2, window, overlap, level, **given)[0]
+
+    guided = partial(large, negative=prompt(2), cfg=3.0)
+
+    # Sizes and lengths, decoded by the host's own VAE
+    report["sizes"] = [
+        [list(given.shape[:3]), list(large(given, vae=vae).shape)]
+        for given in (clip(), clip(1, 8, 8), clip(3, 9, 16)[..., :1], clip(2, 3, 5))
+    ]
+    report["in range"] = [float(f(large(clip(2), vae=vae))) for f in (torch.amin, torch.amax)]
+
+    # Seeds, and what the original is afterwards
+    once = large(clip())
+    report["again"], report["other seed"] = apart(large(clip()), once), apart(large(clip(), seed=6), once)
+    report["noise level"] = apart(large(clip(), level=0.3), once)
+    report["clip"] = apart(large(1 - clip()), once)
+    report["cfg"], report["prompt"] = (
+        apart(guided(clip()), once),
+        apart(large(clip(), positive=prompt(4)), once),
+    )
+
+    # One picture is what the core's own nodes make of it; they give each frame of a clip its own noise.
+    def by_core(given: Tensor) -> Tensor:
+        told = SD_4XUpscale_Conditioning
+        args = (given, prompt(1), prompt(2), 4.0, LEVEL)
+        yes, no, latent = told.execute(*args).args if hasattr(told, "execute") else told().encode(*args)
+        made = core.common_ksampler(image, 5, 2, 3.0, "dpmpp_2m", "sgm_uniform", yes, no, latent)[0]
+        return bare.decode(made["samples"])
+
+    one, still = clip(1), clip(1).expand(5, -1, -1, -1)
+    report["core"] = apart(guided(one), by_core(one))
+    ours, theirs = guided(still), by_core(still)
+    report["left as it was"] = [
+        image.object_patches == {},
+        type(image.model.noise_augmentor).__name__,
+        image.model_options.get("transformer_options", {}) == {},
+    ]
+    report["still"] = [
+        apart(ours[1:], ours[:1].expand(4, -1, -1, -1)),
+        apart(theirs[1:], theirs[:1].expand(4, -1, -1, -1)),
+    ]
+    report["still is one picture"] = apart(ours[:1], guided(one))
+
+    # Windows of frames; tiles of pixels
+    wide = clip(5, 40, 75)
+    report["windows"] = apart(guided(clip(), window=2, overlap=1), guided(clip()))
+    with by_pixels(image), watching(image) as calls:
+        whole = guided(wide, tile=4096)
+        before = len(calls)
+        tiled = guided(wide, tile=32, window=3, overlap=1)
+        spans = large(
+            wide,
+            tile=32,
+            positive=[
+                [prompt(s)[0][0], {"mask": m.view(-1, 1, 1).expand(-1, 40, 75), "set_area_to_bounds": False}]
+                for s, m in ((1, (torch.arange(5) < 2).float()), (8, (torch.arange(5) >= 2).float()))
+            ],
+        )
+        first, second = large(wide, tile=4096), large(wide, tile=4096, positive=prompt(8))
+    report["tiles"] = apart(tiled, whole)
+    report["prompts in tiles"] = [
+        apart(spans[:2], first[:2]),
+        apart(spans[2:], second[2:]),
+        apart(first, second),
+    ]
+    report["seen"] = sorted({tuple(c["x"].shape[-2:]) for c in calls[before:]})
+    report["tiles of the network"] = apart(guided(wide, tile=32), guided(wide, tile=4096))
+    rolled = pack.run("Loop", image, 3)[0]
+    report["loop"] = apart(large(clip(), rolled, window=3, overlap=1), once)
+    report["reserved"] = reserved(pack, image)
+
+    # Known pixels
+    source = torch.rand(5, 40, 52, 3, generator=torch.Generator().manual_seed(8))
+    mask = torch.zeros(1, 40, 52)
+    mask[:, 10:30, 20:41] = 1
+    kept = large(clip(), source=source, mask=mask)
+    inside = mask[0].bool()
+    report["kept"] = [
+        float((kept - source)[:, ~inside].abs().max()),
+        apart(kept[:, inside], source[:, inside]),
+    ]
+    report["held"] = apart(kept[:, inside], once[:, inside])
+    _, change, pictures, region = pack.run("MaskedLatent", bare, source, "inpaint", 5, "0", 0, 1.0, mask)
+    whole = large(clip(), source=pictures, mask=change, region=region)
+    report["put back"] = [
+        list(whole.shape) == list(source.shape),
+        float((whole - source)[:, ~inside].abs().max()),
+        apart(whole[:, inside], source[:, inside]),
+    ]
+
+    # Motion: layers for its widths
+    files.write("x4.safetensors", widths=WIDTHS)
+    files.write("x4_still.safetensors", widths=WIDTHS, scale=0.0)
+    files.write("sd15.safetensors")
+    inflate = partial(pack.run, "Inflate", image)
+    moving, frozen = (inflate(f"{name}.safetensors", 1.0, "auto")[0] for name in ("x4", "x4_still"))
+    report["motion"] = [apart(large(clip(), frozen), once), apart(large(clip(), moving), once)]
+    strip, part = clip(3, 32, 96), torch.zeros(1, 32, 96)
+    part[..., :16] = 1  # tiles begin in the columns 0, 21, 43 and 64
+    (partly,) = inflate("x4.safetensors", 1.0, "auto", strength_mask=part)
+    made, plain = large(strip, partly, tile=32), large(strip, tile=32)
+    report["motion in a tile"] = [
+        apart(made[:, :, 4 * 53 :], plain[:, :, 4 * 53 :]),
+        apart(made[:, :, :64], plain[:, :, :64]),
+    ]
+
+    # Cancelling: in the third call of the network; after the last one, while frames are decoded
+    long = partial(large, clip(6, 40, 75), window=2, overlap=0, tile=32)
+    with watching(image) as calls, by_pixels(image):
+        long()
+    report["cancelled"] = [
+        len(calls),
+        cancelled(long, image, bare, 3),
+        cancelled(long, image, bare, 10**6),
+    ]
+
+    report["loader"] = loaded(pack)
+    report["workflow"] = shipped(pack, image, bare)
+
+    (small_sd,) = (drawn(model_of("SD15", **SD15)),)
+    by_8 = Bare()
+    by_8.spacial_compression_decode = lambda: 8
+    run = partial(large, clip())
+    report["refused"] = {
+        "sd15": sentence(lambda: run(small_sd)),
+        "video model": sentence(lambda: run(wan_t2v().model)),
+        "our base model": sentence(lambda: run(pack.model)),
+        "no vae": sentence(lambda: run(vae=None)),
+        "vae by 8": sentence(lambda: run(vae=by_8)),
+        "our vae": sentence(lambda: run(vae=pack.vae)),
+        "no prompt": sentence(lambda: run(positive=None)),
+        "foreign prompt": sentence(lambda: run(positive=prompt(1, 768))),
+        "foreign negative": sentence(lambda: run(negative=prompt(1, 768))),
+        "cfg alone": sentence(lambda: run(cfg=4.0)),
+        "tile": sentence(lambda: run(tile=8)),
+        "noise level": sentence(lambda: run(level=0.5)),
+        "overlap": sentence(lambda: run(window=2, overlap=2)),
+        "motion of sd15": sentence(lambda: inflate("sd15.safetensors", 1.0, "auto")),
+        "ksampler node": sentence(
+            lambda: pack.run("UpscaleConditioning", image, prompt(1), prompt(2), clip(), 0.05, 0)
+        ),
+    }
+    print("REPORT " + json.dumps(report))
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main()
