@@ -77,7 +77,14 @@ def by_diffusers(pixels: Tensor, mask: Tensor) -> Tensor:
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     )
     pipeline = diffusers.StableDiffusionInpaintPipeline(
-        vae, None, None, unet, diffusers.DDIMScheduler(steps_offset=1), None, None, requires_safety_checker=False
+        vae,
+        None,
+        None,
+        unet,
+        diffusers.DDIMScheduler(steps_offset=1),
+        None,
+        None,
+        requires_safety_checker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
     seen: list[Tensor] = []
@@ -111,7 +118,7 @@ def test_the_nine_channels_are_those_of_diffusers(sd15: dict, task: str, referen
     assert given.shape == (6, 9, 8, 8)
     assert float(given[:, :4].std()) == pytest.approx(1, abs=0.1), "noise of sigma over sqrt(1 + sigma^2)"
     assert torch.allclose(given[:, 5:], theirs[:, 1:], atol=1e-5), "the masked picture"
-    assert float(theirs[:, 1:].std()) > 0.1
+    assert float(theirs[:, 1:].abs().max()) > 0.1
     unlike = given[:, 4] != theirs[:, 0]
     if "off the grid" in task:
         share = F.avg_pool2d(mask, 8)
