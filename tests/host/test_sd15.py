@@ -191,7 +191,8 @@ def test_a_brushed_draft_is_refined_as_far_as_asked_and_only_inside(sd15: dict) 
     assert found["files"] == [BASE, MOTION] and found["seen"] == [16] and found["draft"][0] == 16
     assert found["denoise"] == pytest.approx(0.5) and found["sigma"] < 5
     assert found["held"] < EXACT and 0.1 < found["held share"] < 0.9
-    assert found["from the draft"] == sorted(found["from the draft"]), "0.1, 0.5 and 0.9 of the way"
+    less, asked = found["from the draft"]
+    assert 0 < less < asked, "0.2 and 0.5 of the way"
     assert found["loop"] > 1e-3
 
 
