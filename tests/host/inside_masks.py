@@ -246,15 +246,19 @@ SAVING = ("CreateVideo", "SaveVideo")
 WORKFLOWS = {"wan vace": "4_photo_cinemagraph_wan_vace", "ltxv": "4_photo_cinemagraph_ltxv"}
 
 
-def run_graph(prompt: dict[str, dict], classes: dict[str, Any], loaded: dict[str, tuple]) -> dict[str, tuple]:
-    """Every node's outputs, each run once its inputs are there, by class; the loaders give what is `loaded`."""
+def run_graph(prompt: dict[str, dict], classes: dict[str, Any], loaded: dict[str, Any]) -> dict[str, tuple]:
+    """Every node's outputs, each run once its inputs are there, by class.
+
+    The loaders give what is `loaded`: outputs, or a function of the node's own inputs that gives them.
+    """
     done: dict[str, tuple] = {}
 
     def outputs(name: str) -> tuple:
         if name not in done:
             kind, inputs = prompt[name]["class_type"], prompt[name]["inputs"]
             values = {k: outputs(v[0])[v[1]] if isinstance(v, list) else v for k, v in inputs.items()}
-            done[name] = loaded[kind] if kind in loaded else call(classes[kind], **values)
+            given = loaded.get(kind) or (lambda **inputs: call(classes[kind], **inputs))
+            done[name] = given(**values) if callable(given) else given
         return done[name]
 
     return {node["class_type"]: outputs(name) for name, node in prompt.items()}
