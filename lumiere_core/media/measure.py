@@ -113,6 +113,40 @@ def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, 
     return worst, where
 
 
+# Two pictures mixed change no faster than one: a double exposure is seen because no such picture was ever there.
+def never_seen(made: Tensor, clip: Tensor) -> float:
+    """How unlike anything a clip shows there the worst places of `made` are, both `(n, H, W, C)`; 1 is like the clip.
+
+    Every block of each frame is held against the same block of the clip where that is most like it, and this against
+    how far the clip's own frames are from those most like them. The root of that ratio, which goes to 30 for a walker
+    who fades: then it can stand beside `worst_step`.
+    """
+    worst = 1.0
+    for times in (1, 2):  # larger blocks see what stands beside what at no time it does
+        of_clip, of_made = _in_blocks(clip, times), _in_blocks(made, times)
+        ratios = []
+        for shown, mine in zip(of_clip.split(64), of_made.split(64), strict=True):
+            near = torch.cdist(shown, shown)
+            near.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+            own = near.amin(-1)  # (blocks, T)
+            usual = own.kthvalue(math.ceil(USUAL * own.shape[1]), dim=1).values
+            ratios.append(torch.cdist(mine, shown).amin(-1) / (usual + shown.shape[-1] ** 0.5 / 255)[:, None])
+        high = torch.cat(ratios)  # (blocks, n)
+        counted = max(1, round(WORST * len(high)))
+        worst = max(worst, float(high.topk(counted, dim=0).values[-1].max()))
+    return math.sqrt(worst)
+
+
+def _in_blocks(frames: Tensor, times: int) -> Tensor:
+    """Frames `(n, H, W, C)` cut into blocks as `block_energy` does, or so many times as large: `(blocks, n, pixels)`."""
+    n, height, width, _ = frames.shape
+    side = times * max(4, -(-max(height, width) // BLOCKS))
+    down, across = -(-height // side), -(-width // side)
+    frames = F.pad(frames, (0, 0, 0, across * side - width, 0, down * side - height))
+    blocks = frames.view(n, down, side, across, -1).transpose(2, 3)  # (n, rows, columns, side, side * C)
+    return blocks.reshape(n, down * across, -1).transpose(0, 1).contiguous()
+
+
 def join_steps(frames: int) -> list[int]:
     """The steps of a loop where a seam may be: from the last frame to the first, and a blend's after it."""
     return [*range(min(JOINED, frames // 4)), frames - 1]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ...media.frames import Frames, Rendered, as_bytes, as_float, told
-from ...media.measure import block_energy, block_steps, worst_join, worst_step
+from ...media.measure import block_energy, block_steps, never_seen, worst_join, worst_step
 from ...media.pictures import opencv
 from ...progress import Progress
 from . import periods
@@ -194,7 +194,7 @@ def check_auto(
 
 
 def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> LoopPlan:
-    """The way that shows its seam least. Of those whose seam nobody sees, the first of AUTO."""
+    """The way that shows its seam least. Of those of which the same is said, or whose seam nobody sees, the first."""
     check_no_cut("loop", clip.looks, clip.cuts)
     found = []
     for how in AUTO:
@@ -215,7 +215,7 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             "loops best."
         )
     least = min(join for _, join in found)
-    return next(plan for plan, join in found if join <= max(CLEAN, least))
+    return next(plan for plan, join in found if round(join, 1) <= max(CLEAN, round(least, 1)))
 
 
 def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
@@ -229,22 +229,29 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
         join, more = turned(clip), ""
     else:
         small = Rendered(*clip.frames.shape[:3], clip.fps, lambda: iter(clip.frames))
-        steps = block_steps(clip.masked(looped(small, plan, still=clip.still)))
+        shown = list(clip.masked(looped(small, plan, still=clip.still)))
+        steps = block_steps(shown)
         join, more = _join(plan, steps, own), ""
         if plan.pixels:
-            join = max(join, plan.pixels.torn / SEEN_TORN)
+            join = max(join, plan.pixels.torn / SEEN_TORN, _double(clip, shown, plan.pixels.reach))
             kept = _kept(steps.mean(0), own.mean(0))
             more = f", {min(kept, 1):.0%} of the motion"
             if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
                 said = f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"
                 return replace(plan, said=said), max(join, 2.0)
-        elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
-            apart = [
-                block_energy(*clip.masked((clip.frames[plan.start + k], clip.frames[plan.stop + k])))
-                for k in range(plan.overlap)
-            ]
-            join = max(join, 1 + (worst_step(torch.stack(apart), own)[0] - 1) / 4)
+        elif plan.overlap:
+            ends = range(plan.start, plan.stop + plan.overlap)
+            join = max(join, _double(clip, shown[: plan.overlap], ends))
     return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"), join
+
+
+def _double(clip: SmallClip, shown: list[torch.Tensor], reach: range) -> float:
+    """How much of a loop's frames is on no picture of the clip's, whose frames in reach are mixed; see `never_seen`.
+
+    The frames at both ends of a long reach have to do: that is where those are from.
+    """
+    near = [i for i in reach if min(i - reach.start, reach.stop - 1 - i) < STRETCH // 2]
+    return never_seen(torch.stack(shown), torch.stack(list(clip.masked(clip.frames[near]))))
 
 
 def _kept(moves: torch.Tensor, own: torch.Tensor) -> float:
