@@ -15,6 +15,7 @@ from ..progress import Progress
 BLOCKS = 32  # on a clip's long side, in which a seam is looked for
 USUAL = 0.95  # of a block's steps are no larger than what is usual there
 WORST = 0.005  # of the blocks may be worse than the score says: a post that melts is one in a hundred
+DOUBLED = 0.02  # of the blocks may be worse than is said of a double exposure: what is small is lost in it
 JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
@@ -132,13 +133,13 @@ def never_seen(made: Tensor, clip: Tensor) -> float:
             usual = own.kthvalue(math.ceil(USUAL * own.shape[1]), dim=1).values
             ratios.append(torch.cdist(mine, shown).amin(-1) / (usual + shown.shape[-1] ** 0.5 / 255)[:, None])
         high = torch.cat(ratios)  # (blocks, n)
-        counted = max(1, round(WORST * len(high)))
+        counted = max(1, round(DOUBLED * len(high)))
         worst = max(worst, float(high.topk(counted, dim=0).values[-1].max()))
     return math.sqrt(worst)
 
 
 def _in_blocks(frames: Tensor, times: int) -> Tensor:
-    """Frames `(n, H, W, C)` cut into blocks as `block_energy` does, or so many times as large: `(blocks, n, pixels)`."""
+    """Frames `(n, H, W, C)` cut into blocks as `block_energy` does, or larger ones: `(blocks, n, pixels)`."""
     n, height, width, _ = frames.shape
     side = times * max(4, -(-max(height, width) // BLOCKS))
     down, across = -(-height // side), -(-width // side)

@@ -49,13 +49,6 @@ class PixelLoop:
         """The share of the cells that move."""
         return float(np.isin(self.cells, [k for k, (p, _, _) in enumerate(self.kinds) if p > 1]).mean())
 
-    @property
-    def reach(self) -> range:
-        """The clip's frames that it shows, or mixes with them."""
-        moving = [(period, start, fade) for period, start, fade in self.kinds if period]
-        first = min((max(0, start - fade) for _, start, fade in moving), default=0)
-        return range(first, min(self.clip, max((s + p + fade for p, s, fade in moving), default=self.clip)))
-
     def within(self, before: int) -> PixelLoop:
         """The same loop of a longer clip, which has so many frames before this one."""
         kinds = tuple((p, s + before if p else 0, fade) for p, s, fade in self.kinds)

@@ -233,25 +233,27 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
         steps = block_steps(shown)
         join, more = _join(plan, steps, own), ""
         if plan.pixels:
-            join = max(join, plan.pixels.torn / SEEN_TORN, _double(clip, shown, plan.pixels.reach))
+            join = max(join, plan.pixels.torn / SEEN_TORN)
             kept = _kept(steps.mean(0), own.mean(0))
             more = f", {min(kept, 1):.0%} of the motion"
             if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
                 said = f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"
                 return replace(plan, said=said), max(join, 2.0)
-        elif plan.overlap:
-            ends = range(plan.start, plan.stop + plan.overlap)
-            join = max(join, _double(clip, shown[: plan.overlap], ends))
+        elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
+            apart = [
+                block_energy(*clip.masked((clip.frames[plan.start + k], clip.frames[plan.stop + k])))
+                for k in range(plan.overlap)
+            ]
+            join = max(join, 1 + (worst_step(torch.stack(apart), own)[0] - 1) / 4)
+            join = max(join, _double(clip, plan, shown[: plan.overlap]))
     return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"), join
 
 
-def _double(clip: SmallClip, shown: list[torch.Tensor], reach: range) -> float:
-    """How much of a loop's frames is on no picture of the clip's, whose frames in reach are mixed; see `never_seen`.
-
-    The frames at both ends of a long reach have to do: that is where those are from.
-    """
-    near = [i for i in reach if min(i - reach.start, reach.stop - 1 - i) < STRETCH // 2]
-    return never_seen(torch.stack(shown), torch.stack(list(clip.masked(clip.frames[near]))))
+def _double(clip: SmallClip, plan: LoopPlan, mixed: list[torch.Tensor]) -> float:
+    """How much of the frames of a blend is on no picture of the clip's, of which those near both ends are asked."""
+    ends = plan.start, plan.stop + plan.overlap
+    near = [i for i in range(*ends) if min(i - ends[0], ends[1] - 1 - i) < STRETCH // 2]
+    return never_seen(torch.stack(mixed), torch.stack(list(clip.masked(clip.frames[near]))))
 
 
 def _kept(moves: torch.Tensor, own: torch.Tensor) -> float:
