@@ -15,6 +15,7 @@ from ..progress import Progress
 BLOCKS = 32  # on a clip's long side, in which a seam is looked for
 USUAL = 0.95  # of a block's steps are no larger than what is usual there
 WORST = 0.005  # of the blocks may be worse than the score says: a post that melts is one in a hundred
+DOUBLED = 0.02  # of the blocks may be worse than is said of a double exposure: what is small is lost in it
 JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
@@ -111,6 +112,40 @@ def worst_step(at: Tensor, own: Tensor, least: float = 1 / 255) -> tuple[float, 
         if side == 1:
             where = (steps.flatten(1) / ref).amax(0).view(steps.shape[1:])
     return worst, where
+
+
+# Two pictures mixed change no faster than one: a double exposure is seen because no such picture was ever there.
+def never_seen(made: Tensor, clip: Tensor) -> float:
+    """How unlike anything a clip shows there the worst places of `made` are, both `(n, H, W, C)`; 1 is like the clip.
+
+    Every block of each frame is held against the same block of the clip where that is most like it, and this against
+    how far the clip's own frames are from those most like them. The root of that ratio, which goes to 30 for a walker
+    who fades: then it can stand beside `worst_step`.
+    """
+    worst = 1.0
+    for times in (1, 2):  # larger blocks see what stands beside what at no time it does
+        of_clip, of_made = _in_blocks(clip, times), _in_blocks(made, times)
+        ratios = []
+        for shown, mine in zip(of_clip.split(64), of_made.split(64), strict=True):
+            near = torch.cdist(shown, shown)
+            near.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+            own = near.amin(-1)  # (blocks, T)
+            usual = own.kthvalue(math.ceil(USUAL * own.shape[1]), dim=1).values
+            ratios.append(torch.cdist(mine, shown).amin(-1) / (usual + shown.shape[-1] ** 0.5 / 255)[:, None])
+        high = torch.cat(ratios)  # (blocks, n)
+        counted = max(1, round(DOUBLED * len(high)))
+        worst = max(worst, float(high.topk(counted, dim=0).values[-1].max()))
+    return math.sqrt(worst)
+
+
+def _in_blocks(frames: Tensor, times: int) -> Tensor:
+    """Frames `(n, H, W, C)` cut into blocks as `block_energy` does, or larger ones: `(blocks, n, pixels)`."""
+    n, height, width, _ = frames.shape
+    side = times * max(4, -(-max(height, width) // BLOCKS))
+    down, across = -(-height // side), -(-width // side)
+    frames = F.pad(frames, (0, 0, 0, across * side - width, 0, down * side - height))
+    blocks = frames.view(n, down, side, across, -1).transpose(2, 3)  # (n, rows, columns, side, side * C)
+    return blocks.reshape(n, down * across, -1).transpose(0, 1).contiguous()
 
 
 def join_steps(frames: int) -> list[int]:

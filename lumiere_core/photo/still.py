@@ -36,7 +36,9 @@ MEDIAN_ROWS = 64  # rows of which the median is taken at a time
 LIKE = 6, 30  # of 255: samples that are so near show the same, in a clip with no noise, and with 4 %
 ONE_SUBJECT = 0.03  # of the long side: as near as that, two parts may be one subject, seen through a fence
 LOOSE = 0.3  # of somebody's size may never stand still beside him
-STANDS_OUT = 10 / 255  # a quarter of somebody differs from what stands by more, the rest by a third of it
+STANDS_OUT = (
+    10 / 255
+)  # a quarter of somebody differs from what stands by more, the rest by a third; in noise, by more
 SMALLEST = 3e-4  # of the picture, a head in a crowd: a smaller spot is noise, or a leaf
 
 # A frame (H, W, 3), and where it shows the still; None for everywhere.
@@ -164,10 +166,10 @@ def clean_plate(
     """
     if count < FEW_FRAMES:
         return picture, "too few frames for a clean plate"
-    usual, stands = _background(samples, count, picture.shape)
+    usual, stands, noise = _background(samples, count, picture.shape)
     if stands[known].mean() < 0.5:
         return picture, "no clean plate, most of the picture moves"
-    walkers = _walkers(picture, usual, stands, known) & where
+    walkers = _walkers(picture, usual, stands, known, max(STANDS_OUT, noise)) & where
     if not walkers.any():
         return picture, "nobody walks through"
     cv2 = opencv()
@@ -181,10 +183,11 @@ def clean_plate(
 
 def _background(
     samples: Callable[[], Iterator[Glimpse]], count: int, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The median of each pixel, uint8 `(H, W, 3)`, and where half of the samples agree with it, `(H, W)`.
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The median of each pixel, uint8 `(H, W, 3)`, where half of the samples agree with it, `(H, W)`, and how nearly.
 
-    There it is something that was seen, and stands; elsewhere it is a mixture.
+    There it is something that was seen, and stands; elsewhere it is a mixture. They agree to within the clip's noise,
+    in which nobody is told from a smear of the file's compression: the last number, of 1.
     """
     height, width = shape[:2]
     usual, apart = np.empty(shape, np.uint8), np.empty((height, width), np.uint8)
@@ -201,7 +204,8 @@ def _background(
             usual[here] = _middle(part, seen)
             away = (np.maximum(part, usual[here]) - np.minimum(part, usual[here])).max(-1)
             apart[here] = np.where(seen.sum(0) >= FEW_FRAMES, _middle(away, seen), 255)
-    return usual, apart <= np.clip(3 * np.median(apart), *LIKE)  # the median is the clip's noise
+    like = np.clip(3 * np.median(apart), *LIKE)  # the median is the clip's noise
+    return usual, apart <= like, float(like) / 255
 
 
 def _middle(part: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -218,7 +222,9 @@ def _middle(part: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return out
 
 
-def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _walkers(
+    picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, known: np.ndarray, stands_out: float
+) -> np.ndarray:
     """Where the picture shows somebody in front of what stands, bool `(H, W)`; mostly where `known`.
 
     Of two views the one with somebody in it has his outline, which the other lacks: who enters and stays is not put in.
@@ -235,13 +241,13 @@ def _walkers(picture: np.ndarray, usual: np.ndarray, stands: np.ndarray, known: 
         cv2.boxFilter(stands.astype(np.float32), -1, (2 * reach + 1, 2 * reach + 1)) > 0.6
     )  # and so do lines
     weak = cv2.morphologyEx(
-        ((off > STANDS_OUT / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
+        ((off > stands_out / 3) & stands).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
     )
     weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, ball, iterations=2)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
-    seeded = np.bincount(labels[off > STANDS_OUT], minlength=count)
+    seeded = np.bincount(labels[off > stands_out], minlength=count)
     open_ = np.bincount(labels[known], minlength=count)
-    restless = ((off > STANDS_OUT) & ~stands & known).astype(np.uint8)
+    restless = ((off > stands_out) & ~stands & known).astype(np.uint8)
     with_him, without = (_steepness(grey(view)) for view in (picture, usual))
     out, beside = np.zeros(size, bool), round(ONE_SUBJECT * max(size)) + 3 * reach
     for i in range(1, count):

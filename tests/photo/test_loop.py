@@ -69,6 +69,25 @@ def test_of_cuts_as_good_the_longest_is_taken():
     assert best_cut(swing(40, 12))[1] - best_cut(swing(40, 12))[0] == 36
 
 
+def test_the_best_cut_is_as_good_as_any_of_its_length():
+    """Against all numbers of all frames, which the search looks at for a few cuts only."""
+    r = np.random.default_rng(4)
+    looks = [frame.numpy() + 0.02 * r.standard_normal((48, 48, 3), np.float32) for frame in swing(150, 18.4)]
+    looks = [look + np.float32(1e-3 * t) for t, look in enumerate(looks)]  # it drifts, so early is not late
+
+    def apart(start: int, length: int) -> float:
+        near = [k for k in range(-2, 3) if 0 <= start + k and start + length + k < 150]
+        far = [float(np.square(looks[start + length + k] - looks[start + k]).sum()) for k in near]
+        return float(np.average(far, weights=[(6, 4, 1)[abs(k)] for k in near]))
+
+    plan = loops.best_cut(looks, 20, 60, cuts=[])
+    costs = {(s, n): apart(s, n) for n in range(20, 61) for s in range(150 - n)}
+    least = min(costs.values())
+    longest = max(n for (_, n), cost in costs.items() if cost <= 1.05 * least)
+    assert plan.count == longest
+    assert costs[plan.start, plan.count] <= 1.01 * min(cost for (_, n), cost in costs.items() if n == longest)
+
+
 def test_a_cut_loop_closes_like_any_other_step():
     loop = cut_loop(swing(50, 18.4), 12, 40)
     assert steps(loop)[-1] < 1.25 * steps(loop)[:-1].max()

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import scenes
 from lumiere_core.media.frames import Rendered, TensorFrames, gathered
-from lumiere_core.media.measure import loop_seam_score, seam_picture, worst_step
+from lumiere_core.media.measure import loop_seam_score, never_seen, seam_picture, worst_step
 from lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from lumiere_core.photo.loops import pixelwise, ways
 from lumiere_core.photo.loops.borders import torn
@@ -271,6 +271,16 @@ def test_the_judge_sees_what_a_dissolve_breaks(name):
     clip, _ = filmed(name)
     broken = gathered(ways.make_loop(TensorFrames(clip[:62]), "dissolve", overlap=8))
     assert score(broken) > 1.7
+
+
+def test_a_flag_that_shows_twice_is_seen_where_somebody_hides_the_step():
+    """He passes the flag, so a large step is usual there; two flags on one another are not."""
+    clip, mask = filmed("walker and flag")
+    frames = ways.small_clip(iter(clip.numpy()), FRAMES, 16.0, mask.numpy()).frames
+    frames = torch.from_numpy(frames[:, 4:40, 96:]).float() / 255  # flag and wall
+    double, single = (frames[20:28] + frames[29:37]) / 2, frames[20:28]
+    assert never_seen(double, frames) > 1.5
+    assert never_seen(single, frames) == 1
 
 
 @pytest.mark.parametrize("frames", [18, 36, 54])

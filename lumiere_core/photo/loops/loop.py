@@ -26,6 +26,9 @@ from .shots import check_no_cut, scene_cuts
 DECIDED = 20.0  # a morph changes 1 + 20 d times as fast where its pictures differ by d: twice as fast at 0.05
 HELD = 0.5e9  # bytes of a file's frames that are held to show them backwards: 20 of 4K
 ROWS = 128  # frames that are compared with all the others at a time
+COMPONENTS = 64  # numbers in which frames are compared: a thumbnail has 7,000, most of which say the same
+SAMPLED = 256  # frames that these are found on
+WEIGHTS = (1, 4, 6, 4, 1)  # of neighbours in time, when two frames are compared
 
 
 @dataclass(frozen=True)
@@ -92,55 +95,89 @@ def best_cut(
     check_cut(frames, min_frames, max_frames)
     cuts = scene_cuts(looks) if cuts is None else cuts
     shot = np.searchsorted(cuts, np.arange(frames), "right")
-    look = torch.from_numpy(np.stack(looks)).flatten(1)  # (T, n)
-    least, found = np.inf, np.zeros((3, 0))  # of each part: the costs that may win, their lengths and starts
+    parts, unsaid = _components(looks, progress)
+    most = min(max_frames or frames, frames - 1)
+    least, starts = np.full(most + 1, np.inf, np.float32), np.zeros(most + 1, int)  # of each length
     for top in range(0, frames, ROWS):
         start = np.arange(top, min(frames, top + ROWS))
-        length = np.arange(frames) - start[:, None]  # (ROWS, T)
-        allowed = (length >= min_frames) & (length <= min(max_frames or frames, frames - 1))
-        allowed &= shot == shot[start][:, None]
-        cost = _along_diagonals(look, top, start[-1] + 1).numpy()[allowed]
-        here = np.stack([cost, length[allowed], np.broadcast_to(start[:, None], length.shape)[allowed]])
-        least = min(least, cost.min(initial=np.inf))
-        found = _longest(np.concatenate([found, here], 1), least * 1.05 + 1e-7 * look.shape[1])
+        cost = _along_diagonals(parts, unsaid, top, start[-1] + 1).numpy()  # (ROWS, T - top)
+        cost[shot[top:] != shot[start][:, None]] = np.inf
+        # A column for each length: every row begins one number later than the one above it.
+        flat = np.append(cost.ravel(), np.full(len(start), np.inf, np.float32))
+        by_length = flat.reshape(len(start), -1)[:, : most + 1]
+        lengths = np.arange(by_length.shape[1])
+        by_length[start[:, None] + lengths >= frames] = np.inf
+        best = by_length.argmin(0)
+        here = by_length[best, lengths]
+        better = here < least[lengths]
+        least[lengths[better]], starts[lengths[better]] = here[better], start[best[better]]
         if progress:
             progress(min(frames, top + ROWS), frames, "comparing")
-    if not found.size:
+    least[:min_frames] = np.inf
+    if not np.isfinite(least).any():
         longest = max(b - a for a, b in pairwise([0, *cuts, frames]))
         raise ValueError(
             f"there is a cut at frame {', '.join(map(str, cuts))}, and the longest part without one has {longest} "
             f"frames, too few for a loop of {min_frames}. Lower min_frames, or use a longer shot."
         )
-    _, length, start = found[:, -1].astype(int)
-    return LoopPlan(int(start), int(start + length))
+    tried = np.flatnonzero(
+        least <= 2 * least.min() + 1e-6 * looks[0].size
+    )  # whose costs are worth all numbers
+    costs = np.array([_apart(looks, starts[length], length) for length in tried])
+    length = int(tried[costs <= costs.min() * 1.05 + 1e-7 * looks[0].size].max())
+    return LoopPlan(int(starts[length]), int(starts[length]) + length)
 
 
-def _longest(found: np.ndarray, most: float) -> np.ndarray:
-    """Of costs, lengths and starts `(3, n)` those that cost no more, and are longer than all that cost less."""
-    found = found[:, found[0] <= most]
-    found = found[:, np.lexsort((found[2], -found[1], found[0]))]
-    before = np.maximum.accumulate(np.concatenate([[-1], found[1]]))[:-1]
-    return found[:, found[1] > before]
+def _components(looks: Sequence[np.ndarray], progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    """Thumbnails in the few numbers in which they differ most, `(T, COMPONENTS)`, and the energy of the rest, `(T,)`.
 
-
-def _along_diagonals(
-    look: Tensor, top: int, bottom: int, weights: tuple[float, ...] = (1, 4, 6, 4, 1)
-) -> Tensor:
-    """How far frames top to bottom are from all, `(bottom - top, T)`: squared distances of thumbnails `(T, n)`.
-
-    The mean over neighbours in time of both; those beyond the clip's ends do not count.
+    The principal components of some of them; with fewer frames than components nothing is left.
     """
-    frames, half = len(look), len(weights) // 2
+    some = np.stack(
+        [looks[i].ravel() for i in np.unique(np.linspace(0, len(looks) - 1, SAMPLED).astype(int))]
+    )
+    middle = some.mean(0)
+    energies, mixes = np.linalg.eigh((some - middle) @ (some - middle).T)
+    kept = energies > max(1e-6 * energies[-1], 1e-12)
+    kept[: -min(COMPONENTS, len(kept))] = False
+    axes = (
+        mixes[:, kept].T @ (some - middle) / np.sqrt(energies[kept])[:, None]
+    )  # (n, h * w * 3), orthonormal
+    parts, unsaid = np.empty((len(looks), len(axes)), np.float32), np.empty(len(looks), np.float32)
+    for i, look in enumerate(looks):
+        away = look.ravel() - middle
+        parts[i] = axes @ away
+        unsaid[i] = max(0.0, float(away @ away - parts[i] @ parts[i]))
+    return torch.from_numpy(parts), torch.from_numpy(unsaid)
+
+
+def _along_diagonals(parts: Tensor, unsaid: Tensor, top: int, bottom: int) -> Tensor:
+    """About how far frames top to bottom are from those from top on, `(bottom - top, T - top)`; see `_components`.
+
+    The mean of squared distances over neighbours in time of both; those beyond the clip's ends do not count.
+    """
+    frames, half = len(parts), len(WEIGHTS) // 2
     first, last = max(0, top - half), min(frames, bottom + half)
-    far = torch.cdist(look[None, first:last], look[None])[0].square_()
-    total, count = torch.zeros(bottom - top, frames), torch.zeros(bottom - top, frames)
-    for k, weight in zip(range(-half, half + 1), weights, strict=True):
-        rows = slice(max(top, first - k) - top, min(bottom, last - k) - top)
-        there = slice(rows.start + top + k - first, rows.stop + top + k - first)
-        columns, beside = slice(max(0, -k), frames - max(0, k)), slice(max(0, k), frames - max(0, -k))
-        total[rows, columns] += weight * far[there, beside]
-        count[rows, columns] += weight
+    far = torch.cdist(parts[None, first:last], parts[None, first:])[0].square_()
+    far += unsaid[first:last, None] + unsaid[first:]
+    total, count = torch.zeros(bottom - top, frames - top), torch.zeros(bottom - top, frames - top)
+    for k, weight in zip(range(-half, half + 1), WEIGHTS, strict=True):
+        rows = slice(max(top, first - k), min(bottom, last - k))
+        columns = slice(max(top, first - k), min(frames, frames - k))
+        here = slice(rows.start - top, rows.stop - top), slice(columns.start - top, columns.stop - top)
+        there = slice(rows.start + k - first, rows.stop + k - first)
+        total[here] += weight * far[there, columns.start + k - first : columns.stop + k - first]
+        count[here] += weight
     return total / count
+
+
+def _apart(looks: Sequence[np.ndarray], start: int, length: int) -> float:
+    """How far a frame and that a length later are from each other, with their neighbours in time, in all numbers."""
+    half = len(WEIGHTS) // 2
+    around = [(k, weight) for k, weight in zip(range(-half, half + 1), WEIGHTS, strict=True)]
+    near = [(start + k, weight) for k, weight in around if 0 <= start + k and start + length + k < len(looks)]
+    total = sum(weight * float(np.square(looks[i + length] - looks[i]).sum()) for i, weight in near)
+    return total / sum(weight for _, weight in near)
 
 
 def check_dissolve(frames: int, overlap: int = 8, length: int = 0) -> None:

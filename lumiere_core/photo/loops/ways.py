@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ...media.frames import Frames, Rendered, as_bytes, as_float, told
-from ...media.measure import block_energy, block_steps, worst_join, worst_step
+from ...media.measure import block_energy, block_steps, never_seen, worst_join, worst_step
 from ...media.pictures import opencv
 from ...progress import Progress
 from . import periods
@@ -194,7 +194,7 @@ def check_auto(
 
 
 def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> LoopPlan:
-    """The way that shows its seam least. Of those whose seam nobody sees, the first of AUTO."""
+    """The way that shows its seam least. Of those of which the same is said, or whose seam nobody sees, the first."""
     check_no_cut("loop", clip.looks, clip.cuts)
     found = []
     for how in AUTO:
@@ -215,7 +215,7 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             "loops best."
         )
     least = min(join for _, join in found)
-    return next(plan for plan, join in found if join <= max(CLEAN, least))
+    return next(plan for plan, join in found if round(join, 1) <= max(CLEAN, round(least, 1)))
 
 
 def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
@@ -229,7 +229,8 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
         join, more = turned(clip), ""
     else:
         small = Rendered(*clip.frames.shape[:3], clip.fps, lambda: iter(clip.frames))
-        steps = block_steps(clip.masked(looped(small, plan, still=clip.still)))
+        shown = list(clip.masked(looped(small, plan, still=clip.still)))
+        steps = block_steps(shown)
         join, more = _join(plan, steps, own), ""
         if plan.pixels:
             join = max(join, plan.pixels.torn / SEEN_TORN)
@@ -244,7 +245,15 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]
                 for k in range(plan.overlap)
             ]
             join = max(join, 1 + (worst_step(torch.stack(apart), own)[0] - 1) / 4)
+            join = max(join, _double(clip, plan, shown[: plan.overlap]))
     return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"), join
+
+
+def _double(clip: SmallClip, plan: LoopPlan, mixed: list[torch.Tensor]) -> float:
+    """How much of the frames of a blend is on no picture of the clip's, of which those near both ends are asked."""
+    ends = plan.start, plan.stop + plan.overlap
+    near = [i for i in range(*ends) if min(i - ends[0], ends[1] - 1 - i) < STRETCH // 2]
+    return never_seen(torch.stack(mixed), torch.stack(list(clip.masked(clip.frames[near]))))
 
 
 def _kept(moves: torch.Tensor, own: torch.Tensor) -> float:
