@@ -222,8 +222,11 @@ def stylization(pack: Pack, models: dict, mixed: Any) -> dict:
         return run(**changes)[0]["KSampler"][0]["samples"]
 
     done, calls, files = run()
-    made = [done["KSampler"][0]["samples"], *(latents(ModelMergeSimple={"ratio": r}) for r in (1.0, 0.0))]
-    alone = [latents(loaded={"ModelMergeSimple": (model,)}) for model in (mixed, *models.values())]
+    made = [
+        done["KSampler"][0]["samples"],
+        *(latents(Lumiere_StyleInterpolate={"alpha": a}) for a in (0.0, 1.0)),
+    ]
+    alone = [latents(loaded={"Lumiere_StyleInterpolate": (model,)}) for model in (mixed, *models.values())]
     return {
         "files": files,
         "frames": list(done["VAEDecode"][0].shape),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lumiere_core.media.grid import LEAST_SIDE, GAP, HEAD, fitted_in, labelled
+from lumiere_core.media.grid import GAP, HEAD, LEAST_SIDE, fitted_in, labelled
 
 
 def plain(value: float, height: int = 40, width: int = 40) -> torch.Tensor:
