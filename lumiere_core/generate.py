@@ -41,9 +41,6 @@ class Settings:
     each_its_own: bool = (
         False  # 1 - M is each pixel's share of the strength, where grey pixels else are mixed
     )
-    inverted: bool = (
-        False  # frames of a task begin with the noise behind the known frame that they go on from
-    )
 
     def windows(self) -> Windows:
         """How the clip is cut into windows. Call it on resolved settings."""
