@@ -41,10 +41,6 @@ class Settings:
     each_its_own: bool = (
         False  # 1 - M is each pixel's share of the strength, where grey pixels else are mixed
     )
-    inverted: bool = False  # a task's frames begin with the noise behind wholly known ones, see `inversion`
-    inverted: bool = (
-        False  # frames of a task begin with the noise behind the known frame that they go on from
-    )
 
     def windows(self) -> Windows:
         """How the clip is cut into windows. Call it on resolved settings."""
@@ -109,9 +105,10 @@ def text_to_video(
     of frames runs; with a `window` the clip is made by temporal MultiDiffusion.
 
     task: a clip of which some pixels are known, made by a function of `condition` (image to video, inpainting, ...).
-    The network is told them, they are held at every step and come back exactly; with a `strength` below 1 the unknown
-    ones begin with the clip, too. Raises ValueError for settings out of range, and for a task with known pixels where
-    the model was not trained on them; the sentence holds the number and the remedy.
+    The network is told them, they are held at every step and come back exactly; the other frames begin with the noise
+    that lies behind wholly known ones (`inversion`), or, with a `strength` below 1, with the clip. Raises ValueError
+    for settings out of range, and for a task with known pixels where the model was not trained on them; the sentence
+    holds the number and the remedy.
     """
     spec = model.spec
     if spec.kind != "base":
@@ -162,7 +159,7 @@ def text_to_video(
     x, sigmas = x.to(device), sigmas.to(device)
     if task is None:
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
-    if s.inverted and s.strength == 1:
+    if s.strength == 1:
         x = going_on(alone, process, task, x)
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)

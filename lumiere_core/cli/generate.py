@@ -78,7 +78,6 @@ def generate_file(args: argparse.Namespace) -> None:
         free_noise=args.free_noise,
         strength=work.strength if work else 1.0,
         each_its_own=args.task == "edit",
-        inverted=work is not None,
     )
     check_room(resolved(settings, base.spec).num_frames, height, width, ssr.spec.scale if ssr else 1)
     tokens = base.text.tokenizer(args.prompt)

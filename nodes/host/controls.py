@@ -15,7 +15,9 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
+from ...lumiere_core.diffusion.condition import Condition
 from ...lumiere_core.diffusion.guidance import rescaled, thresholded
+from ...lumiere_core.diffusion.inversion import going_on
 from ...lumiere_core.diffusion.process import Process
 from ...lumiere_core.diffusion.windows import (
     Area,
@@ -259,7 +261,7 @@ def prepare(executor: Any, patcher: Any, noise_shape: Any, *args: Any, **kwargs:
 def start(
     executor: Any, wrapped: Any, sigmas: Tensor, extra: dict, callback: Any, noise: Tensor, *rest: Any
 ) -> Any:
-    """Let windows share their noise, before the sampler sees it."""
+    """Before the sampler sees the noise: windows share theirs, and it goes on from known frames."""
     control = control_of(extra.get("model_options", {}))
     window, overlap = control.windows.window, control.windows.overlap
     if control.free_noise and window and noise.ndim in (4, 5):
@@ -268,7 +270,43 @@ def start(
         process = Process(spec.diffusion if spec else DiffusionSpec())
         # A Lumiere MODEL shares noise over the whole clip when the sampler begins; windows share the first one's.
         noise = axis.batch(process.unshared(shared_free_noise(process, axis.clip(noise, 1), window, overlap)))
-    return executor(wrapped, sigmas, extra, callback, noise, *rest)
+    return executor(wrapped, sigmas, extra, callback, gone_on(wrapped, sigmas, control, noise, *rest), *rest)
+
+
+def gone_on(
+    guider: Any,
+    sigmas: Tensor,
+    control: Control,
+    noise: Tensor,
+    clip: Tensor | None = None,
+    mask: Tensor | None = None,
+    *_: Any,
+) -> Tensor:
+    """The host's own draw for a clip that begins with the noise behind its known frames, as the engine has it.
+
+    As it was for other MODELs, where nothing is known, and where sampling begins later than at pure noise.
+    """
+    model = guider.inner_model
+    spec, prompts = getattr(model, "lumiere", None), guider.conds.get("positive")
+    rows = prompts[0].get("model_conds", {}).get("c_crossattn") if prompts else None
+    if spec is None or spec.kind != "base" or noise.ndim != 5 or any(v is None for v in (clip, mask, rows)):
+        return noise
+    if float(sigmas[0]) < 0.999 * float(model.model_sampling.sigma_max):
+        return noise
+    process = Process(spec.diffusion)
+    times = ticks(noise.shape[2], spec, control.windows.roll is not None).to(noise.device)
+
+    def alone(x: Tensor, sigma: Tensor, places: list[int]) -> Tensor:
+        told = {"c_crossattn": rows.cond[:1].to(x).expand(len(places), -1, -1), "transformer_options": {}}
+        if spec.unet.timed_width:
+            told["when"] = times[0, 0, places][:, None, None]  # (K, 1, 1, 1, 1)
+        return model.apply_model(x, sigma.expand(len(places)), **told)
+
+    clips = []
+    for draw, given, change in zip(noise, clip.expand_as(noise), mask.expand_as(noise), strict=True):
+        task = Condition(given[None], 1 - change[None, :1])
+        clips.append(process.unshared(going_on(alone, process, task, process.shared(draw[None]))))
+    return torch.cat(clips)
 
 
 # ------------------------------------------------------------------------------------------------------ guidance

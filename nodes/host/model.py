@@ -13,6 +13,7 @@ import comfy.model_patcher
 import comfy.model_sampling
 import comfy.supported_models_base
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
@@ -21,7 +22,7 @@ from ...lumiere_core.diffusion.process import TABLE, Process, time_of
 from ...lumiere_core.model.checkpoint import Weights
 from ...lumiere_core.model.stunet import SpaceTimeUNet
 from ...lumiere_core.model.unet import check_size
-from .controls import TICKS, ticks
+from .controls import KEY, TICKS, start, ticks
 from .notify import show_here
 
 
@@ -265,6 +266,8 @@ def make_model(weights: Weights) -> Any:
     model.diffusion_model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()})
     # Newer hosts choose one that loads layers as they are needed; asked at each call, as they may replace it.
     patcher = vars(comfy.model_patcher).get("CoreModelPatcher") or comfy.model_patcher.ModelPatcher
-    return patcher(
+    made = patcher(
         model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device()
     )
+    made.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, start)
+    return made
