@@ -63,7 +63,7 @@ def resolved(settings: Settings | None, spec: ModelSpec) -> Settings:
     return replace(s, **{name: value for name, value in filled.items() if getattr(s, name) is None})
 
 
-def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.05) -> None:
+def check_upscaler(spec: ModelSpec, settings: Settings, noise_level: float = 0.0) -> None:
     """Raises ValueError for settings that `upscale` refuses. Callers check them before the base model runs."""
     if spec.kind != "ssr":
         raise ValueError(f"{spec.name} is a {spec.kind} model, but upscaling takes a super-resolution model.")
@@ -172,7 +172,7 @@ def upscale(
     clip: Tensor,
     prompt: str = "",
     settings: Settings | None = None,
-    noise_level: float = 0.05,
+    noise_level: float = 0.0,
     progress: Progress | None = None,
     task: Condition | None = None,
 ) -> Tensor:

@@ -72,7 +72,7 @@ LIMITS = {
     "threshold": Limit(0.0, 1.0, 0.995),
     "percent": Limit(0.0, 1.0, 0.5),
     "edit.strength": Limit(0.01, 1.0, 0.6),  # below, a thousand steps would be cut from a hundred thousand
-    "noise_level": Limit(0.0, 0.4, 0.05),  # what super-resolution was trained on
+    "noise_level": Limit(0.0, 0.4, 0.0),  # what super-resolution was trained on
     "window": Limit(1, FRAMES, 16, "frames"),
     "overlap": Limit(0, FRAMES - 1, 2, "frames"),
     "tile": Limit(32, 4096, 128, "pixels"),

@@ -53,9 +53,9 @@ class Upscale(io.ComfyNode):
                 seed_input("The random seed of the details."),
                 io.Int.Input(
                     "steps",
-                    default=6,
+                    default=2,
                     **within("steps"),
-                    tooltip="Denoising steps. 6 are enough for Lumiere, 20 for the x4 upscaler.",
+                    tooltip="Denoising steps. 2 are enough for Lumiere, 20 for the x4 upscaler.",
                 ),
                 io.Int.Input(
                     "window", default=16, **within("window"), tooltip="Frames the model sees at a time."
@@ -68,7 +68,7 @@ class Upscale(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "noise_level",
-                    default=0.05,
+                    default=0.0,
                     **within("noise_level"),
                     step=0.01,
                     tooltip="Noise mixed into the clip first. Higher values let the model change "
@@ -164,7 +164,7 @@ class UpscaleConditioning(io.ComfyNode):
             category="Lumiere/condition",
             description="Prepares a clip for an SSR model in any sampler, KSampler included. Put "
             "Long Clips (MultiDiffusion) with window 16, overlap 2 and freenoise off "
-            "on the MODEL; use 6 steps at cfg 1.",
+            "on the MODEL; use 2 steps at cfg 1.",
             search_aliases=["ssr", "super resolution", "upscale conditioning", "ksampler upscale"],
             inputs=[
                 io.Model.Input("model", tooltip="The SSR model, from Load Lumiere Model."),
@@ -173,7 +173,7 @@ class UpscaleConditioning(io.ComfyNode):
                 io.Image.Input("image", tooltip="The clip to enlarge, 64x64 for the mini model."),
                 io.Float.Input(
                     "noise_level",
-                    default=0.05,
+                    default=0.0,
                     **within("noise_level"),
                     step=0.01,
                     tooltip="Noise mixed into the clip first. Higher values let the model change "
