@@ -18,7 +18,7 @@ Alone = Callable[[Tensor, Tensor, list[int]], Tensor]  # (x, sigma, places of th
 
 # Below it a model of clips decides surfaces, not places (docs/recipe.md): the walk begins there, with the draw's own
 # noise, which stays as good as Gaussian. Ten steps found what forty found.
-FROM, STEPS = 1.0, 10
+FROM, WALK = 1.0, 10
 
 
 def going_on(denoise: Alone, process: Process, task: Condition, noise: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def noise_behind(denoise: Callable, process: Process, pictures: Tensor, noise: T
 
     noise: what the pictures are covered with at FROM.
     """
-    levels = [level for level in process.sigmas(STEPS).flip(0).to(noise) if level >= FROM]
+    levels = [level for level in process.sigmas(WALK).flip(0).to(noise) if level >= FROM]
     x = pictures + levels[0] * noise
     for low, high in zip(levels, levels[1:], strict=False):
         x0 = denoise(x, low)

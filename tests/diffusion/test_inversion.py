@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lumiere_core.config import DiffusionSpec
-from lumiere_core.diffusion.inversion import FROM, STEPS, last_known, led, noise_behind
+from lumiere_core.diffusion.inversion import FROM, WALK, last_known, led, noise_behind
 from lumiere_core.diffusion.process import Process
 from lumiere_core.diffusion.samplers import euler
 
@@ -19,8 +19,8 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_a_picture_the_model_makes_anyway_has_the_draw_behind_it_and_another_one_its_difference():
     expected, noise = drawn(1, 3, 1, 8, 8) * 0.3, drawn(1, 3, 1, 8, 8, seed=1)
-    lowest = min(level for level in PROCESS.sigmas(STEPS) if level >= FROM)
-    highest = float(PROCESS.sigmas(STEPS)[0])
+    lowest = min(level for level in PROCESS.sigmas(WALK) if level >= FROM)
+    highest = float(PROCESS.sigmas(WALK)[0])
 
     def denoise(x, sigma):
         return expected
