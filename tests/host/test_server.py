@@ -18,7 +18,7 @@ FRAMES = {
     "1_start_photo_motion_brush": 80,
     "1_start_photo_overlay": 80,
     "2_edit_video": 16,
-    "2_inpaint_outpaint": 80,
+    "2_inpaint_outpaint": 40,
 }
 LOOKS_FOR_ITSELF = "1_start_cinemagraph_from_clip"  # how long the loop is that closes best
 MADE_SHORTER = ("first frame", "cinemagraph", "extend")  # tasks whose length is a matter of choice
