@@ -257,8 +257,8 @@ def fit_input() -> Any:
             "fit",
             default=True,
             optional=True,
-            tooltip="For Lumiere models: cuts the part to make out, at the size the model was trained at. Enlarge a "
-            "Clip or Stitch a Region puts it back. Off: the picture is taken as it is.",
+            tooltip="For Lumiere models: cuts out the part to make and the scene around it, at the size the model was "
+            "trained at. Enlarge a Clip or Stitch a Region puts it back. Off: the picture is taken as it is.",
         )
     )
 

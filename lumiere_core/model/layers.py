@@ -200,9 +200,8 @@ class CoordinateField(nn.Module):
         self.proj_out = ops.Linear(rank, channels)
 
     def start(self) -> None:
-        nn.init.normal_(
-            self.proj_out.weight, std=0.02
-        )  # not zero: the layers before it would have no gradient
+        if self.proj_out.weight is not None:  # a host that fetches weights late has none yet
+            nn.init.normal_(self.proj_out.weight, std=0.02)  # at 0 the layers before would have no gradient
 
     def forward(self, vector: Tensor, height: int, width: int) -> Tensor:
         y, x = (

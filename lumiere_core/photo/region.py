@@ -86,13 +86,23 @@ def all_of(height: int, width: int) -> Region:
 
 
 def region_for_model(change: Tensor, size: int, multiple: int) -> Region:
-    """What changes `(H, W)`, with some room around it, at the long side a model was trained at.
+    """What changes `(H, W)` and the largest square of the picture around it, at the long side a model was trained at.
 
-    A picture that fits as it is stays whole, and so does one in which nothing changes.
+    A model of whole scenes wants as much of the scene as there is: from a close cut it makes a scene of its own. A
+    picture that fits as it is stays whole, and so does one in which nothing changes.
     """
     height, width = change.shape
     fits = max(height, width) <= size and not height % multiple and not width % multiple
-    return all_of(height, width) if fits or not change.any() else region_of(change, 0.25, multiple, size)
+    if fits or not change.any():
+        return all_of(height, width)
+    side = min(height, width)
+    top, left = (
+        min(max(0, (sum(_span(used)) - side) // 2), limit - side)
+        for used, limit in ((change.any(1), height), (change.any(0), width))
+    )
+    scene = change.bool().clone()
+    scene[top : top + side, left : left + side] = True
+    return region_of(scene, 0, multiple, size)
 
 
 def _span(used: Tensor) -> tuple[int, int]:

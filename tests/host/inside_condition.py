@@ -390,7 +390,7 @@ def enlarging(pack: Pack) -> dict:
     engine = checkpoint.load(checkpoint.bundled("ssr"))
     task = condition.Condition(pack.vae.encode(source), 1 - mask[None, None])
     settings = generate.Settings(steps=2, window=6, seed=9)
-    alone = generate.upscale(engine, pack.vae.encode(image), "", settings, task=task)
+    alone = generate.upscale(engine, pack.vae.encode(image), "", settings, noise_level=0.05, task=task)
     (alone,) = core.VAEDecode().decode(pack.vae, {"samples": alone})
     (node,) = pack.run("Upscale", image, 9, 2, 6, 2, 0.05, source=source, mask=mask)
     (free,) = pack.run("Upscale", image, 9, 2, 6, 2, 0.05)

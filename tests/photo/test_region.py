@@ -207,14 +207,24 @@ def test_a_mask_of_everything_is_the_whole_picture(mask):
     )
 
 
-def test_a_model_is_given_what_changes_at_its_own_size():
+@pytest.mark.parametrize(("columns", "left"), [((0, 40), 0), ((120, 210), 90), ((200, 260), 110)])
+def test_a_model_is_given_what_changes_and_the_scene_around_it_at_its_own_size(columns, left):
     change = torch.zeros(150, 260)
-    change[40:100, 120:210] = 1
+    change[40:100, slice(*columns)] = 1
+    before = change.clone()
     found = region_for_model(change, 64, 16)
-    assert max(found.crop_width, found.crop_height) == 64 and not found.crop_height % 16
+    assert (found.left, found.top, found.width, found.height) == (left, 0, 150, 150)
+    assert (found.crop_width, found.crop_height) == (64, 64)
+    assert torch.equal(change, before)
+
+
+def test_what_is_wider_than_a_square_is_given_whole():
+    change = torch.zeros(150, 260)
+    change[40:100, 20:230] = 1
+    found = region_for_model(change, 64, 16)
     rows, columns = found.box
-    assert change[rows, columns].sum() == change.sum()
-    assert found.width * found.height < 0.5 * change.numel()
+    assert change[rows, columns].sum() == change.sum() and found.height == 150
+    assert found.crop_width == 64 and not found.crop_height % 16
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (32, 48), (150, 260)])
