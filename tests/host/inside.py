@@ -160,7 +160,8 @@ def upscaling(pack: Pack) -> dict:
     checkpoint, generate = map(pack.module, ("lumiere_core.model.checkpoint", "lumiere_core.generate"))
     clip = pack.theirs("dpmpp_2m", PROMPTS["long"])
     engine = checkpoint.load(checkpoint.bundled("ssr"))
-    alone = generate.upscale(engine, clip, "", generate.Settings(steps=2, window=8, seed=9))
+    settings = generate.Settings(steps=2, window=8, seed=9)
+    alone = generate.upscale(engine, clip, "", settings, noise_level=0.05)
     image = clip[0].permute(1, 2, 3, 0) / 2 + 0.5
     node = pack.run("Upscale", image, 9, 2, 8, 2, 0.05)[0]
 
