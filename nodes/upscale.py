@@ -99,13 +99,15 @@ class Upscale(io.ComfyNode):
                 io.Conditioning.Input(
                     "negative", optional=True, tooltip="What the clip does not show, where cfg is above 1."
                 ),
-                io.Float.Input(
-                    "cfg",
-                    default=1.0,
-                    **within("cfg"),
-                    step=0.1,
-                    optional=True,
-                    tooltip="How strongly the prompts act. 1 is off. 4 suits the x4 upscaler; more invents more.",
+                advanced(
+                    io.Float.Input(
+                        "cfg",
+                        default=1.0,
+                        **within("cfg"),
+                        step=0.1,
+                        optional=True,
+                        tooltip="How strongly the prompts act. 1 is off. 4 suits the x4 upscaler; more invents more.",
+                    )
                 ),
                 advanced(
                     io.Int.Input(

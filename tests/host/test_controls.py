@@ -52,7 +52,7 @@ def test_each_frame_is_made_by_its_own_prompt_and_windows_run_no_other(report: d
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("foreign prompt", ("768", "128")),
+        ("foreign prompt", ("768", "256")),
         ("odd size", ("60", "48 or 64")),
         ("odd size in the core", ("60", "48 or 64")),
         ("latent of another model", ("(1, 4, 1, 8, 8)", "Empty Clip")),
