@@ -16,7 +16,7 @@ from .condition import encoded
 from .finish import nothing_painted
 from .host.model import make_model
 from .host.progress import announce, collected
-from .host.sampling import enlarge_clip, upscale_condition, with_options
+from .host.sampling import Enlarging, enlarge_clip, upscale_condition, with_options
 from .host.x4 import SCALE, check_prompt, check_vae, enlarge_frames, is_x4
 from .photo.region import RegionSocket
 from .sockets import advanced, schema, seed_input
@@ -147,11 +147,11 @@ class Upscale(io.ComfyNode):
         model = model or make_model(read(bundled("ssr")))
         known = known_pixels(len(image), source, mask, region)
         clip, prompts = clip_of(image), prompts_for(cfg, positive, negative)
-        settings = (seed, steps, cfg, window, overlap)
+        how = Enlarging(seed, steps, cfg, window, overlap, noise_level)
         if is_x4(model):
-            large = enlarge_any(model, vae, prompts, clip, known, *settings, tile, noise_level)
+            large = enlarge_any(model, vae, prompts, clip, known, how, tile)
         else:
-            large = image_of(enlarge_clip(model, *prompts, clip, *settings, noise_level, known))
+            large = image_of(enlarge_clip(model, prompts, clip, how, known))
         if whole and region is not None and not region.outgrown(*large.shape[1:3]):
             return io.NodeOutput(put_back(large, region, source, mask))
         return io.NodeOutput(large)
@@ -219,7 +219,13 @@ def prompts_for(cfg: float, positive: Any, negative: Any) -> tuple[Any, Any]:
 
 
 def enlarge_any(
-    model: Any, vae: Any, prompts: tuple[Any, Any], clip: Tensor, known: Condition | None, *settings: Any
+    model: Any,
+    vae: Any,
+    prompts: tuple[Any, Any],
+    clip: Tensor,
+    known: Condition | None,
+    how: Enlarging,
+    tile: int,
 ) -> Tensor:
     """IMAGE four times as large, by the Stable Diffusion x4 upscaler; known pixels come back exactly. ValueError."""
     check_vae(vae)
@@ -229,11 +235,10 @@ def enlarge_any(
     large = frames, SCALE * height, SCALE * width
     announce(*large)
     if known is None:
-        return enlarge_frames(
-            model, vae, *prompts, clip, {"samples": torch.zeros(frames, 4, height, width)}, *settings
-        )
+        empty = {"samples": torch.zeros(frames, 4, height, width)}
+        return enlarge_frames(model, vae, prompts, clip, empty, how, tile)
     known = on_canvas(known.clip, known.known, *large).firm
-    made = enlarge_frames(model, vae, *prompts, clip, encoded(vae, known), *settings)
+    made = enlarge_frames(model, vae, prompts, clip, encoded(vae, known), how, tile)
     return image_of(known.kept(clip_of(made)))
 
 

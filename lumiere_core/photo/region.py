@@ -42,9 +42,9 @@ class Region:
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
     def outgrown(self, height: int, width: int) -> bool:
-        """Whether a clip of this size is all of the picture, undistorted, and no smaller: none to put it back into."""
+        """Whether a clip of this size is all of the picture, undistorted, and larger: none to put it back into."""
         whole = (self.height, self.width) == (self.picture_height, self.picture_width)
-        return whole and height >= self.height and height * self.width == width * self.height
+        return whole and height > self.height and height * self.width == width * self.height
 
 
 def region_of(change: Tensor, margin: float = 0.1, multiple: int = 8, size: int = 0) -> Region:

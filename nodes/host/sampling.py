@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
@@ -175,40 +176,59 @@ def with_options(conditioning: list, options: dict[str, Any]) -> list:
     return [[rows, {**given, **options}] for rows, given in conditioning]
 
 
-def enlarge_clip(
+@dataclass(frozen=True)
+class Enlarging:
+    """The numbers that *Enlarge a Clip* is set to."""
+
+    seed: int
+    steps: int
+    cfg: float
+    window: int  # frames that a call sees
+    overlap: int  # frames that neighbouring windows share
+    noise_level: float
+
+
+def sample_in_windows(
     model: Any,
-    positive: Any,
-    negative: Any,
-    clip: Tensor,
-    seed: int,
-    steps: int,
-    cfg: float,
-    window: int,
-    overlap: int,
-    noise_level: float,
-    known: Condition | None = None,
+    how: Enlarging,
+    prompts: tuple[Any, Any],
+    latent: dict,
+    noise: Tensor,
+    frames: int,
+    tiles: int = 1,
+    **control: Any,
+) -> Tensor:
+    """Samples of a LATENT over windows of its frames, fused at every step, with progress by windows.
+
+    tiles    into how many each frame is cut
+    control  what else of `Control` is this node's own
+    """
+    # A closed loop stays one: its roll is kept, only the windows are this node's own.
+    windows = replace(control_of(model.model_options).windows, window=how.window, overlap=how.overlap)
+    progress = WindowProgress(model, how.steps * len(windows.parts(frames)) * tiles)
+    return comfy.sample.sample_custom(
+        controlled(model, windows=windows, free_noise=False, each=progress.window, **control),
+        noise,
+        how.cfg,
+        host_sampler("dpmpp_2m"),
+        noise_levels(model, how.steps),
+        *prompts,
+        latent["samples"],
+        noise_mask=latent.get("noise_mask"),
+        callback=progress.step,
+        seed=how.seed,
+    )
+
+
+def enlarge_clip(
+    model: Any, prompts: tuple[Any, Any], clip: Tensor, how: Enlarging, known: Condition | None = None
 ) -> Tensor:
     """The engine's `upscale` over the host's MODEL: `(1, 3, T, H, W) -> (1, 3, T, 4H, 4W)`. Raises ValueError."""
-    condition, latent = upscale_condition(model, clip, noise_level, seed, known)
-    canvas, mask = latent["samples"], latent.get("noise_mask")
+    condition, latent = upscale_condition(model, clip, how.noise_level, how.seed, known)
+    canvas = latent["samples"]
     positive, negative = (
-        with_options(empty_prompt(model) if prompt is None else prompt, condition)
-        for prompt in (positive, negative)
+        with_options(empty_prompt(model) if prompt is None else prompt, condition) for prompt in prompts
     )
-    # A closed loop stays one: its roll is kept, only the windows are this node's own.
-    windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
-    progress = WindowProgress(model, steps * len(windows.parts(clip.shape[2])))
-    out = comfy.sample.sample_custom(
-        controlled(model, windows=windows, free_noise=False, each=progress.window),
-        comfy.sample.prepare_noise(canvas, seed),
-        cfg,
-        host_sampler("dpmpp_2m"),
-        noise_levels(model, steps),
-        positive,
-        negative,
-        canvas,
-        noise_mask=mask,
-        callback=progress.step,
-        seed=seed,
-    )
-    return unchanged(out, canvas, mask)
+    noise = comfy.sample.prepare_noise(canvas, how.seed)
+    out = sample_in_windows(model, how, (positive, negative), latent, noise, clip.shape[2])
+    return unchanged(out, canvas, latent.get("noise_mask"))

@@ -13,12 +13,10 @@ import comfy.sample
 import torch
 from torch import Tensor, nn
 
-from ...lumiere_core.config import replace
 from ...lumiere_core.diffusion.process import check_noise_level
 from ...lumiere_core.diffusion.windows import tiles_of
-from .controls import control_of, controlled
 from .progress import HostBar
-from .sampling import WindowProgress, host_sampler, noise_levels, with_options
+from .sampling import Enlarging, sample_in_windows, with_options
 
 SCALE = 4
 LOADED = "Load Checkpoint with x4-upscaler-ema.safetensors"
@@ -71,50 +69,24 @@ def check_prompt(model: Any, name: str, conditioning: Any) -> None:
 
 
 def enlarge_frames(
-    model: Any,
-    vae: Any,
-    positive: Any,
-    negative: Any,
-    clip: Tensor,
-    latent: dict,
-    seed: int,
-    steps: int,
-    cfg: float,
-    window: int,
-    overlap: int,
-    tile: int,
-    noise_level: float,
+    model: Any, vae: Any, prompts: tuple[Any, Any], clip: Tensor, latent: dict, how: Enlarging, tile: int
 ) -> Tensor:
     """Clip `(1, 3, T, h, w)` in [-1, 1] -> IMAGE `(T, 4h, 4w, 3)`, over a LATENT `(T, 4, h, w)`. Raises ValueError.
 
-    window, overlap  frames that a call sees, and that neighbouring windows share
-    tile             pixels of the small frame's sides that a call sees; neighbours share a quarter
-    noise_level      from 0 to 1, a share of the levels that the model knows (350)
+    how   its noise_level, from 0 to 1, is a share of the levels that the model knows (350)
+    tile  pixels of the small frame's sides that a call sees; neighbours share a quarter
     """
-    check_noise_level(noise_level)
-    canvas, mask = latent["samples"], latent.get("noise_mask")
-    told = {"concat_image": clip[0].transpose(0, 1), "noise_augmentation": noise_level}
-    positive, negative = with_options(positive, told), with_options(negative, told)
-    # A loop's roll is kept, only the windows are this node's own.
-    windows = replace(control_of(model.model_options).windows, window=window, overlap=overlap)
+    check_noise_level(how.noise_level)
+    canvas = latent["samples"]
+    told = {"concat_image": clip[0].transpose(0, 1), "noise_augmentation": how.noise_level}
+    positive, negative = (with_options(prompt, told) for prompt in prompts)
     rows, columns = tiles_of(*canvas.shape[-2:], tile)
-    progress = WindowProgress(model, steps * len(windows.parts(len(canvas))) * len(rows) * len(columns))
-    model = controlled(model, windows=windows, tile=tile, free_noise=False, each=progress.window)
+    model = model.clone()
     model.add_object_patch(AUGMENTOR, OneNoise(model.get_model_object(AUGMENTOR)))
-    made = comfy.sample.sample_custom(
-        model,
-        comfy.sample.prepare_noise(canvas, seed, [0] * len(canvas)),
-        cfg,
-        host_sampler("dpmpp_2m"),
-        noise_levels(model, steps),
-        positive,
-        negative,
-        canvas,
-        noise_mask=mask,
-        callback=progress.step,
-        seed=seed,
-    )
-    return decoded(vae, made, window)
+    noise = comfy.sample.prepare_noise(canvas, how.seed, [0] * len(canvas))
+    tiles = len(rows) * len(columns)
+    made = sample_in_windows(model, how, (positive, negative), latent, noise, len(canvas), tiles, tile=tile)
+    return decoded(vae, made, how.window)
 
 
 def decoded(vae: Any, samples: Tensor, at_a_time: int) -> Tensor:

@@ -238,11 +238,12 @@ def test_a_small_picture_off_the_grid_is_scaled_to_it():
     assert (found.width, found.height, found.crop_width, found.crop_height) == (60, 60, 64, 64)
 
 
-def test_a_clip_has_outgrown_its_picture_only_if_it_is_all_of_it_undistorted_and_no_smaller():
+def test_a_clip_has_outgrown_its_picture_only_if_it_is_all_of_it_undistorted_and_larger():
     def whole(height: int, width: int) -> Region:
         return Region(0, 0, width, height, width, height, 64, 64)
 
-    assert whole(100, 100).outgrown(100, 100) and whole(100, 100).outgrown(256, 256)
+    assert whole(100, 100).outgrown(256, 256)
+    assert not whole(100, 100).outgrown(100, 100), "as large: the source and its grey pixels come back"
     assert not whole(100, 100).outgrown(96, 96), "smaller"
     assert not whole(100, 150).outgrown(256, 256), "distorted"
     assert not Region(0, 0, 50, 50, 100, 100, 64, 64).outgrown(256, 256), "a part"
