@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelSpec
+from .diffusion.carrying import carrying
 from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
 from .diffusion.inversion import going_on
@@ -106,9 +107,9 @@ def text_to_video(
 
     task: a clip of which some pixels are known, made by a function of `condition` (image to video, inpainting, ...).
     The network is told them, they are held at every step and come back exactly; the other frames begin with the noise
-    that lies behind wholly known ones (`inversion`), or, with a `strength` below 1, with the clip. Raises ValueError
-    for settings out of range, and for a task with known pixels where the model was not trained on them; the sentence
-    holds the number and the remedy.
+    that lies behind wholly known ones (`inversion`) and go on with what those show (`carrying`), or, with a `strength`
+    below 1, begin with the clip. Raises ValueError for settings out of range, and for a task with known pixels where
+    the model was not trained on them; the sentence holds the number and the remedy.
     """
     spec = model.spec
     if spec.kind != "base":
@@ -161,6 +162,7 @@ def text_to_video(
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
     if s.strength == 1:
         x = going_on(alone, process, task, x)
+        denoise = carrying(denoise, task, s.loop)
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)
     return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())

@@ -15,6 +15,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
+from ...lumiere_core.diffusion.carrying import carried
 from ...lumiere_core.diffusion.condition import Condition
 from ...lumiere_core.diffusion.guidance import rescaled, thresholded
 from ...lumiere_core.diffusion.inversion import going_on
@@ -270,28 +271,37 @@ def start(
         process = Process(spec.diffusion if spec else DiffusionSpec())
         # A Lumiere MODEL shares noise over the whole clip when the sampler begins; windows share the first one's.
         noise = axis.batch(process.unshared(shared_free_noise(process, axis.clip(noise, 1), window, overlap)))
-    return executor(wrapped, sigmas, extra, callback, gone_on(wrapped, sigmas, control, noise, *rest), *rest)
+    tasks = tasks_of(wrapped, sigmas, noise, *rest)
+    if tasks:
+        noise = gone_on(wrapped, control, noise, tasks)
+        extra = {**extra, "model_options": with_carrying(extra.get("model_options", {}), tasks)}
+    return executor(wrapped, sigmas, extra, callback, noise, *rest)
 
 
-def gone_on(
+def tasks_of(
     guider: Any,
     sigmas: Tensor,
-    control: Control,
     noise: Tensor,
     clip: Tensor | None = None,
     mask: Tensor | None = None,
     *_: Any,
-) -> Tensor:
-    """The host's own draw for a clip that begins with the noise behind its known frames, as the engine has it.
-
-    As it was for other MODELs, where nothing is known, and where sampling begins later than at pure noise.
-    """
+) -> list[Condition]:
+    """What is known of each clip of the batch, where a base model of ours samples it from pure noise; else nothing."""
     model = guider.inner_model
-    spec, prompts = getattr(model, "lumiere", None), guider.conds.get("positive")
-    rows = prompts[0].get("model_conds", {}).get("c_crossattn") if prompts else None
-    if spec is None or spec.kind != "base" or noise.ndim != 5 or any(v is None for v in (clip, mask, rows)):
-        return noise
+    spec = getattr(model, "lumiere", None)
+    if spec is None or spec.kind != "base" or noise.ndim != 5 or clip is None or mask is None:
+        return []
     if float(sigmas[0]) < 0.999 * float(model.model_sampling.sigma_max):
+        return []
+    given, change = clip.expand_as(noise), mask.expand_as(noise)
+    return [Condition(one[None], 1 - part[None, :1]) for one, part in zip(given, change, strict=True)]
+
+
+def gone_on(guider: Any, control: Control, noise: Tensor, tasks: list[Condition]) -> Tensor:
+    """The host's own draw for clips that begin with the noise behind their known frames, as the engine has it."""
+    model, prompts = guider.inner_model, guider.conds.get("positive")
+    spec, rows = model.lumiere, prompts[0].get("model_conds", {}).get("c_crossattn") if prompts else None
+    if rows is None:
         return noise
     process = Process(spec.diffusion)
     times = ticks(noise.shape[2], spec, control.windows.roll is not None).to(noise.device)
@@ -302,11 +312,24 @@ def gone_on(
             told["when"] = times[0, 0, places][:, None, None]  # (K, 1, 1, 1, 1)
         return model.apply_model(x, sigma.expand(len(places)), **told)
 
-    clips = []
-    for draw, given, change in zip(noise, clip.expand_as(noise), mask.expand_as(noise), strict=True):
-        task = Condition(given[None], 1 - change[None, :1])
-        clips.append(process.unshared(going_on(alone, process, task, process.shared(draw[None]))))
-    return torch.cat(clips)
+    shared = [process.shared(draw[None]) for draw in noise]
+    return torch.cat(
+        [process.unshared(going_on(alone, process, *one)) for one in zip(tasks, shared, strict=True)]
+    )
+
+
+def with_carrying(model_options: dict, tasks: list[Condition]) -> dict:
+    """Options of a MODEL whose x0, after guidance, goes on with what is known of each clip, as the engine has it."""
+    closed = control_of(model_options).windows.roll is not None
+
+    def carry(args: dict[str, Any]) -> Tensor:
+        clips = zip(args["denoised"].split(1), tasks, strict=True)
+        return torch.cat([carried(clip, args["sigma"], task, closed) for clip, task in clips])
+
+    return {
+        **model_options,
+        "sampler_post_cfg_function": [*model_options.get("sampler_post_cfg_function", []), carry],
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ guidance
