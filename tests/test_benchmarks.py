@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import enlarging, pictures, styles
+from benchmarks import beside, enlarging, pictures, styles
 from benchmarks import stunet as bench
 from lumiere_core.config import PRESETS
 from lumiere_core.model.checkpoint import Lumiere
@@ -185,11 +185,11 @@ def test_a_clip_put_in_with_a_step_has_a_gradient_and_a_still_has_no_motion():
     clip, known = going(1)[0], torch.ones(4, 64, 64)
     known[:, 20:40, 20:40] = 0
     stepped = clip + 0.5 * (1 - known)
-    real, made = pictures.across(clip, known), pictures.across(stepped, known)
+    real, made = beside.across(clip, known), beside.across(stepped, known)
     assert made[0] > 2 * real[0] and made[1:] == pytest.approx(real[1:], abs=1e-5)
-    assert pictures.moving(clip[:, :1].expand(-1, 4, -1, -1), known[0]) == 0 < pictures.moving(clip, known[0])
+    assert beside.moving(clip[:, :1].expand(-1, 4, -1, -1), known[0]) == 0 < beside.moving(clip, known[0])
     jump = torch.cat([clip[:, :2], clip[:, 2:] + 0.5], dim=1)
-    assert pictures.seam(jump, 2) > 2 > pictures.seam(clip, 2)
+    assert beside.seam(jump, 2) > 2 > beside.seam(clip, 2)
 
 
 def test_what_is_asked_for_was_left_out_of_training_and_moves_as_the_task_needs():

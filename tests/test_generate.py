@@ -246,6 +246,23 @@ def test_frames_that_go_on_from_a_known_one_begin_with_its_noise_and_keep_it(tin
     assert torch.equal(edited, made(first, strength=0.5))  # it begins with the clip itself
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_frames_go_on_with_what_a_known_one_shows_of_pure_noise_alone(tiny, monkeypatch, loop):
+    task, told = half_known(), []
+    task = Condition(task.clip, torch.zeros_like(task.known))
+    task.known[:, :, 0] = 1
+
+    def carrying(denoise, task, closed):
+        told.append(closed)
+        return lambda *given, **named: denoise(*given, **named) * 0
+
+    monkeypatch.setattr("lumiere_core.generate.carrying", carrying)
+    made = text_to_video(tiny, "a boat", settings=Settings(steps=2, loop=loop), task=task)
+    assert told == [loop] and torch.equal(made[:, :, 0], task.clip[:, :, 0]) and not made[:, :, 1:].any()
+    text_to_video(tiny, "a boat", settings=Settings(steps=2, strength=0.5), task=task)
+    assert told == [loop], "a clip that is changed begins with its own frames"
+
+
 def test_the_size_and_length_are_those_of_the_task(tiny):
     assert text_to_video(tiny, settings=Settings(steps=1), prompt="", task=half_known(6, 16)).shape[2:] == (
         6,
