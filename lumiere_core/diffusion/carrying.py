@@ -15,7 +15,7 @@ from .condition import Condition
 from .inversion import last_known
 from .process import Denoise
 
-FROM = 1.5  # noise levels from here down: above it the model still decides places
+FROM = 2.0  # noise levels from here down: above it the model still decides places
 ALIKE = 0.15  # what is shown may differ by so much, root mean square, before it is let go of
 SLOWLY = 16  # frames until it is let go of as fast as that
 OWN = (

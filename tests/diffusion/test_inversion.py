@@ -9,6 +9,7 @@ from lumiere_core.config import DiffusionSpec
 from lumiere_core.diffusion.inversion import FROM, WALK, last_known, led, noise_behind
 from lumiere_core.diffusion.process import Process
 from lumiere_core.diffusion.samplers import euler
+from lumiere_core.diffusion.windows import shared_free_noise
 
 PROCESS = Process(DiffusionSpec(shift=4.0, noise_share=0.9))
 
@@ -68,3 +69,12 @@ def test_led_noise_correlates_as_shared_noise_does_and_goes_over_between_two_pic
     assert (like[9, :3] > 0.9).all() and (like[10, 6:9] > 0.9).all()
     assert float(like[9, 4]) == pytest.approx(float(like[10, 4]), abs=0.05) and 0.6 < like[9, 4] < 0.75
     assert like[9, 6].abs() < 0.05
+
+
+def test_noise_that_goes_on_from_a_picture_still_repeats_itself_over_windows():
+    """Windows agree because later frames have the noise of earlier ones in another order; the common part is replaced."""
+    noise, behind = drawn(1, 3, 12, 16, 16), drawn(1, 3, 1, 16, 16, seed=1)
+    mixed = led(PROCESS, shared_free_noise(PROCESS, noise, window=6, overlap=2), behind, [0])
+    apart = (mixed[0, :, 6:, None] - mixed[0, :, None, :6]).abs().amax(dim=(0, 3, 4))  # (later, first window)
+    assert (apart.amin(dim=1) < 1e-5).all() and len(set(apart[:4].argmin(dim=1).tolist())) == 4
+    assert (apart > 1e-2).sum() == apart.numel() - 6

@@ -106,6 +106,16 @@ def by_core(
     return made[0]["samples"]
 
 
+def by_core_alone(pack: Pack, model: Any, yes: list, no: list, latent: dict) -> Tensor:
+    """As the core makes it where nothing of a known frame is carried on."""
+    controls = pack.module("nodes.host.controls")
+    carried, controls.carried = controls.carried, lambda x0, *_: x0
+    try:
+        return by_core(model, yes, no, latent)
+    finally:
+        controls.carried = carried
+
+
 def by_engine(pack: Pack, engine: Any, task: Any, **settings: Any) -> Tensor:
     generate = pack.module("lumiere_core.generate")
     chosen = {"steps": STEPS, "cfg_scale": 3.0, "rescale": 0.0, "seed": 5, **settings}
@@ -141,6 +151,10 @@ def parity(pack: Pack) -> dict:
             if case == "whole":  # the same noise and prompt, held as before, but the network is told nothing
                 deaf = by_core(random_deaf(model), yes, no, latent)
                 report[f"{task} {case}"]["told"] = apart(deaf, theirs)
+            if task == "first frame":
+                report[f"{task} {case}"]["carried"] = apart(
+                    by_core_alone(tiny, model, yes, no, latent), theirs
+                )
     return report
 
 

@@ -44,6 +44,11 @@ def test_what_is_made_depends_on_what_the_network_is_told(found: dict, task: str
     assert found["parity"][f"{task} whole"]["told"] > 5
 
 
+@pytest.mark.parametrize("case", ["whole", "windows", "loop"])
+def test_what_a_known_frame_shows_is_carried_on_in_the_core_too(found: dict, case: str) -> None:
+    assert found["parity"][f"first frame {case}"]["carried"] > 5
+
+
 @pytest.mark.parametrize(("task", "case"), CASES)
 def test_known_pixels_come_back_to_the_bit(found: dict, task: str, case: str) -> None:
     made = found["parity"][f"{task} {case}"]
