@@ -150,7 +150,7 @@ def rehearse(pack: Pack) -> list[tuple[str, str, str]]:
     for frames in map(int, CHOSEN.frames.split(",")):
         moving = inflated
         if frames > 32:
-            (moving,) = pack.run("MultiDiffusion", inflated, WINDOW, 4)
+            (moving,) = pack.run("MultiDiffusion", inflated, WINDOW, 4, "triangle", False, True)
         (latent,) = core.EmptyLatentImage().generate(CHOSEN.side, CHOSEN.side, frames)
 
         def sampled(moving: Any = moving, latent: dict = latent) -> dict:
