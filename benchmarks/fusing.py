@@ -30,6 +30,7 @@ from lumiere_core.model.checkpoint import bundled, load  # noqa: E402
 from lumiere_core.train.gauge import travelling  # noqa: E402
 from lumiere_core.train.world.scenes import WORLDS, held_out_list, render  # noqa: E402
 
+HEIGHT, BAR = 256, 6  # pixels of a chart before it is cut, and of a bar
 WAYS = {"fused": 2, "one by one": 0}  # frames that neighbouring windows share
 
 
@@ -37,6 +38,15 @@ def scores(made: Tensor, true: Tensor, borders: list[int]) -> tuple[float, float
     """Seam score and dynamic degree of a clip `(3, T, H, W)`, both over the true one's."""
     degree = frame_differences(made).mean() / frame_differences(true).mean()
     return seam_score(made, borders) / seam_score(true, borders), float(degree)
+
+
+def figure(charts: list[Tensor]) -> Tensor:
+    """Charts below each other, `(3, height, width)` in [0, 1], without the step back to the first frame, and no taller
+    than their tallest bar.
+    """
+    charts = [chart[:, :, :-BAR] for chart in charts]
+    empty = min(int((chart > 0.5).any(0).any(1).int().argmax()) for chart in charts)
+    return torch.cat([chart[:, max(0, empty - BAR) :] for chart in charts], 1)
 
 
 def main() -> None:
@@ -65,7 +75,7 @@ def main() -> None:
                     made = upscale(model, small, scene.caption, settings, noise_level=level)[0].clamp(-1, 1)
                     rows.setdefault(f"{way}, noise {level:g}", []).append(scores(made, true[0], borders[way]))
                     if scene is scenes[0]:
-                        charts.append(difference_chart(made, borders[way]))
+                        charts.append(difference_chart(made, borders[way], HEIGHT, BAR))
     line = "| {:>22} | {:>10} | {:>14} |" if chosen.markdown else "{:>22}  {:>10}  {:>14}"
     print(line.format("", "seam score", "dynamic degree"))
     if chosen.markdown:
@@ -73,7 +83,7 @@ def main() -> None:
     for name, found in rows.items():
         print(line.format(name, *(f"{statistics.fmean(column):.2f}" for column in zip(*found, strict=True))))
     if chosen.figure:
-        write_image(chosen.figure, to_pixels(torch.cat(charts, 1)[:, None] * 2 - 1)[0], overwrite=True)
+        write_image(chosen.figure, to_pixels(figure(charts)[:, None] * 2 - 1)[0], overwrite=True)
 
 
 if __name__ == "__main__":
