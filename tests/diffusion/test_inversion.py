@@ -72,7 +72,7 @@ def test_led_noise_correlates_as_shared_noise_does_and_goes_over_between_two_pic
 
 
 def test_noise_that_goes_on_from_a_picture_still_repeats_itself_over_windows():
-    """Windows agree because later frames have the noise of earlier ones in another order; the common part is replaced."""
+    """Windows agree since later frames have the noise of earlier ones in another order; only what all share is new."""
     noise, behind = drawn(1, 3, 12, 16, 16), drawn(1, 3, 1, 16, 16, seed=1)
     mixed = led(PROCESS, shared_free_noise(PROCESS, noise, window=6, overlap=2), behind, [0])
     apart = (mixed[0, :, 6:, None] - mixed[0, :, None, :6]).abs().amax(dim=(0, 3, 4))  # (later, first window)
