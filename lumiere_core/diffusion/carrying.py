@@ -15,16 +15,14 @@ from .condition import Condition
 from .inversion import last_known
 from .process import Denoise
 
-FROM = 2.0  # noise levels from here down: above it the model still decides places
+CARRIED_FROM = 2.0  # noise levels from here down: above it the model still decides places
 ALIKE = 0.15  # what is shown may differ by so much, root mean square, before it is let go of
 SLOWLY = 16  # frames until it is let go of as fast as that
-OWN = (
-    0.5  # of what changes over time in the model's own frames is kept: a surface that is carried still moves
-)
-STILL = 5e-3  # a thing stands still unless its motion explains so much more, in mean squares
+OWN = 0.5  # of what changes in the model's own frames is kept: a surface that is carried still moves
+STANDS = 5e-3  # a thing stands still unless its motion explains so much more, in mean squares
 SURE = 2e-3  # the difference in mean squares that decides between the two
-FLAT = 1e-2  # squared slopes below it say nothing of motion
-ROUNDS = 2  # of Lucas and Kanade's step: frames are half a pixel apart
+SLOPELESS = 1e-2  # squared slopes below it say nothing of motion
+MOTION_STEPS = 2  # of Lucas and Kanade's step: frames are half a pixel apart
 PIECE = 64  # frames worked on at once, so that memory does not grow with the clip
 
 
@@ -38,12 +36,14 @@ def carrying(denoise: Denoise, task: Condition, closed: bool = False) -> Denoise
 
 
 def carried(x0: Tensor, sigma: Tensor, task: Condition, closed: bool = False) -> Tensor:
-    """x0 `(1, C, T, H, W)` whose frames go on with what wholly known ones show; above FROM, and without any, as it is.
+    """x0 `(1, C, T, H, W)` whose frames go on with what wholly known ones show.
+
+    As it is above CARRIED_FROM, and where no frame is wholly known.
 
     closed: the last frame is followed by the first.
     """
     places = last_known(task.known)
-    if not places or float(sigma.flatten()[0]) > FROM:
+    if not places or float(sigma.flatten()[0]) > CARRIED_FROM:
         return x0
     frames, given = (v[0].transpose(0, 1).to(x0) for v in (x0, task.clip))  # (T, C, H, W)
     whole = (task.known == 1).flatten(3).all(dim=3).flatten().tolist()
@@ -55,12 +55,12 @@ def carried(x0: Tensor, sigma: Tensor, task: Condition, closed: bool = False) ->
             for first in range(0, len(run) - 1, PIECE):
                 piece = run[first : first + PIECE + 1]
                 far = torch.arange(first + 1, first + len(piece), device=x0.device).to(x0).view(-1, 1, 1, 1)
-                motion = moved(frames[piece[1:]], frames[piece[:-1]])
+                motion = motion_since(frames[piece[1:]], frames[piece[:-1]])
                 if (
                     total is None and len(motion) > 1
                 ):  # a known frame is drawn too unlike the next one to follow
                     motion[0] = motion[1]
-                total = along(motion, total)
+                total = added_up(motion, total)
                 shown, trust = shown_there(given[place], frames[place], frames[piece[1:]], total, far)
                 share = 1 - far / len(run) if bounded else 1
                 made[piece[1:]] += share * trust * (shown - frames[piece[1:]])
@@ -93,18 +93,18 @@ def shown_there(
     far     how many frames away it is `(N, 1, 1, 1)`
     """
     still = torch.cat([picture, like])[None].expand(len(frames), -1, -1, -1)
-    gone = at(still, motion)
+    gone = looked_up(still, motion)
     off_still, off_gone = (
         about((v - frames.repeat(1, 2, 1, 1)).square().mean(dim=1, keepdim=True), 1) for v in (still, gone)
     )
-    stays = torch.sigmoid((off_gone + STILL - off_still) / SURE)
+    stays = torch.sigmoid((off_gone + STANDS - off_still) / SURE)
     shown, before = torch.lerp(gone, still, stays).chunk(2, dim=1)
     soon = (far / SLOWLY).clamp(max=1)
     trust = torch.exp(-soon * torch.lerp(off_gone, off_still, stays) / ALIKE**2)
     return shown + soon * OWN * (frames - before), trust
 
 
-def moved(frames: Tensor, before: Tensor) -> Tensor:
+def motion_since(frames: Tensor, before: Tensor) -> Tensor:
     """Where each pixel was in the frame before, in rows and columns from where it is: `(N, C, H, W) -> (N, 2, H, W)`.
 
     Least squares over squares of 7 pixels (Lucas & Kanade 1981). It only adds and multiplies, so what differs by
@@ -112,29 +112,29 @@ def moved(frames: Tensor, before: Tensor) -> Tensor:
     """
     frames, before = about(frames, 1), about(before, 1)
     motion = torch.zeros_like(frames[:, :2])
-    for _ in range(ROUNDS):
-        guess = at(before, motion)
+    for _ in range(MOTION_STEPS):
+        guess = looked_up(before, motion)
         wide = F.pad(guess, (1, 1, 1, 1), mode="replicate")
         down = (wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]) / 2
         right = (wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]) / 2
         off = frames - guess
         pairs = (down, down), (right, right), (down, right), (down, off), (right, off)
         yy, xx, xy, y, x = (about((a * b).mean(dim=1, keepdim=True), 3) for a, b in pairs)
-        yy, xx = yy + FLAT, xx + FLAT
+        yy, xx = yy + SLOPELESS, xx + SLOPELESS
         step = torch.cat([xx * y - xy * x, yy * x - xy * y], dim=1) / (yy * xx - xy * xy)
         motion = motion + step.clamp(-1, 1)
     return motion
 
 
-def along(motion: Tensor, total: Tensor | None = None) -> Tensor:
+def added_up(motion: Tensor, total: Tensor | None = None) -> Tensor:
     """Motions from frame to frame added up, and to a `total` before them `(1, 2, H, W)`. `(N, 2, H, W)`"""
     sums = [] if total is None else [total]
     for step in motion.split(1):
-        sums.append(step + at(sums[-1], step) if sums else step)
+        sums.append(step + looked_up(sums[-1], step) if sums else step)
     return torch.cat(sums[-len(motion) :])
 
 
-def at(pictures: Tensor, motion: Tensor) -> Tensor:
+def looked_up(pictures: Tensor, motion: Tensor) -> Tensor:
     """Each pixel from where it was, between pixels linearly, beyond the border as on it. `(N, C, H, W)`"""
     height, width = pictures.shape[-2:]
     y = (torch.arange(height, device=motion.device)[:, None] + motion[:, 0]).clamp(0, height - 1)

@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from lumiere_core.diffusion import carrying
-from lumiere_core.diffusion.carrying import FROM, about, along, at, carried, moved, run_from
+from lumiere_core.diffusion.carrying import (
+    CARRIED_FROM,
+    about,
+    added_up,
+    carried,
+    looked_up,
+    motion_since,
+    run_from,
+)
 from lumiere_core.diffusion.condition import Condition, chosen_frames, first_and_last, first_frame
 
-LOW, FRAMES, SIZE = torch.tensor(FROM / 2), 24, 32
+LOW, FRAMES, SIZE = torch.tensor(CARRIED_FROM / 2), 24, 32
 
 
 def scene(frames: int = FRAMES, speed: float = 0.5) -> torch.Tensor:
@@ -80,8 +88,8 @@ def test_above_its_noise_level_the_model_decides_alone():
     real = scene()
     task = first_frame(real[:, :, :1], FRAMES)
     model = soft(real)
-    assert carried(model, torch.tensor(FROM * 1.01), task) is model
-    assert not torch.equal(carried(model, torch.tensor([FROM]), task), model)
+    assert carried(model, torch.tensor(CARRIED_FROM * 1.01), task) is model
+    assert not torch.equal(carried(model, torch.tensor([CARRIED_FROM]), task), model)
 
 
 @pytest.mark.parametrize(
@@ -111,16 +119,16 @@ def test_pieces_of_a_long_clip_are_one(monkeypatch):
 
 def test_motion_is_found_and_adds_up():
     frames = scene(9, speed=0.5)[0].transpose(0, 1)
-    total = along(moved(frames[1:], frames[:-1]))
+    total = added_up(motion_since(frames[1:], frames[:-1]))
     middle = total[-1, :, 13:20, 10:15].mean(dim=(1, 2))
     assert -4.2 < float(middle[1]) < -2.8 and abs(float(middle[0])) < 0.3  # of 4 pixels
     assert total[:, :, :, 26:].abs().max() < 0.05, "what stands still has no motion"
-    parts = along(moved(frames[1:5], frames[:4]))
-    torch.testing.assert_close(along(moved(frames[5:], frames[4:-1]), parts[-1:]), total[4:])
+    parts = added_up(motion_since(frames[1:5], frames[:4]))
+    torch.testing.assert_close(added_up(motion_since(frames[5:], frames[4:-1]), parts[-1:]), total[4:])
 
 
 def test_pixels_from_beyond_the_border_are_those_on_it():
     picture = torch.arange(4.0).expand(1, 1, 4, 4)
     motion = torch.zeros(1, 2, 4, 4)
     motion[:, 1] = 2.5
-    torch.testing.assert_close(at(picture, motion)[0, 0, 0], torch.tensor([2.5, 3, 3, 3]))
+    torch.testing.assert_close(looked_up(picture, motion)[0, 0, 0], torch.tensor([2.5, 3, 3, 3]))

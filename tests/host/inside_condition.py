@@ -11,7 +11,7 @@ import asyncio
 import copy
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,19 @@ def by_core(
 
 def by_core_alone(pack: Pack, model: Any, yes: list, no: list, latent: dict) -> Tensor:
     """As the core makes it where nothing of a known frame is carried on."""
-    controls = pack.module("nodes.host.controls")
-    carried, controls.carried = controls.carried, lambda x0, *_: x0
-    try:
+    with swapped(pack.module("nodes.host.controls"), "carried", lambda x0, *_: x0):
         return by_core(model, yes, no, latent)
+
+
+@contextmanager
+def swapped(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Another function of this name in a module, for a while."""
+    was = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
     finally:
-        controls.carried = carried
+        setattr(module, name, was)
 
 
 def by_engine(pack: Pack, engine: Any, task: Any, **settings: Any) -> Tensor:
@@ -253,11 +260,17 @@ def copying(pack: Pack) -> Any:
 
 
 def copies(pack: Pack) -> dict:
-    """C comes back where M = 1, and blank elsewhere, though no sampler holds a pixel: the network was told."""
+    """C comes back where M = 1, and blank elsewhere, though no sampler holds a pixel: the network was told.
+
+    The engine holds pixels, always; that it carries them on is left out here.
+    """
     tiny, engine = random_pack(pack, prediction="x0")
     yes, no = map(tiny.encode, PROMPTS)
     report: dict = {}
-    with copying(tiny):
+    with (
+        copying(tiny),
+        swapped(pack.module("lumiere_core.generate"), "carrying", lambda denoise, *_: denoise),
+    ):
         for task in ("inpaint", "first frame"):
             latent, mask, source = masked(tiny, task)
             wanted = task_of(tiny, latent).blanked
