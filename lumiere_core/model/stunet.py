@@ -9,7 +9,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from ..config import TemporalSpec, UNetSpec
-from .functional import frames_as_batch, frames_as_time, pad_frames, space_to_depth, thinned
+from .functional import frames_as_batch, frames_as_time, pad_frames, pad_rows, space_to_depth, thinned
 from .layers import Operations, TextPool, TimedText, initialise, zero
 from .temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 from .unet import UNet
@@ -19,8 +19,7 @@ class SpaceTimeUNet(UNet):
     """A `UNet` plus `temporal.*`. The image model's keys and shapes stay as they are.
 
     x          `(B, C, T, H, W)`; any T runs: it is padded to a multiple of N and cropped at the end
-    t          `(B,)` in [0, 1], the true time
-    context    `(B, L, D)` text rows, with raw word embeddings where the spec says so
+    t          `(B,)`, context `(B, L, D)` and label: as `UNet` has them, a row for a clip or one for each of its frames
     when       `(B, T)` or `(B, 1, T, 1, 1)`: where in its 5 s each frame lies, in [0, 1]; negative or None: not told
     condition  `(B, 4, T, H, W)` or None: <C, M>, the clip with unknown pixels blanked and the mask of known ones
     low_res    `(B, 3, T, H/patch, W/patch)` for super-resolution, with `noise_level (B,)`
@@ -110,16 +109,18 @@ class SpaceTimeUNet(UNet):
         low_res: Tensor | None = None,
         noise_level: Tensor | None = None,
         when: Tensor | None = None,
+        label: Tensor | None = None,
     ) -> Tensor:
         clips, _, length = x.shape[:3]
         n = self.temporal_spec.time_factor
+        t, context, label = (v if v is None else pad_rows(v, clips, n) for v in (t, context, label))
         x, condition, low_res = (v if v is None else pad_frames(v, n) for v in (x, condition, low_res))
         when = None if when is None else pad_frames(when.reshape(clips, 1, length, 1, 1), n).flatten(1)
         frames = x.shape[2]
         context, words = context.tensor_split([self.spec.context_dim], dim=-1)
-        whole_emb, vector = self.embed(t, context, words, when, noise_level)
-        whole_tau = self.temporal_embed(whole_emb, context, words, when)
-        emb, tau = whole_emb, whole_tau
+        emb, vector = self.embed(t, context, words, when, noise_level, label)
+        tau = self.temporal_embed(emb, context, words, when)
+        told = emb, tau, context
 
         low_res = None if low_res is None else frames_as_batch(low_res)
         h = self.first(frames_as_batch(x), low_res, vector)
@@ -134,7 +135,7 @@ class SpaceTimeUNet(UNet):
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)  # space, then time
                 frames //= extra["resize"].stride
-                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
+                emb, tau, context = (thinned(v, clips, frames) for v in told)
             skips.append(h)
 
         res, *attention, last = self.middle_block
@@ -150,7 +151,7 @@ class SpaceTimeUNet(UNet):
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)
                 frames *= extra["resize"].stride
-                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
+                emb, tau, context = (thinned(v, clips, frames) for v in told)
 
         return frames_as_time(self.to_pixels(h, low_res), frames)[:, :, :length]  # (B, C, T, H, W)
 
