@@ -137,6 +137,10 @@ class TemporalSpec:
     kernel: int = 3  # frames: a neighbour on either side, as in (2+1)D convolutions (Tran et al. 1711.11248)
     head_dim: int = 32  # as the image model's
     condition_channels: int = 4  # <C, M>: three of the masked clip, one of the mask; 0: none
+    attention_kind: str = "rotary"  # a row of temporal.ATTENTION_INFLATION
+    positions: int = (
+        0  # of "animatediff": frames that the coarsest level tells apart, N frames of the clip each
+    )
 
     @property
     def time_factor(self) -> int:
@@ -153,6 +157,8 @@ TEMPORAL = record(
     kernel=one_of(1, 3, 5, 7),
     head_dim=WIDTH,
     condition_channels=one_of(0, 4),
+    attention_kind=one_of("rotary"),
+    positions=one_of(0),
 )
 
 

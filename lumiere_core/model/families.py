@@ -108,6 +108,12 @@ def to_ldm(names: Iterable[str]) -> dict[str, str]:
     return from_diffusers(names) if "conv_in.weight" in names else {name: name for name in names}
 
 
+def is_unet(names: Iterable[str]) -> bool:
+    """Whether a file with these tensors has an image model's U-Net in one of the layouts."""
+    first = {f"{FULL}input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight"}
+    return not first.isdisjoint(names)
+
+
 # ----------------------------------------------------------------------------------------------------------- specs
 def spec_of_unet(shapes: Shapes) -> tuple[Family, UNetSpec] | None:
     """What a U-Net of these tensors is, named as LDM has them; None for one of no family known here."""
@@ -185,6 +191,8 @@ class UNetFile:
     spec: UNetSpec
     path: Path
     names: dict[str, str]  # each of its tensors, and LDM's name for it
+    dtype: str
+    parameters: int
 
     def load(self, dtype: torch.dtype = torch.float32) -> UNet:
         """The network, ready to run. Raises ValueError where the file is not whole, or holds NaN."""
@@ -222,4 +230,5 @@ def open_unet(path: str | Path) -> UNetFile:
     check_tensors(known, shapes_of_unet(spec), path.name, f"By its layers it is {family.name}. {READ_HERE}")
     if len(names) == len(header.shapes):  # a full checkpoint's other tensors may have any dtype
         check_size_of(header, path.name)
-    return UNetFile(family, spec, path, names)
+    count = sum(torch.Size(shape).numel() for shape in shapes.values())
+    return UNetFile(family, spec, path, names, " and ".join(sorted(set(dtypes.values()))), count)

@@ -227,14 +227,14 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size: repeat pixels, then convolve."""
+    """Twice the size: repeat pixels, then convolve. `size` is that of the level, which may be odd."""
 
     def __init__(self, channels: int, ops: Operations) -> None:
         super().__init__()
         self.conv = ops.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")[..., : size[0], : size[1]])
 
 
 def class_label(classes: int, emb_dim: int, ops: Operations) -> nn.Module:

@@ -9,9 +9,11 @@ import torch.nn as nn
 from torch import Tensor
 
 from ..config import TemporalSpec, UNetSpec
+from .animatediff.network import MotionModules
+from .container import NoDraws
 from .functional import frames_as_batch, frames_as_time, pad_frames, pad_rows, space_to_depth, thinned
 from .layers import Operations, TextPool, TimedText, initialise, zero
-from .temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
+from .temporal import ATTENTION_INFLATION, ConvInflation, TemporalDown, TemporalUp
 from .unet import UNet
 
 
@@ -49,7 +51,8 @@ class SpaceTimeUNet(UNet):
 
         def inflation(level: int) -> nn.Module:
             # Temporal attention sits at the coarsest level only.
-            block = AttentionInflation if level == coarsest else ConvInflation
+            attention = ATTENTION_INFLATION[temporal.attention_kind]
+            block = attention if level == coarsest else ConvInflation
             return block(spec.channels[level], spec.embed_dim, spec.groups, temporal, ops)
 
         def step(block: nn.Module, level: int, encoder: bool) -> nn.ModuleDict:
@@ -149,7 +152,7 @@ class SpaceTimeUNet(UNet):
             h = block.body(torch.cat([h, skips.pop()], 1), emb, context)
             h = extra["inflate"](h, tau, frames)
             if block.resize:
-                h = extra["resize"](block.resize(h), frames)
+                h = extra["resize"](block.resize(h, skips[-1].shape[-2:]), frames)
                 frames *= extra["resize"].stride
                 emb, tau, context = (thinned(v, clips, frames) for v in told)
 
@@ -162,3 +165,40 @@ def inflate(unet: UNet, temporal: TemporalSpec) -> SpaceTimeUNet:
     missing, unexpected = model.load_state_dict(unet.state_dict(), strict=False)
     assert not unexpected and all(k.startswith("temporal.") for k in missing)
     return model
+
+
+def seed(video: SpaceTimeUNet, motion: MotionModules) -> None:
+    """Put AnimateDiff's modules of the coarsest level where this network has temporal attention ("animatediff").
+
+    The level holds every N-th frame, so of their position encoding they keep every N-th row. Where the motion file has
+    no module (the middle, in most), ours goes on adding nothing.
+    """
+    coarsest, n = len(video.spec.channels) - 1, video.temporal_spec.time_factor
+    levels = {"input": video.input_levels, "output": video.output_levels}
+    for side, number in motion.spec.places:
+        if side == "middle":
+            ours = video.temporal["middle_block"][0]  # after attention, as theirs
+        elif levels[side][number] == coarsest:
+            ours = video.temporal[f"{side}_blocks"][number]["inflate"]
+        else:
+            continue
+        tensors = motion.module((side, number)).state_dict()
+        ours.module.load_state_dict(
+            {name: t[:, ::n] if name.endswith(".pe") else t for name, t in tensors.items()}
+        )
+
+
+def new_temporal(
+    spec: UNetSpec, temporal: TemporalSpec, motion: MotionModules | None = None
+) -> dict[str, Tensor]:
+    """First values of all that inflation adds, `{"temporal.input_blocks...": tensor}`; they change nothing yet.
+
+    No weight of the image model, which may be large, is allocated. motion: for `seed`.
+    """
+    with torch.device("meta"), NoDraws():
+        video = SpaceTimeUNet(spec, temporal)
+    video.temporal.to_empty(device="cpu")
+    initialise(video.temporal)
+    if motion is not None:
+        seed(video, motion)
+    return {f"temporal.{name}": tensor for name, tensor in video.temporal.state_dict().items()}

@@ -195,6 +195,6 @@ class UNet(nn.Module):
 
         for block in self.output_blocks:
             h = block.body(torch.cat([h, skips.pop()], 1), emb, context)
-            h = block.resize(h) if block.resize else h
+            h = block.resize(h, skips[-1].shape[-2:]) if block.resize else h
 
         return self.to_pixels(h, low_res)

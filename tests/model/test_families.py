@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from lumiere_core.config import TemporalSpec, UNetSpec, replace
 from lumiere_core.model import families
+from lumiere_core.model.animatediff.network import MotionModules, MotionSpec, Positions, sinusoids
 from lumiere_core.model.families import FULL, open_unet, shapes_of_unet, spec_of_unet, to_ldm
-from lumiere_core.model.stunet import inflate
+from lumiere_core.model.stunet import SpaceTimeUNet, inflate, new_temporal
 from lumiere_core.model.unet import UNet
 
 # ------------------------------------------------------------------------------- true sizes, on no memory
@@ -128,6 +130,9 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
+ODD = 18  # halved and rounded up: 9, 5, 3, which the way back has to meet
+
+
 @cache
 def theirs(name: str) -> Any:
     diffusers = pytest.importorskip("diffusers", reason="NO DIFFUSERS FOUND: parity was not measured.")
@@ -141,7 +146,7 @@ def theirs(name: str) -> Any:
 def asked(name: str, network: Any, dtype: torch.dtype) -> tuple[dict, dict]:
     """The same question for ours and for theirs."""
     noise = torch.Generator().manual_seed(1)
-    x = torch.randn(2, TINY[name].get("in_channels", 4), 16, 16, generator=noise, dtype=dtype)
+    x = torch.randn(2, TINY[name].get("in_channels", 4), ODD, 16, generator=noise, dtype=dtype)
     text, when = torch.randn(2, 7, 48, generator=noise, dtype=dtype), torch.tensor([3, 801])
     ours = {"x": x, "t": when, "context": text}
     known = {"sample": x, "timestep": when, "encoder_hidden_states": text}
@@ -243,3 +248,44 @@ def test_what_is_no_image_u_net_is_refused_in_a_sentence(tmp_path: Path) -> None
     torch.save(good, tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match="pickle"):
         open_unet(tmp_path / "x.ckpt")
+
+
+def test_animatediff_s_coarsest_modules_are_the_temporal_attention(randomise) -> None:
+    """They are run on every N-th frame, with the position of that frame; the file's other modules are left out."""
+    spec = replace(
+        PLAIN, channels=(32, 32, 64), blocks=(2, 2, 2), attention=(1, 1, 0), embed_width=32, context_dim=48
+    )
+    motion = randomise(MotionModules(MotionSpec("", "", spec.channels, 24, middle=True)), seed=3)
+    for layer in motion.modules():
+        if isinstance(layer, Positions):
+            layer.pe.copy_(torch.randn(layer.pe.shape))
+    temporal = TemporalSpec((2, 2), attention_kind="animatediff", positions=6, condition_channels=0)
+    tensors = new_temporal(spec, temporal, motion)
+    unet = randomise(UNet(spec))
+    video = SpaceTimeUNet(spec, temporal).eval().requires_grad_(False)
+    video.load_state_dict(unet.state_dict() | tensors)
+    h, rows = torch.randn(6, 64, 4, 4), range(0, 24, 4)
+    module = motion.module(("output", 1))
+    ours = video.temporal["output_blocks"][1]["inflate"](h, None, 6)
+    for layer in module.modules():
+        if isinstance(layer, Positions):
+            layer.pe = layer.pe[:, rows]
+    torch.testing.assert_close(ours, module(h, 6))
+    assert not torch.allclose(ours, h, atol=1e-2)
+    second = video.temporal["middle_block"][1]
+    assert torch.equal(second(h, None, 6), h)  # theirs has one module there
+    x, t, context = torch.randn(1, 4, 8, 16, 16), torch.tensor([500]), torch.randn(1, 7, 48)
+    pictures = torch.stack([unet(x[:, :, i], t, context) for i in range(0, 8, 4)], 2)
+    assert not torch.allclose(video(x, t, context)[:, :, ::4], pictures, atol=1e-3)
+    still = new_temporal(spec, temporal)
+    video.load_state_dict(still, strict=False)
+    torch.testing.assert_close(video(x, t, context)[:, :, ::4], pictures, atol=1e-5, rtol=1e-4)
+
+
+def test_a_new_position_encoding_is_that_of_the_published_files() -> None:
+    by_hand = torch.zeros(3, 8)
+    for row, place in enumerate((0, 8, 16)):
+        for i in range(4):
+            angle = place / 10000 ** (2 * i / 8)
+            by_hand[row, 2 * i], by_hand[row, 2 * i + 1] = math.sin(angle), math.cos(angle)
+    torch.testing.assert_close(sinusoids(torch.tensor([0, 8, 16]), 8), by_hand)

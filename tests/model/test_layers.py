@@ -101,7 +101,9 @@ def test_a_picture_is_halved_and_doubled(randomise):
     x = torch.randn(1, 8, 6, 4)
     assert Downsample(8, OPS)(x).shape == (1, 8, 3, 2)
     up = randomise(Upsample(8, OPS))
-    torch.testing.assert_close(up(x), up.conv(x.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+    twice = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(up(x, (12, 8)), up.conv(twice))
+    torch.testing.assert_close(up(x, (11, 7)), up.conv(twice[:, :, :11, :7]))  # of 11 x 7, halved
 
 
 def test_a_pool_over_equal_rows_sees_one_of_them(randomise):

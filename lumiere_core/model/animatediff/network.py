@@ -96,6 +96,13 @@ def over_the_clip(norm: Norm, x: Tensor, frames: int) -> Tensor:
     return norm(clip).transpose(1, 2).flatten(0, 1)
 
 
+def sinusoids(places: Tensor, channels: int) -> Tensor:
+    """What the published files hold for these frames (Vaswani et al. 1706.03762). `(T,) -> (T, C)`, float32"""
+    freqs = 10000.0 ** (-torch.arange(0, channels, 2, dtype=torch.float32) / channels)
+    angles = places.float()[:, None] * freqs
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # sine, cosine, sine, ...
+
+
 class Positions(nn.Module):
     """The frame's number as a row, added before q, k and v are read. `(N, T, C) -> (N, T, C)`"""
 

@@ -1,0 +1,158 @@
+"""Runs inside ComfyUI's own interpreter: an image MODEL strided in time. Prints one JSON object.
+
+`test_spacetime.py` starts it. Models and files are those of `inside_inflate.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from inside import Pack, core, sentence  # noqa: E402, I001  (first: it puts the host on the path)
+import comfy.model_management  # noqa: E402
+import torch  # noqa: E402
+from inside_inflate import (  # noqa: E402
+    OWN,
+    SD15,
+    SDXL,
+    WIDTHS,
+    Files,
+    apart,
+    control_net,
+    drawn,
+    free_u,
+    image_lora,
+    louder,
+    perturbed,
+    prompt,
+    sampled,
+)
+from standins import model_of, wan_vace  # noqa: E402
+
+FRAMES, N = 9, 8
+
+
+def main() -> None:
+    pack = Pack()
+    files = Files(pack)
+    report: dict[str, Any] = {}
+    files.write("v2.safetensors", middle=True)
+    files.write("v3.safetensors")
+    files.write("v1.safetensors", frames=24)
+    files.write("still.safetensors", scale=0.0, middle=True)
+    files.write("still_xl.safetensors", scale=0.0, widths=WIDTHS[3])
+    image = drawn(model_of("SD15", **SD15))
+
+    def moved(model: Any, name: str = "v2", **more: Any) -> Any:
+        more = {"strength": 1.0, "noise_levels": OWN, "mode": "lumiere", **more}
+        return pack.run("Inflate", model, f"{name}.safetensors", **more)[0]
+
+    plain = sampled(image, FRAMES)
+    still, moving = moved(image, "still"), moved(image)
+    report["spread"] = float(plain.std())
+    # Without motion every eighth frame is the host's own picture, and frames that start alike are all the host's.
+    once = sampled(still, FRAMES)
+    report["still"] = apart(once[::N], plain[::N])
+    report["between"] = apart(once[1::N], plain[1::N])
+    report["one frame"] = apart(sampled(still, 1), sampled(image, 1))
+    alike = {"samples": torch.zeros(FRAMES, 4, 8, 8), "batch_index": [0] * FRAMES}
+    same = [
+        core.common_ksampler(m, 5, 2, 3.0, "euler", "normal", prompt(1), prompt(2), alike)[0]["samples"]
+        for m in (still, image)
+    ]
+    report["alike"] = apart(*same)
+    odd = torch.zeros(FRAMES, 4, 10, 7)  # halved three times and rounded up
+    report["odd size"] = apart(
+        sampled(still, latent=odd)[::N],
+        sampled(image, latent=odd)[::N],
+    )
+    clip = sampled(moving, FRAMES)
+    report["moves"] = apart(clip[::N], plain[::N])
+    # LoRAs, on either side; the original stays as it was
+    with_lora = sampled(image_lora(image), FRAMES)
+    report["lora acts"] = apart(with_lora, plain)
+    report["lora before"] = apart(sampled(moved(image_lora(image), "still"), FRAMES)[::N], with_lora[::N])
+    report["lora after"] = apart(sampled(image_lora(still), FRAMES)[::N], with_lora[::N])
+    comfy.model_management.load_models_gpu([image_lora(image)])  # its weights are now the LoRA's
+    report["taken while a LoRA is in"] = apart(sampled(moved(image, "still"), FRAMES)[::N], plain[::N])
+    report["original again"] = apart(sampled(image, FRAMES), plain)
+    report["inflated again"] = apart(sampled(moving, FRAMES), clip)
+    ours, theirs = moving.model.diffusion_model.state_dict(), image.model.diffusion_model.state_dict()
+    report["apart in storage"] = [n for n, t in theirs.items() if ours[n].data_ptr() != t.data_ptr()]
+    report["one parameter"] = [
+        n
+        for (n, a), b in zip(
+            image.model.diffusion_model.named_parameters(),
+            map(dict(moving.model.diffusion_model.named_parameters()).get, theirs),
+            strict=True,
+        )
+        if a is b
+    ]
+    report["kept"] = [
+        moving.model.model_config is image.model.model_config,
+        type(moving.model) is type(image.model),
+        moving.model.latent_format is image.model.latent_format,
+    ]
+    report["sigma max"] = [
+        float(moved(image, noise_levels=levels).get_model_object("model_sampling").sigma_max)
+        for levels in ("auto", OWN)
+    ]
+    report["kinds"] = [bool(sampled(moved(image, k), 11).isfinite().all()) for k in ("v1", "v2", "v3")]
+
+    # Windows, a loop and our sampler
+    (long,) = pack.run("MultiDiffusion", still, 16, 8, "triangle", False, False)
+    report["windows"] = apart(sampled(long, 24)[::N], sampled(image, 24)[::N])
+    (long,) = pack.run("MultiDiffusion", moving, 16, 8, "triangle", False, False)
+    report["windows move"] = bool(sampled(pack.run("Loop", long, 3)[0], 25).isfinite().all())
+    latent = {"samples": torch.zeros(FRAMES, 4, 8, 8)}
+    own = pack.run("Sample", moving, prompt(1), prompt(2), latent, 5, 2, 3.0, "euler")[0]["samples"]
+    known = core.common_ksampler(moving, 5, 2, 3.0, "euler", "sgm_uniform", prompt(1), prompt(2), latent)
+    report["our sampler"] = apart(own, known[0]["samples"])
+
+    # SDXL: three levels, so four frames are one
+    xl = drawn(model_of("SDXL", **SDXL))
+    report["sdxl"] = apart(sampled(moved(xl, "still_xl"), 5)[::4], sampled(xl, 5)[::4])
+
+    # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
+    management = vars(comfy).get("memory_management")
+    if hasattr(management, "aimdo_enabled"):
+        was, management.aimdo_enabled = management.aimdo_enabled, True
+        try:
+            late = moved(image)
+        finally:
+            management.aimdo_enabled = was
+        report["late weights"] = apart(sampled(late, FRAMES), clip)
+
+    (files.motion / "half.safetensors").write_bytes((files.motion / "v2.safetensors").read_bytes()[:-9])
+    lora = files.write_lora("pan.safetensors")
+    quantised = model_of("SD15", **SD15)
+    quantised.model.diffusion_model.to(torch.float8_e4m3fn)
+    report["refused"] = {
+        "controlnet": sentence(lambda: sampled(moving, 6, control_net(6)(prompt(1)))),
+        "free u": sentence(lambda: sampled(free_u(moving), 6)),
+        "free u before": sentence(lambda: sampled(moved(free_u(image)), 6)),
+        "attention": sentence(lambda: sampled(louder(moving), 6)),
+        "perturbed": sentence(lambda: sampled(perturbed(moving), 6)),
+        "strength": sentence(lambda: moved(image, strength=0.5)),
+        "mask": sentence(lambda: moved(image, strength_mask=torch.ones(1, 8, 8))),
+        "twice": sentence(lambda: moved(moving)),
+        "compat after": sentence(lambda: moved(moving, mode="compat")),
+        "after compat": sentence(lambda: moved(moved(image, mode="compat"))),
+        "video model": sentence(lambda: moved(wan_vace().model)),
+        "our model": sentence(lambda: moved(pack.model)),
+        "base": sentence(lambda: moved(image, "still_xl")),
+        "half": sentence(lambda: moved(image, "half")),
+        "frames": sentence(lambda: sampled(moved(image, "v1"), 25)),
+        "5D": sentence(lambda: sampled(moving, latent=torch.zeros(1, 4, 6, 8, 8))),
+        "motion lora": sentence(lambda: pack.run("MotionLora", moving, lora, 1.0)),
+        "quantised": sentence(lambda: moved(quantised)),
+    }
+    print("REPORT " + json.dumps(report))
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main()
