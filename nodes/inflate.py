@@ -97,7 +97,7 @@ class Inflate(io.ComfyNode):
                         default="compat",
                         optional=True,
                         tooltip="compat: ComfyUI's own U-Net with the whole motion file; take this. lumiere: strided "
-                        "in time, with its coarsest modules; until it is trained, frames go in eights.",
+                        "in time, with the file's coarsest modules; before training, frames go in eights.",
                     )
                 ),
             ],

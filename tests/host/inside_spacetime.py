@@ -13,7 +13,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from inside import Pack, core, sentence  # noqa: E402, I001  (first: it puts the host on the path)
 import comfy.model_management  # noqa: E402
+import comfy.ops  # noqa: E402
 import torch  # noqa: E402
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel  # noqa: E402
 from inside_inflate import (  # noqa: E402
     OWN,
     SD15,
@@ -26,19 +28,57 @@ from inside_inflate import (  # noqa: E402
     free_u,
     image_lora,
     louder,
+    noise,
     perturbed,
     prompt,
     sampled,
 )
-from standins import model_of, wan_vace  # noqa: E402
+from standins import TEXT_WIDTH, model_of, wan_vace  # noqa: E402
 
 FRAMES, N = 9, 8
+PER_CHANNELS = {"num_heads": -1, "num_head_channels": 32, "use_linear_in_transformer": True}
+FAMILIES = {  # the host's own U-Net, a few channels wide
+    "SD1.5": SD15,
+    "SD1.5 inpainting": {**SD15, "in_channels": 9},
+    "SD2": {**SD15, **PER_CHANNELS},
+    "SDXL": {**SDXL, **PER_CHANNELS},
+    "the SD x4 upscaler": {
+        **SD15,
+        "in_channels": 7,
+        "channel_mult": [1, 2, 2, 4],
+        "transformer_depth": [0, 0, 1, 1, 1, 1, 1, 1],
+        "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+        "disable_self_attentions": [True, True, True, False],
+        "use_linear_in_transformer": True,
+        "num_classes": 1000,
+    },
+}
+
+
+def beside_the_host_s(pack: Pack, name: str) -> dict[str, Any]:
+    """Our U-Net over the weights of the host's, both asked the same."""
+    families, unet = pack.module("lumiere_core.model.families"), pack.module("lumiere_core.model.unet")
+    theirs = UNetModel(**FAMILIES[name], dtype=torch.float32, operations=comfy.ops.disable_weight_init)
+    for i, weight in enumerate(theirs.parameters()):
+        weight.copy_(noise(*weight.shape, seed=i) / max(weight[0].numel(), 2) ** 0.5)
+    weights = theirs.state_dict()
+    family, spec = families.spec_of_unet({name: tuple(weight.shape) for name, weight in weights.items()})
+    if theirs.num_heads < 0:
+        spec = pack.module("lumiere_core.config").replace(spec, head_dim=theirs.num_head_channels)
+    ours = unet.UNet(spec)
+    ours.load_state_dict(weights)
+    y = {"SDXL": noise(3, 2816, seed=4), "the SD x4 upscaler": torch.tensor([3, 350, 999])}.get(name)
+    x, t = noise(3, FAMILIES[name]["in_channels"], 18, 10, seed=5), torch.tensor([0.0, 333.25, 999.0])
+    text = noise(3, 7, TEXT_WIDTH, seed=6)
+    want = theirs(x, t, text, y)
+    return {"family": family.name, "apart": apart(ours(x, t, text, label=y), want), "std": float(want.std())}
 
 
 def main() -> None:
     pack = Pack()
     files = Files(pack)
     report: dict[str, Any] = {}
+    report["families"] = {name: beside_the_host_s(pack, name) for name in FAMILIES}
     files.write("v2.safetensors", middle=True)
     files.write("v3.safetensors")
     files.write("v1.safetensors", frames=24)
