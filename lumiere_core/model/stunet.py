@@ -189,14 +189,17 @@ def seed(video: SpaceTimeUNet, motion: MotionModules) -> None:
 
 
 def new_temporal(
-    spec: UNetSpec, temporal: TemporalSpec, motion: MotionModules | None = None
+    spec: UNetSpec,
+    temporal: TemporalSpec,
+    motion: MotionModules | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
     """First values of all that inflation adds, `{"temporal.input_blocks...": tensor}`; they change nothing yet.
 
     No weight of the image model, which may be large, is allocated. motion: for `seed`.
     """
     with torch.device("meta"), NoDraws():
-        video = SpaceTimeUNet(spec, temporal)
+        video = SpaceTimeUNet(spec, temporal, dtype=dtype)
     video.temporal.to_empty(device="cpu")
     initialise(video.temporal)
     if motion is not None:

@@ -187,11 +187,11 @@ def strided(model: Any, file: MotionFile, strength: Tensor | float, levels: str)
         attention_kind="animatediff",
         positions=-(-file.spec.frames // n),
     )
-    added = new_temporal(spec, temporal, modules)
+    added = new_temporal(spec, temporal, modules, dtype)
     with torch.device("meta"), NoDraws():
         network = StridedUNet(spec, temporal, file, model.model.get_dtype()).eval().requires_grad_(False)
     network.load_state_dict(
-        weights | {name: t.to(model.offload_device, dtype) for name, t in added.items()}, assign=True
+        weights | {name: t.to(model.offload_device) for name, t in added.items()}, assign=True
     )
     made = over_weights(model, network)
     if levels != OWN_SCHEDULE and (betas := SCHEDULES[levels] or file.spec.betas):

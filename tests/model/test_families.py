@@ -14,8 +14,17 @@ from torch import Tensor
 
 from lumiere_core.config import TemporalSpec, UNetSpec, replace
 from lumiere_core.model import families
-from lumiere_core.model.animatediff.network import MotionModules, MotionSpec, Positions, sinusoids
+from lumiere_core.model.animatediff.files import open_motion
+from lumiere_core.model.animatediff.network import (
+    MotionModules,
+    MotionSpec,
+    Positions,
+    over_the_clip,
+    sinusoids,
+)
 from lumiere_core.model.families import FULL, open_unet, shapes_of_unet, spec_of_unet, to_ldm
+from lumiere_core.model.functional import frames_as_batch, frames_as_time
+from lumiere_core.model.layers import ResBlock, SpatialTransformer
 from lumiere_core.model.stunet import SpaceTimeUNet, inflate, new_temporal
 from lumiere_core.model.unet import UNet
 
@@ -193,6 +202,55 @@ def test_the_three_ways_to_keep_a_u_net_are_read_alike(tmp_path: Path) -> None:
     assert len({(file.family, file.spec) for file in files}) == 1
     first, *others = (file.load().state_dict() for file in files)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
+
+
+# ---------------------------------------------------------------------------------------- with motion modules
+@pytest.mark.parametrize("middle", [False, True])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.float64, 1e-6)])
+def test_with_motion_after_each_block_it_is_diffusers_motion_model(
+    middle: bool, dtype: torch.dtype, most: float, tmp_path: Path
+) -> None:
+    """AnimateDiff without a stride in time: a module where its file has one, the norm over all frames as theirs."""
+    diffusers = pytest.importorskip("diffusers", reason="NO DIFFUSERS FOUND: parity was not measured.")
+    torch.manual_seed(0)
+    theirs = diffusers.UNetMotionModel(
+        sample_size=16,
+        block_out_channels=(32, 64, 64, 64),
+        down_block_types=("CrossAttnDownBlockMotion",) * 3 + ("DownBlockMotion",),
+        up_block_types=("UpBlockMotion",) + ("CrossAttnUpBlockMotion",) * 3,
+        cross_attention_dim=48,
+        num_attention_heads=8,
+        motion_num_attention_heads=8,
+        motion_max_seq_length=24,
+        use_motion_mid_block=middle,
+    )
+    for name, weight in theirs.named_parameters():  # the last layer of theirs is zero at first
+        if ".motion_modules." in name and weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    theirs = theirs.eval().requires_grad_(False)
+    tensors = theirs.state_dict()
+    split = [
+        {n: t for n, t in tensors.items() if (".motion_modules." in n) == moves} for moves in (False, True)
+    ]
+    unet = open_unet(saved(tmp_path / "unet.safetensors", split[0])).load(dtype)
+    file = open_motion(saved(tmp_path / "motion.safetensors", split[1]))
+    modules = MotionModules(file.spec, dtype=dtype).requires_grad_(False)
+    file.load(modules, dtype)
+    clips, frames, moved = 2, 4, []
+    for place in file.spec.places:
+        side, number = place
+        block = unet.middle_block[:2] if side == "middle" else getattr(unet, f"{side}_blocks")[number]
+        kinds = (SpatialTransformer, ResBlock)
+        bearer = next(layer for kind in kinds for layer in block if isinstance(layer, kind))
+        module = modules.module(place)
+        module.normalise = over_the_clip
+        bearer.register_forward_hook(lambda _, given, h, m=module: moved.append(m) or m(h, frames))
+    x = torch.randn(clips, 4, frames, 16, 16, dtype=dtype)
+    text, when = torch.randn(clips, 7, 48, dtype=dtype), torch.tensor([3, 801])
+    want = theirs.to(dtype)(x, when, text.repeat_interleave(frames, 0)).sample
+    made = frames_as_time(unet(frames_as_batch(x), when, text), frames)
+    assert len(set(moved)) == 20 + middle and want.std() > 0.01
+    assert float((made - want).std() / want.std()) < most
 
 
 # --------------------------------------------------------------------------------------------------- inflated
