@@ -156,6 +156,21 @@ def main() -> None:
     xl = drawn(model_of("SDXL", **SDXL))
     report["sdxl"] = apart(sampled(moved(xl, "still_xl"), 5)[::4], sampled(xl, 5)[::4])
 
+    # The inpainting checkpoint, which the host shows a mask; and the x4 upscaler, which it tells a noise level
+    painter = drawn(model_of("SD15", **FAMILIES["SD1.5 inpainting"]))
+    clip_and_mask = noise(FRAMES, 4, 8, 8, seed=3), (noise(FRAMES, 8, 8, seed=4) > 0).float()
+    held = core.SetLatentNoiseMask().set_mask({"samples": clip_and_mask[0]}, clip_and_mask[1])[0]
+    painted = [
+        core.common_ksampler(m, 5, 2, 3.0, "euler", "normal", prompt(1), prompt(2), held)[0]["samples"][::N]
+        for m in (moved(painter, "still"), painter)
+    ]
+    report["inpainting"] = apart(*painted)
+    files.write("still_x4.safetensors", scale=0.0, widths=(32, 64, 64, 128))
+    upscaler = drawn(model_of("SD_X4Upscaler", **FAMILIES["the SD x4 upscaler"]))
+    # It subtracts large numbers: the host's own result changes by 5e-5 with the batch. So its noise is the measure.
+    off = sampled(moved(upscaler, "still_x4"), FRAMES)[::N] - sampled(upscaler, FRAMES)[::N]
+    report["x4"] = float(off.abs().max() / upscaler.get_model_object("model_sampling").sigma_max)
+
     # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
     management = vars(comfy).get("memory_management")
     if hasattr(management, "aimdo_enabled"):
