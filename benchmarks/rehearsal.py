@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -166,8 +167,11 @@ def rehearse(pack: Pack) -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
-    with torch.inference_mode():
-        rows = rehearse(Pack())
+    try:
+        with torch.inference_mode():
+            rows = rehearse(Pack())
+    finally:
+        shutil.rmtree(base)
     line = "| {:<32} | {:>8} | {:>8} |" if CHOSEN.markdown else "{:<32}  {:>8}  {:>8}"
     for row in [("step", "time", "memory"), *([("---",) * 3] if CHOSEN.markdown else []), *rows]:
         print(line.format(*row))
