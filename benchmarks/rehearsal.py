@@ -10,7 +10,6 @@ are noise. About 3 GB of files are made in a temporary folder. Memory is the hig
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
 import sys
 import time
@@ -25,8 +24,10 @@ OPTIONS.add_argument("--steps", type=int, default=2)
 OPTIONS.add_argument("--markdown", action="store_true", help="the table as Markdown")
 CHOSEN = OPTIONS.parse_args()
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "host"))
-from inside import Pack, base, core  # noqa: E402, I001  (first: it puts the host on the path)
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(TESTS / "host"), str(TESTS / "fuzz")]
+from fuzz import peak_mib  # noqa: E402, I001
+from inside import Pack, base, core  # noqa: E402  (first: it puts the host on the path)
 import comfy.sd1_clip  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
@@ -126,8 +127,7 @@ class Steps:
     def take(self, name: str, call: Callable[[], Any]) -> Any:
         began = time.monotonic()
         made = call()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        self.rows.append((name, f"{time.monotonic() - began:.0f} s", f"{peak:.1f} GB"))
+        self.rows.append((name, f"{time.monotonic() - began:.0f} s", f"{peak_mib() / 2**10:.1f} GB"))
         print("  ".join(self.rows[-1]), file=sys.stderr, flush=True)
         return made
 
