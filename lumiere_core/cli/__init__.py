@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, BadNumber) as error:
         print(f"\n{error}" if sys.stderr.isatty() else str(error), file=sys.stderr)
         return 2
-    except OSError as error:  # what the system refuses where nobody asked it before: a path of 5,000 signs, a gone folder
+    except OSError as error:  # refused by the system where nobody asked it before: a path of 5,000 signs
         what = f"{str(error.filename)[:200]}: " if error.filename else ""
         print(f"{what}{error.strerror or error}. Nothing half-written was left.", file=sys.stderr)
         return 2
