@@ -51,7 +51,7 @@ class Run:
 def generate_file(args: argparse.Namespace) -> None:
     """Make a clip file from a prompt, and from pictures or a clip where a task takes them."""
     run = checked_run(args)
-    announce(args, run)
+    introduce(args, run)
     clip = made_clip(args, run)
     write_results(args, run, clip)
 
@@ -111,7 +111,7 @@ def sources_of(args: argparse.Namespace) -> list[str]:
     return [path for path in (*(args.image or ()), args.video, args.mask) if path]
 
 
-def announce(args: argparse.Namespace, run: Run) -> None:
+def introduce(args: argparse.Namespace, run: Run) -> None:
     """Say what will be made, by what and on which device, and what of the prompt or the source may not be meant."""
     if run.work and run.work.remark:
         print(run.work.remark, file=sys.stderr)
