@@ -54,6 +54,8 @@ def check_output(
             raise ValueError(
                 f"{path} is read, or written, by the same command. Choose another name for the result."
             )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is no ordinary file. Choose another name for the result.")
     if path.suffix and path.is_dir():
         raise ValueError(f"{path} is a folder. Choose another name for the file.")
     if overwrite and not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -42,6 +42,7 @@ CORE = {
     "diffusion/guidance.py": "diffusion/test_guidance.py",
     "diffusion/windows.py": "diffusion/test_windows.py",
     "diffusion/condition.py": "diffusion/test_condition.py",
+    "diffusion/inversion.py": "diffusion/test_inversion.py",
     "diffusion/prompts.py": "diffusion/test_prompts.py",
     "model/functional.py": "model/test_functional.py",
     "model/temporal.py": "model/test_temporal.py model/test_stunet.py",
@@ -85,6 +86,7 @@ SAME: dict[str, str] = {
     "guided: 2 -> 3": "two clips in three chunks are two chunks",
     "parse: first > expected -> first >= expected": "it is asked where they differ",
     "span_weights: 1 -> 2": "the smaller of it and 1 is taken",
+    "noise_behind: level >= FROM -> level > FROM": "no level is FROM to the last bit",
 }
 EITHER_WAY = {"max", "min", "maximum", "minimum", "transpose"}  # calls whose arguments may change places
 
@@ -427,14 +429,26 @@ ISSUES: tuple[tuple[str, str, str, str], ...] = (
     (
         "train/stages.py",
         "SSR told a wrong noise level",
-        "noise_level=level,\n    ).float()",
-        "noise_level=level / 2,\n    ).float()",
+        "noise_level=level).float()",
+        "noise_level=level / 2).float()",
     ),
     (
         "train/stages.py",
         "SSR noised differently",
-        "low_res=noised(batch.small, extra, level.view(-1, 1, 1, 1, 1))",
-        "low_res=batch.small + level.view(-1, 1, 1, 1, 1) * extra",
+        "small = noised(batch.small, extra, level.view(-1, 1, 1, 1, 1))",
+        "small = batch.small + level.view(-1, 1, 1, 1, 1) * extra",
+    ),
+    (
+        "train/stages.py",
+        "SSR's spoilt clips count by all that they err",
+        "error * (plain + FAINT).rsqrt()",
+        "error",
+    ),
+    (
+        "train/stages.py",
+        "SSR's clips count beside bicubic of what was not spoilt",
+        "bicubic(small, model.spec.scale)",
+        "bicubic(batch.small, model.spec.scale)",
     ),
     (
         "train/stages.py",

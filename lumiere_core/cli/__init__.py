@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -28,12 +29,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal cannot show is spelled out
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = parser().parse_args(argv)
         with stopped_by_signals():
             args.run(args)
     except (ValueError, BadNumber) as error:
         print(f"\n{error}" if sys.stderr.isatty() else str(error), file=sys.stderr)
+        return 2
+    except OSError as error:  # refused by the system where nobody asked it before: a path of 5,000 signs
+        what = f"{str(error.filename)[:200]}: " if error.filename else ""
+        print(f"{what}{error.strerror or error}. Nothing half-written was left.", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print(
+            "this takes more memory than there is. Use a smaller picture or clip, or fewer frames.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\nstopped; nothing half-written was left", file=sys.stderr)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help com
 
 HOW = "auto takes the way whose join shows least: per pixel, cut, crossfade, dissolve, ping-pong"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+LONGEST_TEXT = 2**26  # bytes of a file of strokes: twice what 200 strokes of 10,000 points are
 HOW_LONG = "how long the loop is: frames (48) or seconds (3s); 0 is what loops best"
 
 
@@ -49,7 +50,9 @@ def still_file(args: argparse.Namespace) -> str | None:
 def still_of(args: argparse.Namespace) -> Tensor | int | None:
     """The still: a picture, a frame's number, or None for auto."""
     file = still_file(args)
-    return open_picture(file) if file else None if args.still == "auto" else int(args.still)
+    if file is not None:
+        return open_picture(file)
+    return None if args.still == "auto" else int(args.still)
 
 
 def write_loop(args: argparse.Namespace, made: Rendered, facts: dict, clip: VideoFile | None = None) -> None:
@@ -195,8 +198,15 @@ def open_either(args: argparse.Namespace, *inputs: str | None) -> tuple[Frames, 
 
 def read_text(path: str) -> str:
     """A text file. Raises ValueError for what cannot be read as text."""
+    file = Path(path)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{path} cannot be read as text: it is a folder, or no ordinary file.")
+        if (size := file.stat().st_size) > LONGEST_TEXT:
+            raise ValueError(
+                f"{path} cannot be read as text: it has {size} bytes, but strokes take at most {LONGEST_TEXT}."
+            )
+        return file.read_text(encoding="utf-8-sig")  # some editors begin a text with a mark of their own
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}.") from None
     except (OSError, UnicodeDecodeError):

@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .task import add_task, work_of
+from .task import Work, add_task, work_of
 from .terminal import TerminalBar, add_command, add_output, number, size
+
+if TYPE_CHECKING:  # torch is imported where it is used: help comes at once
+    from torch import Tensor
+
+    from ..generate import Settings
+    from ..model.checkpoint import Lumiere
+    from ..model.style import Style
 
 # Sampling holds the noisy clip, x0 and what a step is made of beside it: 8 to 10 clips were measured.
 CLIPS = 8
@@ -28,12 +36,30 @@ def check_room(frames: int, height: int, width: int, scale: int = 1) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the command, checked: the models it loads, and what it asks of each."""
+
+    base: Lumiere
+    ssr: Lumiere | None
+    style: Style | None
+    work: Work | None  # beside the prompt: pictures or a clip, and a task
+    settings: Settings  # of the base model
+    ssr_settings: Settings
+
+
 def generate_file(args: argparse.Namespace) -> None:
     """Make a clip file from a prompt, and from pictures or a clip where a task takes them."""
-    from ..generate import Settings, check_upscaler, resolved, text_to_video, upscale
-    from ..media import files, measure
-    from ..media.frames import as_bytes
-    from ..media.pictures import write_image
+    run = checked_run(args)
+    introduce(args, run)
+    clip = made_clip(args, run)
+    write_results(args, run, clip)
+
+
+def checked_run(args: argparse.Namespace) -> Run:
+    """Load the models. Raises ValueError for all that can be wrong before the work: names, settings, memory."""
+    from ..generate import Settings, check_upscaler, resolved
+    from ..media.files import check_clip
     from ..model import checkpoint
     from ..model.device import pick_device
     from ..model.style import find_style, give_style, read_style
@@ -41,11 +67,9 @@ def generate_file(args: argparse.Namespace) -> None:
 
     base_path = Path(args.weights or checkpoint.bundled("base"))
     ssr_path = Path(args.ssr_weights or checkpoint.bundled("ssr"))
-    out = Path(args.out)
-    sources = [path for path in (*(args.image or ()), args.video, args.mask) if path]
     style = read_style(find_style(args.style)) if args.style else None
-    inputs = base_path, ssr_path, style and style.path, *sources
-    files.check_clip(out, args.fps, args.xt_slice, *inputs, overwrite=args.overwrite)  # before the work
+    inputs = base_path, ssr_path, style and style.path, *sources_of(args)
+    check_clip(args.out, args.fps, args.xt_slice, *inputs, overwrite=args.overwrite)
     if args.xt_slice:
         check_output(Path(args.xt_slice), [".png"], *inputs)
     device, dtype = pick_device()
@@ -61,8 +85,6 @@ def generate_file(args: argparse.Namespace) -> None:
     frames = args.frames
     if work:
         frames, height, width = work.part.clip.shape[2:]
-        if work.remark:
-            print(work.remark, file=sys.stderr)
     settings = Settings(
         num_frames=frames,
         width=width,
@@ -79,45 +101,78 @@ def generate_file(args: argparse.Namespace) -> None:
         strength=work.strength if work else 1.0,
         each_its_own=args.task == "edit",
     )
-    check_room(resolved(settings, base.spec).num_frames, height, width, ssr.spec.scale if ssr else 1)
-    tokens = base.text.tokenizer(args.prompt)
+    settings = resolved(settings, base.spec)
+    check_room(settings.num_frames, height, width, ssr.spec.scale if ssr else 1)
+    return Run(base, ssr, style, work, settings, ssr_settings)
+
+
+def sources_of(args: argparse.Namespace) -> list[str]:
+    """The pictures and clips that were given."""
+    return [path for path in (*(args.image or ()), args.video, args.mask) if path]
+
+
+def introduce(args: argparse.Namespace, run: Run) -> None:
+    """Say what will be made, by what and on which device, and what of the prompt or the source may not be meant."""
+    if run.work and run.work.remark:
+        print(run.work.remark, file=sys.stderr)
+    spec, weight = run.base.spec, next(run.base.network.parameters())
     print(
-        f"{base.spec.label or base.spec.name}: {args.prompt!r}, seed {args.seed}, on {device.type} in "
-        f"{str(dtype).removeprefix('torch.')}",
+        f"{spec.label or spec.name}: {args.prompt!r}, seed {args.seed}, on {weight.device.type} in "
+        f"{str(run.base.network.dtype).removeprefix('torch.')}",
         file=sys.stderr,
     )
-    if tokens.remark:
-        print(tokens.remark, file=sys.stderr)
+    if remark := run.base.text.tokenizer(args.prompt).remark:
+        print(remark, file=sys.stderr)
 
-    bar = TerminalBar()
-    clip = text_to_video(base, args.prompt, args.negative, settings, bar, work.part if work else None)
-    used = {"base": base.hash}
-    if ssr:
-        clip = upscale(
-            ssr, clip, args.prompt, ssr_settings, progress=bar, task=work.large() if work else None
-        )
-        used["ssr"] = ssr.hash
 
+def made_clip(args: argparse.Namespace, run: Run) -> Tensor:
+    """The clip `(1, 3, T, H, W)` in [-1, 1], enlarged where that is asked for."""
+    from ..generate import text_to_video, upscale
+
+    bar, work = TerminalBar(), run.work
+    clip = text_to_video(run.base, args.prompt, args.negative, run.settings, bar, work.part if work else None)
+    if not run.ssr:
+        return clip
+    known = work.large() if work else None
+    return upscale(run.ssr, clip, args.prompt, run.ssr_settings, progress=bar, task=known)
+
+
+def facts_of(args: argparse.Namespace, run: Run) -> dict[str, Any]:
+    """What goes into the file's comment: enough to make the clip again."""
+    from ..generate import resolved
+
+    used = {"base": run.base.hash}
     facts = {
         "task": args.task,
-        "sources": [Path(path).name for path in sources],
+        "sources": [Path(path).name for path in sources_of(args)],
         "prompt": args.prompt,
         "negative": args.negative,
-        "model": base.spec.label,
+        "model": run.base.spec.label,
         "weights": used,
         "seed": args.seed,
         "fps": args.fps,
-        "base": dataclasses.asdict(resolved(settings, base.spec)),
+        "base": dataclasses.asdict(run.settings),
         "version": __version__,
     }
-    if style:
-        facts |= {"style": style.name, "alpha": args.alpha}
-        used["style"] = style.hash
-    if ssr:
-        facts["ssr"] = dataclasses.asdict(resolved(ssr_settings, ssr.spec))
+    if run.ssr:
+        used["ssr"] = run.ssr.hash
+        facts["ssr"] = dataclasses.asdict(resolved(run.ssr_settings, run.ssr.spec))
+    if run.style:
+        used["style"] = run.style.hash
+        facts |= {"style": run.style.name, "alpha": args.alpha}
+    return facts
+
+
+def write_results(args: argparse.Namespace, run: Run, clip: Tensor) -> None:
+    """Write the clip, laid into the source where something of that stays, and its trace."""
+    from ..media import files, measure
+    from ..media.frames import as_bytes
+    from ..media.pictures import write_image
+
+    facts, out = facts_of(args, run), Path(args.out)
     height, width = clip.shape[-2:]
-    if work and work.keeps:
-        made = work.stitched(clip, args.fps)
+    if run.work and run.work.keeps:
+        made = run.work.stitched(clip, args.fps)
         height, width = made.height, made.width
         comment = files.describe(facts)
         out = files.write_frames(out, map(as_bytes, made), args.fps, comment, overwrite=args.overwrite)

@@ -44,7 +44,7 @@ FORMATS = {
         "gif", "pal8", container={"loop": "0"}, fastest=50
     ),  # browsers slow down what is faster
 }
-AHEAD = 150_000_000  # bytes of frames to look ahead at: 10 frames up to 1440p, 6 of 4K, 4 of 8K
+AHEAD = 100_000_000  # bytes of frames to look ahead at: 10 frames up to 1080p, 9 of 1440p, 4 of 4K and 8K
 # What a GIF is made of once all its frames, and so its palette, are known: without loss, and quick.
 _SPOOL = ClipFormat("ffv1", "bgr0")
 

@@ -41,7 +41,8 @@ def from_pixels(pixels: np.ndarray) -> Tensor:
 
 def describe(facts: dict[str, Any], mark: str = f"{MARK}. ") -> str:
     """What goes into a file's comment: the plain mark first (empty where no model had a hand), then facts as JSON."""
-    return mark + json.dumps({"software": "lumiere", **facts}, ensure_ascii=False)
+    said = json.dumps({"software": "lumiere", **facts}, ensure_ascii=False)
+    return mark + said.encode("utf-8", "backslashreplace").decode()  # a file's name may be no UTF-8
 
 
 def read_clip(path: str | Path) -> tuple[Tensor, float]:

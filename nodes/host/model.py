@@ -66,7 +66,6 @@ class HostNetwork(SpaceTimeUNet):
         x: Tensor,
         timesteps: Tensor,
         context: Tensor | None = None,
-        control: Any = None,
         transformer_options: dict | None = None,
         low_res: Tensor | None = None,
         noise_level: float | None = None,
@@ -74,6 +73,19 @@ class HostNetwork(SpaceTimeUNet):
         condition: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
+        self.check(x, context, low_res)
+        level = None if noise_level is None else torch.full((x.shape[0],), noise_level, device=x.device)
+        # Older hosts' own context windows cut the clip alone, but say where.
+        window = (transformer_options or {}).get("context_window")
+        when, condition = (
+            v if v is None or v.shape[2] == x.shape[2] else v[:, :, window.index_list]
+            for v in (when, condition)
+        )
+        when = None if when is None else when.float() / TICKS
+        return super().forward(x, timesteps, context, condition, low_res, level, when)
+
+    def check(self, x: Tensor, context: Tensor | None, low_res: Tensor | None) -> None:
+        """Raises ValueError for what comes from another model's nodes: a latent, a prompt, no clip to enlarge."""
         if x.ndim != 5 or x.shape[1] != self.spec.in_channels:
             raise ValueError(
                 f"the LATENT has the shape {tuple(x.shape)}, but this Lumiere model takes clips "
@@ -93,15 +105,6 @@ class HostNetwork(SpaceTimeUNet):
                 f"the prompt has rows of width {width}, but this Lumiere model reads {self.spec.row_width}. "
                 "Encode it with the CLIP that comes out of Load Lumiere Model."
             )
-        level = None if noise_level is None else torch.full((x.shape[0],), noise_level, device=x.device)
-        # Older hosts' own context windows cut the clip alone, but say where.
-        window = (transformer_options or {}).get("context_window")
-        when, condition = (
-            v if v is None or v.shape[2] == x.shape[2] else v[:, :, window.index_list]
-            for v in (when, condition)
-        )
-        when = None if when is None else when.float() / TICKS
-        return super().forward(x, timesteps, context, condition, low_res, level, when)
 
 
 class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.V_PREDICTION):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import cv2
 import numpy as np
@@ -252,3 +254,62 @@ def test_a_camera_moves_over_a_photo_and_says_what_it_did_with_the_depth(photo, 
     assert main(line) == 0
     assert "depth fitted from 30x20 to" in capsys.readouterr().out
     assert read_clip(out)[0].shape[1] == 5 and facts(out)["move"] == "circle"
+
+
+STROKES = '{"strokes": [{"points": [[0.1, 0.8], [0.5, 0.6]]}]}'
+
+
+def brushed(photo, mask, tmp_path, *options: str) -> int:
+    out = ["--frames", "2", "--out", str(tmp_path / "out.mp4")]
+    return main(["clip", "brush", photo, "--mask", mask, *out, *options])
+
+
+def test_strokes_of_an_editor_that_marks_its_texts_are_read(photo, mask, tmp_path):
+    (tmp_path / "strokes.json").write_text(STROKES, encoding="utf-8-sig")
+    assert brushed(photo, mask, tmp_path, "--strokes", str(tmp_path / "strokes.json")) == 0
+
+
+def test_strokes_without_an_end_are_not_read(photo, mask, tmp_path, capsys, monkeypatch):
+    (tmp_path / "strokes.json").write_text(STROKES, encoding="utf-8")
+    monkeypatch.setattr("lumiere_core.cli.clip.LONGEST_TEXT", 20)
+    assert brushed(photo, mask, tmp_path, "--strokes", str(tmp_path / "strokes.json")) == 2
+    assert "cannot be read as text: it has 51 bytes, but strokes take at most 20." in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_a_pipe_nobody_writes_to_is_neither_waited_for_nor_replaced(photo, mask, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for options in (["--strokes"], ["--overwrite", "--out"]):
+        assert brushed(photo, mask, tmp_path, *options, str(tmp_path / "pipe.mp4")) == 2
+        assert "no ordinary file" in capsys.readouterr().err
+    assert (tmp_path / "pipe.mp4").is_fifo()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_clip_whose_name_is_no_utf_8_is_looped_and_named_in_the_result(clip, tmp_path):
+    odd = tmp_path / "odd\udcff.mp4"  # how Python spells the byte 255 in a name
+    os.rename(clip, odd)
+    out = tmp_path / "out.mp4"
+    assert main(["clip", "loop", str(odd), "--how", "ping-pong", "--out", str(out)]) == 0
+    assert facts(out)["source"] == "odd\udcff.mp4"
+
+
+def test_what_the_system_refuses_is_one_sentence(mask, tmp_path, capsys, monkeypatch):
+    far = str(tmp_path / "/".join(["a" * 200] * 40) / "in.mp4")
+    assert main(["clip", "loop", far, "--out", str(tmp_path / "out.mp4")]) == 2
+    assert "Traceback" not in (said := capsys.readouterr().err) and len(said.splitlines()) == 1
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("lumiere_core.cli.clip.open_picture", full)
+    assert brushed("photo.png", mask, tmp_path) == 2
+    assert capsys.readouterr().err.strip() == (
+        "this takes more memory than there is. Use a smaller picture or clip, or fewer frames."
+    )
+
+
+def test_a_still_without_a_name_is_no_picture(clip, mask, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out.mp4")]
+    assert main(["clip", "cinemagraph", clip, "--mask", mask, "--still", "", *out]) == 2
+    assert "there is no picture" in capsys.readouterr().err

@@ -123,3 +123,8 @@ def test_thresholding_acts_inside_guidance_also_outside_its_interval():
 def test_a_threshold_out_of_range_is_refused_with_the_number(quantile):
     with pytest.raises(ValueError, match=f"threshold is {quantile}"):
         guided(Echo(), YES, NO, 3.0, quantile=quantile)
+
+
+def test_a_threshold_of_next_to_nothing_is_the_smallest_pixel():
+    pixels = torch.tensor([2.0, 3.0, 4.0, 5.0]).view(1, 1, 1, 2, 2)
+    torch.testing.assert_close(thresholded(pixels, 0.001), torch.ones_like(pixels))

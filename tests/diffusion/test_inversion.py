@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lumiere_core.config import DiffusionSpec
-from lumiere_core.diffusion.inversion import FROM, WALK, last_known, led, noise_behind
+from lumiere_core.diffusion.condition import Condition
+from lumiere_core.diffusion.inversion import FROM, WALK, going_on, last_known, led, noise_behind
 from lumiere_core.diffusion.process import Process
 from lumiere_core.diffusion.samplers import euler
 from lumiere_core.diffusion.windows import shared_free_noise
@@ -68,7 +69,8 @@ def test_led_noise_correlates_as_shared_noise_does_and_goes_over_between_two_pic
     assert float(like[0, 1]) == pytest.approx(0.9, abs=0.03)  # before the first known frame
     assert (like[9, :3] > 0.9).all() and (like[10, 6:9] > 0.9).all()
     assert float(like[9, 4]) == pytest.approx(float(like[10, 4]), abs=0.05) and 0.6 < like[9, 4] < 0.75
-    assert like[9, 6].abs() < 0.05
+    assert like[9, 6:9].abs().max() < 0.05 and like[10, :3].abs().max() < 0.05
+    assert like[9, 3] > like[9, 5] and like[10, 5] > like[10, 3], "nearer means more alike"
 
 
 def test_noise_that_goes_on_from_a_picture_still_repeats_itself_over_windows():
@@ -78,3 +80,26 @@ def test_noise_that_goes_on_from_a_picture_still_repeats_itself_over_windows():
     apart = (mixed[0, :, 6:, None] - mixed[0, :, None, :6]).abs().amax(dim=(0, 3, 4))  # (later, first window)
     assert (apart.amin(dim=1) < 1e-5).all() and len(set(apart[:4].argmin(dim=1).tolist())) == 4
     assert (apart > 1e-2).sum() == apart.numel() - 6
+
+
+def test_known_frames_lead_by_the_noise_behind_each_and_the_model_is_asked_by_their_places():
+    clip, noise, asked = drawn(1, 3, 5, 8, 8), PROCESS.shared(drawn(1, 3, 5, 8, 8, seed=1)), []
+    known = torch.zeros(1, 1, 5, 8, 8)
+    known[:, :, [1, 3]] = 1
+
+    def denoise(x, sigma, places):  # a model that makes these very frames, one picture each
+        asked.append((tuple(x.shape), places))
+        return clip[0, :, places].transpose(0, 1)[:, :, None]
+
+    made = going_on(denoise, PROCESS, Condition(clip, known), noise)
+    assert asked and set(map(str, asked)) == {"((2, 3, 1, 8, 8), [1, 3])"}
+    behind = (noise + clip / PROCESS.sigmas(WALK)[0])[0, :, [1, 3]].transpose(0, 1)[:, :, None]
+    torch.testing.assert_close(made, led(PROCESS, noise, behind, [1, 3]), atol=1e-4, rtol=0)
+
+
+def test_without_a_whole_known_frame_or_shared_noise_the_draw_stays_and_no_model_is_asked():
+    clip, noise, known = drawn(1, 3, 5, 8, 8), drawn(1, 3, 5, 8, 8, seed=1), torch.zeros(1, 1, 5, 8, 8)
+    assert going_on(None, PROCESS, Condition(clip, known), noise) is noise
+    known[:, :, 1] = 1
+    alone = Process(DiffusionSpec(noise_share=0.0))
+    assert going_on(None, alone, Condition(clip, known), noise) is noise

@@ -14,6 +14,7 @@ from lumiere_core.diffusion.process import (
     Denoiser,
     Process,
     augmented,
+    check_noise_level,
     from_v,
     initial_noise,
     noised,
@@ -279,3 +280,16 @@ def test_an_error_of_x0_is_weighed_as_the_error_of_v_it_makes():
         torch.testing.assert_close(error.abs(), (v_said(wrong) - v_said(true)).abs(), atol=1e-3, rtol=1e-3)
     assert Process(DiffusionSpec("x0")).as_v(wrong - true, torch.tensor(0.01)).max() < 0.51
     assert torch.equal(Process(DiffusionSpec("v")).as_v(noise, torch.tensor(0.5)), noise)
+
+
+@pytest.mark.parametrize("level", [-0.1, 0.41, float("nan")])
+def test_a_noise_level_that_super_resolution_never_saw_is_refused(level):
+    with pytest.raises(ValueError, match=rf"noise level is {level:g}, but it has to be between 0 and 0\.4"):
+        check_noise_level(level)
+    check_noise_level(0.4)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_of_more_than_64_bits_is_refused(seed):
+    with pytest.raises(ValueError, match=f"seed is {seed}, but it has to be between 0 and"):
+        initial_noise((1,), seed)

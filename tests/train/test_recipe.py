@@ -16,6 +16,7 @@ from lumiere_core.config import replace as with_spec
 from lumiere_core.model.checkpoint import Lumiere
 from lumiere_core.train.data import Batch, draw_windows
 from lumiere_core.train.evaluate import evaluate
+from lumiere_core.train.gauge import bicubic
 from lumiere_core.train.probe import Probe, ProbeSpec
 from lumiere_core.train.stages import STAGES, Phase
 from lumiere_core.train.trainer import Trainer
@@ -98,6 +99,14 @@ def test_super_resolution_is_told_how_much_noise_its_small_clip_holds(ssr_spec):
     for clip, told in zip(small, (math.pi / 2 * level).tolist(), strict=True):
         assert clip.mean().item() == pytest.approx(math.cos(told), abs=0.03)
         assert clip.std().item() == pytest.approx(math.sin(told), abs=0.03)
+
+
+def test_what_errs_as_bicubic_does_loses_one_however_its_small_clip_is_spoilt(ssr_spec):
+    """A white clip under much noise and one under little: each counts beside what bicubic makes of what is given."""
+    spec = with_spec(ssr_spec, diffusion=with_spec(ssr_spec.diffusion, prediction="x0"))
+    network = Told(lambda noisy, t: bicubic(network.told["low_res"], spec.scale))
+    lost = step("ssr", spec, network, torch.ones(64, 3, 2, 16, 16), flicker=0.0)
+    assert 0.4 < lost < 1  # a little less than one: where there is next to nothing to add, less is at stake
 
 
 @pytest.mark.parametrize("share", [0.0, 0.9])
