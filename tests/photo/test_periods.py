@@ -84,7 +84,7 @@ def test_the_pole_stands_while_cars_pass_behind_it():
         return float((out - clip.median(0).values)[:, pole].abs().amax())
 
     assert away(made("fence and cars", "per pixel")[0]) < 0.06  # the noise of the clip
-    assert join(made("fence and cars", "auto")[1]) <= 1.4 < 2 < join(made("fence and cars", "dissolve")[1])
+    assert join(made("fence and cars", "auto")[1]) < 1.6 < 2 < join(made("fence and cars", "dissolve")[1])
 
 
 @pytest.mark.parametrize("name", ["grass", "walker and bricks"])
@@ -266,11 +266,11 @@ def test_a_cancel_is_heard_while_loops_are_looked_for():
     assert {"looking", "comparing", "measuring periods", "measuring loops"} <= set(said)
 
 
-@pytest.mark.parametrize("name", ["fence and cars", "water", "smoke"])
+@pytest.mark.parametrize("name", ["fence and cars", "water", "smoke", "head in a car", "walker and bricks"])
 def test_the_judge_sees_what_a_dissolve_breaks(name):
     clip, _ = filmed(name)
     broken = gathered(ways.make_loop(TensorFrames(clip[:62]), "dissolve", overlap=8))
-    assert score(broken) > 1.7
+    assert score(broken) > 2
 
 
 def test_a_flag_that_shows_twice_is_seen_where_somebody_hides_the_step():

@@ -24,6 +24,9 @@ STARTS = 256  # pairs of a period and a start that are looked at
 STANDING = 5.0  # what it costs that something that moves stands still
 DEAREST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
+REPEATED = (
+    24.0  # the same where lengths are compared: a river that jumps every second is seen to, quiet or not
+)
 STIFF = (1, 5, 25)  # times which borders between loops cost, tried one after the other until nothing tears
 FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
 RARE = (
@@ -94,7 +97,7 @@ def best_length(
     by_period = {}
     for p in range(shortest, frames):
         jumps = [_faded(wide(_jump(clip, p, s)) / around, p, s, frames)[0] for s in range(frames - p + 1)]
-        by_period[p] = np.min(jumps, axis=0)
+        by_period[p] = np.min(jumps, axis=0) + REPEATED / p
         if progress:
             progress(p + 1, frames, "measuring periods")
     costs = {}
