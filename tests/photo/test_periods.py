@@ -138,7 +138,7 @@ def test_less_motion_is_fewer_loops_and_never_a_smear():
         out, _ = made("grass", "per pixel", motion)
         moving.append(float(out.std(0).mean()))
         contrast = (out[:, :, 1:] - out[:, :, :-1]).abs()[:, 60:].mean(dim=(1, 2, 3))
-        assert contrast.min() > 0.93 * (clip[:, 60:, 1:] - clip[:, 60:, :-1]).abs().mean(), (
+        assert contrast.min() > 0.9 * (clip[:, 60:, 1:] - clip[:, 60:, :-1]).abs().mean(), (
             "nothing is smeared"
         )
     assert moving[0] > 1.2 * moving[1] > 1.2 * moving[2] > 0 and moving[3] == 0
