@@ -59,7 +59,7 @@ def table(names: list[str], height: int, pictures: Path | None) -> None:
                     [as_bytes(frame.numpy()) for frame in clip[:: max(1, len(clip) // 6)]], 1
                 )
                 cv2.imwrite(str(pictures / f"{name} {way}.png".replace(" ", "_")), sheet[..., ::-1])
-        print(f"| {name} | " + " | ".join(cells) + f" | {said.removeprefix('loop: ')} |", flush=True)
+        print(f"| {name} | " + " | ".join(cells) + f" | {said.split('loop: ')[-1]} |", flush=True)
 
 
 def speed() -> None:

@@ -254,7 +254,7 @@ def _walkers(
     out, beside = np.zeros(size, bool), round(ONE_SUBJECT * max(size)) + 3 * reach
     for i in range(1, count):
         area = boxes[i, cv2.CC_STAT_AREA]
-        if area < max(12, SMALLEST * height * width) or seeded[i] < 0.25 * area or not open_[i]:
+        if min(area, open_[i]) < max(12, SMALLEST * height * width) or seeded[i] < 0.25 * area:
             continue
         left, top, across, down = boxes[i, :4]
         box = (

@@ -33,6 +33,7 @@ SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may 
 STILL = 2.0  # what it counts as a join that nothing moves
 BACKWARDS = 2.5  # and that what passes by goes backwards: worse than a still
 TRAVELS = 0.5  # of the motion goes one way: a walker 0.9, water 0.8 to 1, a tree that sways 0.2
+SLOWEST = 0.02  # pixels of the small clip that the whole picture goes on average: steam 0.1, stars and a plane 0.005
 LOOKED = 60  # pairs of frames in which that is looked for
 CHANGED = 10 / 255  # between them, where something moved; below it is noise
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
@@ -240,7 +241,7 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> LoopPlan:
         )
     if plan.back:
         join, more = turned(clip), ""
-        if travelled(clip) > TRAVELS:
+        if travels(clip):
             join, more = max(join, BACKWARDS), ", what passes here goes backwards half of the time"
         return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}", join=join)
     small = Rendered(*clip.frames.shape[:3], clip.fps, lambda: iter(clip.frames))
@@ -307,18 +308,19 @@ def turned(clip: SmallClip) -> float:
     return worst_step(turns, own)[0]
 
 
-def travelled(clip: SmallClip) -> float:
-    """The share of the motion that goes one way and does not come back, pixel by pixel: 0 sways, 1 passes by."""
+def travels(clip: SmallClip) -> bool:
+    """Whether most of the motion goes one way and does not come back, pixel by pixel, as a walker and smoke do."""
     step = max(1, round(clip.fps / 8))
     at = np.unique(np.linspace(0, max(0, len(clip.frames) - 1 - step), LOOKED).astype(int))
-    way, length = np.zeros((*clip.wanted.shape, 2), np.float32), 1e-6
+    way, length = np.zeros((*clip.wanted.shape, 2), np.float32), 0.0
     for i in at[at + step < len(clip.frames)]:
         a, b = (as_float(clip.frames[k]) for k in (i, i + step))
         changed = (opencv().blur(np.abs(a - b).max(-1), (3, 3)) > CHANGED) & (clip.wanted > 0)
         flow = flow_between(a, b) * changed[..., None]
         way += flow
         length += float(np.hypot(*flow.transpose(2, 0, 1)).sum())
-    return float(np.hypot(*way.transpose(2, 0, 1)).sum()) / length
+    some = length > SLOWEST * len(at) * np.count_nonzero(clip.wanted)
+    return bool(some) and float(np.hypot(*way.transpose(2, 0, 1)).sum()) > TRAVELS * length
 
 
 LOOPS = {
