@@ -262,7 +262,7 @@ def from_dict(data: Any) -> ModelSpec:
 
 MINI_LABEL = "Lumiere mini (drawn world)"
 _SSR_DIFFUSION = DiffusionSpec(
-    prediction="x0", shift=1.0, noise_share=0.997, steps=2, cfg_scale=1.0, rescale=0.0
+    prediction="x0", shift=8.0, noise_share=0.999, steps=2, cfg_scale=1.0, rescale=0.0
 )
 _SSR_UNET = UNetSpec(
     channels=(64, 96, 128),

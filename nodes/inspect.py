@@ -102,7 +102,7 @@ class SeamScore(io.ComfyNode):
         if image.shape[0] < 3:
             raise ValueError(f"the clip has {image.shape[0]} frames, but a seam is measured on 3 or more.")
         clip, bar = three_channels(image).movedim(-1, 0).cpu(), HostBar()
-        borders = borders_of(image.shape[0], window, overlap)
+        borders = Windows(window, overlap).borders(image.shape[0])
         windows = seam_score(clip, borders, bar) if borders else 1.0
         loop, where = loop_seam(clip, bar)
         chart = (
@@ -112,10 +112,3 @@ class SeamScore(io.ComfyNode):
         torn = seam_picture(three_channels(image)[0].cpu().float(), where)[None]  # (1, H, W, 3)
         shown = ui.PreviewImage(chart if loop < SEEN else torn, cls=cls)
         return io.NodeOutput(windows, loop, chart, torn, ui=shown)
-
-
-def borders_of(num_frames: int, window: int, overlap: int) -> list[int]:
-    """The frames at which a window begins, or just after one has ended. Raises ValueError for impossible windows."""
-    parts = Windows(window, overlap).parts(num_frames)
-    edges = {int(frame) for frames, _ in parts for frame in (frames[0], frames[-1] + 1)}
-    return sorted(edges - {0, num_frames})

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import enlarging, pictures, styles
+from benchmarks import enlarging, fusing, pictures, styles
 from benchmarks import stunet as bench
 from lumiere_core.config import PRESETS
 from lumiere_core.model.checkpoint import Lumiere
@@ -198,3 +198,12 @@ def test_what_is_asked_for_was_left_out_of_training_and_moves_as_the_task_needs(
     assert all(scene.direction != (0, 0) for scene in going)
     assert {scene.motion.split()[0] for scene in staying} == {"turning", "burning", "rocking"}
     assert len({(scene.subject, scene.motion) for scene in going}) >= 8
+
+
+def test_a_clip_whose_windows_differ_has_a_seam_beside_the_true_one():
+    true = torch.rand(3, 12, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert fusing.scores(true, true, [4, 8]) == (1, 1)
+    torn = true.clone()
+    torn[:, 4:8] += 0.5
+    seam, degree = fusing.scores(torn, true, [4, 8])
+    assert seam > 5 and degree > 1.5

@@ -149,6 +149,11 @@ class Windows:
             return [(filled, torch.cat([share, torch.zeros(more)]))]
         return parts
 
+    def borders(self, num_frames: int) -> list[int]:
+        """The frames at which a window begins, or just after one has ended. Raises ValueError as `parts`."""
+        edges = {int(frame) for frames, _ in self.parts(num_frames) for frame in (frames[0], frames[-1] + 1)}
+        return sorted(edges - {0, num_frames})
+
 
 def moments(num_frames: int, clip_frames: int, loop: bool = False) -> Tensor:
     """Where each frame lies in the clip that a model knows, from 0 to 1. `(1, 1, T, 1, 1)`, so windows cut it too.

@@ -60,6 +60,12 @@ def test_the_shares_of_a_frame_add_up_to_one(weights, around):
     assert triangle(5).tolist() == [1, 2, 3, 2, 1]
 
 
+def test_borders_lie_where_a_window_begins_or_has_ended():
+    assert Windows(4, 0).borders(12) == [4, 8]
+    assert Windows(4, 1).borders(7) == [3, 4]
+    assert Windows(16, 2).borders(16) == [], "one window has none"
+
+
 def test_windows_that_agree_come_back_unchanged():
     target, x = torch.randn(1, 3, 23, 4, 4), torch.randn(1, 3, 23, 4, 4)
     out = fuse(lambda part, frames: target[:, :, frames], x, Windows(8, 3).parts(23))

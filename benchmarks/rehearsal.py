@@ -1,0 +1,181 @@
+"""A rehearsal at full size: Stable Diffusion 1.5 with motion and a LoRA in ComfyUI, on random weights of true shape.
+
+    COMFYUI_PATH=... <ComfyUI's python> benchmarks/rehearsal.py [--frames 16,48] [--side 256] [--steps 2] [--markdown]
+
+Load Checkpoint -> Load LoRA -> Inflate -> (Long Clips, over 32 frames) -> KSampler -> VAE Decode, all but Inflate and
+Long Clips the core's nodes. It shows that files of that size load and what they take, in memory and time; the pictures
+are noise. About 3 GB of files are made in a temporary folder. Memory is the highest of the process so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+OPTIONS = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+OPTIONS.add_argument("--frames", default="16,48", help="clips to make, by commas")
+OPTIONS.add_argument("--side", type=int, default=256, help="pixels, a multiple of 64")
+OPTIONS.add_argument("--steps", type=int, default=2)
+OPTIONS.add_argument("--markdown", action="store_true", help="the table as Markdown")
+CHOSEN = OPTIONS.parse_args()
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "host"))
+from inside import Pack, base, core  # noqa: E402, I001  (first: it puts the host on the path)
+import comfy.sd1_clip  # noqa: E402
+import comfy.supported_models  # noqa: E402
+import comfy.utils  # noqa: E402
+import torch  # noqa: E402
+from comfy.ldm.models.autoencoder import AutoencoderKL  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+CHECKPOINT, MOTION, LORA = "random_sd15.safetensors", "random_v3.safetensors", "random_lora.safetensors"
+SD15 = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 768,
+    "use_spatial_transformer": True,
+    "num_heads": 8,
+}
+VAE = {
+    "double_z": True,
+    "z_channels": 4,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 128,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_resolutions": [],
+    "dropout": 0.0,
+}
+WINDOW = 16  # frames that AnimateDiff was trained on
+
+
+def drawn(layers: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Weights for layers that hold none, in half precision, sized so that values keep theirs from layer to layer."""
+    found = {}
+    for name, weight in layers.state_dict().items():
+        if name.endswith("position_ids"):
+            continue
+        if weight.ndim > 1:
+            found[prefix + name] = (torch.randn(weight.shape) / weight[0].numel() ** 0.5).half()
+        else:
+            found[prefix + name] = torch.full(weight.shape, float(name.endswith("weight"))).half()
+    return found
+
+
+def write_checkpoint(folder: Path) -> None:
+    with torch.device("meta"):
+        config = comfy.supported_models.SD15(dict(SD15))
+        config.set_inference_dtype(torch.float16, None)
+        unet = config.get_model({}, "").diffusion_model
+        vae = AutoencoderKL(ddconfig=VAE, embed_dim=4)
+        text = comfy.sd1_clip.SDClipModel(dtype=torch.float16).transformer.text_model
+    save_file(
+        {
+            **drawn(unet, "model.diffusion_model."),
+            **drawn(vae, "first_stage_model."),
+            **drawn(text, "cond_stage_model.transformer.text_model."),
+        },
+        folder / CHECKPOINT,
+    )
+
+
+def write_motion(folder: Path, pack: Pack) -> None:
+    network = pack.module("lumiere_core.model.animatediff.network")
+    with torch.device("meta"):
+        modules = network.MotionModules(network.MotionSpec("", "", (320, 640, 1280, 1280), frames=32))
+    tensors = drawn(modules, "")
+    for name in tensors:
+        if ".proj_out." in name:  # what is added stays small
+            tensors[name] *= 0.05
+    save_file(tensors, folder / MOTION)
+
+
+def write_lora(folder: Path) -> None:
+    """Rank 8 on the text attention of the finest level."""
+    tensors = {}
+    for block in range(2):
+        layer = f"lora_unet_down_blocks_0_attentions_{block}_transformer_blocks_0_attn1_to_q"
+        tensors[f"{layer}.lora_down.weight"] = (torch.randn(8, 320) / 18).half()
+        tensors[f"{layer}.lora_up.weight"] = (torch.randn(320, 8) / 30).half()
+        tensors[f"{layer}.alpha"] = torch.tensor(8.0).half()
+    save_file(tensors, folder / LORA)
+
+
+class Steps:
+    """What each step took: seconds, and gigabytes that the process has held at most by then."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str]] = []
+
+    def take(self, name: str, call: Callable[[], Any]) -> Any:
+        began = time.monotonic()
+        made = call()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        self.rows.append((name, f"{time.monotonic() - began:.0f} s", f"{peak:.1f} GB"))
+        print("  ".join(self.rows[-1]), file=sys.stderr, flush=True)
+        return made
+
+
+def rehearse(pack: Pack) -> list[tuple[str, str, str]]:
+    """Every step at full size. Raises AssertionError where frames are lost or a value is not a number."""
+    steps, models = Steps(), Path(base) / "models"
+    for kind in ("checkpoints", "animatediff_models", "loras"):
+        (models / kind).mkdir(parents=True, exist_ok=True)
+    write_checkpoint(models / "checkpoints")
+    write_motion(models / "animatediff_models", pack)
+    write_lora(models / "loras")
+
+    model, clip, vae = steps.take(
+        "Load Checkpoint", lambda: core.CheckpointLoaderSimple().load_checkpoint(CHECKPOINT)
+    )
+    model, clip = steps.take("Load LoRA", lambda: core.LoraLoader().load_lora(model, clip, LORA, 0.8, 0.8))
+    encode = core.CLIPTextEncode().encode
+    yes, no = steps.take("prompts", lambda: [encode(clip, text)[0] for text in ("a boat on the sea", "")])
+    inflated = steps.take("Inflate", lambda: pack.run("Inflate", model, MOTION, 1.0, "auto")[0])
+    for frames in map(int, CHOSEN.frames.split(",")):
+        moving = inflated
+        if frames > 32:
+            (moving,) = pack.run("MultiDiffusion", inflated, WINDOW, 4, "triangle", False, True)
+        (latent,) = core.EmptyLatentImage().generate(CHOSEN.side, CHOSEN.side, frames)
+
+        def sampled(moving: Any = moving, latent: dict = latent) -> dict:
+            return core.KSampler().sample(moving, 1, CHOSEN.steps, 7.0, "euler", "normal", yes, no, latent)[0]
+
+        made = steps.take(f"KSampler, {frames} frames, {CHOSEN.steps} steps", sampled)
+        images = steps.take(
+            f"VAE Decode, {frames} frames", lambda made=made: core.VAEDecode().decode(vae, made)[0]
+        )
+        assert images.shape == (frames, CHOSEN.side, CHOSEN.side, 3), images.shape
+        assert bool(images.isfinite().all())
+    return steps.rows
+
+
+def main() -> None:
+    try:
+        with torch.inference_mode():
+            rows = rehearse(Pack())
+    finally:
+        shutil.rmtree(base)
+    line = "| {:<32} | {:>8} | {:>8} |" if CHOSEN.markdown else "{:<32}  {:>8}  {:>8}"
+    for row in [("step", "time", "memory"), *([("---",) * 3] if CHOSEN.markdown else []), *rows]:
+        print(line.format(*row))
+
+
+if __name__ == "__main__":
+    main()
