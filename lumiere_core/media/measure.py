@@ -15,8 +15,7 @@ from ..progress import Progress
 BLOCKS = 32  # on a clip's long side, in which a seam is looked for
 USUAL = 0.95  # of a block's steps are no larger than what is usual there
 WORST = 0.005  # of the blocks may be worse than the score says: a post that melts is one in a hundred
-DOUBLED = 0.02  # of the blocks that move may be worse than is said of a double exposure: what is small is lost in it
-MOVING = 3.0  # times as far apart as those most alike are the frames of a block that moves
+DOUBLED = 0.02  # of the blocks may be worse than is said of a double exposure: what is small is lost in it
 JOINED = 8  # steps after a loop's join that belong to it: what a dissolve takes
 
 
@@ -126,18 +125,15 @@ def never_seen(made: Tensor, clip: Tensor) -> float:
     worst = 1.0
     for times in (1, 2):  # larger blocks see what stands beside what at no time it does
         of_clip, of_made = _in_blocks(clip, times), _in_blocks(made, times)
-        ratios, moving = [], 0
+        ratios = []
         for shown, mine in zip(of_clip.split(64), of_made.split(64), strict=True):
             near = torch.cdist(shown, shown)
-            far = near.amax((1, 2))
             near.diagonal(dim1=1, dim2=2).fill_(torch.inf)
             own = near.amin(-1)  # (blocks, T)
             usual = own.kthvalue(math.ceil(USUAL * own.shape[1]), dim=1).values
-            usual = usual + shown.shape[-1] ** 0.5 / 255
-            moving += int((far > MOVING * usual).sum())
-            ratios.append(torch.cdist(mine, shown).amin(-1) / usual[:, None])
+            ratios.append(torch.cdist(mine, shown).amin(-1) / (usual + shown.shape[-1] ** 0.5 / 255)[:, None])
         high = torch.cat(ratios)  # (blocks, n)
-        counted = max(1, round(DOUBLED * moving))
+        counted = max(1, round(DOUBLED * len(high)))
         worst = max(worst, float(high.topk(counted, dim=0).values[-1].max()))
     return math.sqrt(worst)
 

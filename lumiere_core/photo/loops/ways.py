@@ -30,9 +30,9 @@ SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
 SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
-STILL = 2.0  # what it counts as a join that nothing moves
+STANDING_STILL = 2.0  # what it counts as a join that nothing moves
 BACKWARDS = 2.5  # and that what passes by goes backwards: worse than a still
-TRAVELS = 0.5  # of the motion goes one way: a walker 0.9, water 0.8 to 1, a tree that sways 0.2
+ONE_WAY = 0.5  # of the motion goes one way: a walker 0.9, water 0.8 to 1, a tree that sways 0.2
 SLOWEST = 0.02  # pixels of the small clip that the whole picture goes on average: steam 0.1, stars and a plane 0.005
 LOOKED = 60  # pairs of frames in which that is looked for
 CHANGED = 10 / 255  # between them, where something moved; below it is noise
@@ -237,7 +237,7 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> LoopPlan:
         return replace(plan, said=f"loop: {plan.count} frames, {how}", join=1.0)
     if plan.pixels and not plan.pixels.moving:
         return replace(
-            plan, said=f"loop: {plan.count} frames, {how}, nothing here loops: a still", join=STILL
+            plan, said=f"loop: {plan.count} frames, {how}, nothing here loops: a still", join=STANDING_STILL
         )
     if plan.back:
         join, more = turned(clip), ""
@@ -256,7 +256,7 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> LoopPlan:
         return replace(
             plan,
             said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}",
-            join=max(join, STILL) if dead else join,
+            join=max(join, STANDING_STILL) if dead else join,
         )
     if plan.overlap:  # two pictures mixed are one on the other, by how far they differ
         apart = [
@@ -320,7 +320,7 @@ def travels(clip: SmallClip) -> bool:
         way += flow
         length += float(np.hypot(*flow.transpose(2, 0, 1)).sum())
     some = length > SLOWEST * len(at) * np.count_nonzero(clip.wanted)
-    return bool(some) and float(np.hypot(*way.transpose(2, 0, 1)).sum()) > TRAVELS * length
+    return bool(some) and float(np.hypot(*way.transpose(2, 0, 1)).sum()) > ONE_WAY * length
 
 
 LOOPS = {
