@@ -210,7 +210,7 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("clip loop {one} --out {out}/l.mp4", "the clip has 1 frame, but a loop takes at least 2", 2),
     ("clip loop {one} --how ping-pong --out {out}/l.mp4", "has 1 frame, but a loop takes at least 2", 2),
     ("loop --length long", "length is 'long', but it has to be frames, such as 48, or seconds", 2),
-    ("loop --length -3", "expected one argument", 2),
+    ("loop --length -3", "length is '-3', but it has to be frames, such as 48, or seconds", 2),
     (
         "loop --how cut --length 999",
         "length is 999 frames, but a loop cut from 30 frames has from 2 to 29",
