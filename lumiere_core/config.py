@@ -18,12 +18,24 @@ FLAG = one_of(True, False)
 
 
 @dataclass(frozen=True)
+class AttentionSpec:
+    """Attention at one place of a U-Net."""
+
+    channels: int
+    context_dim: int
+    head_dim: int
+    groups: int
+    depth: int = 1  # transformer blocks one after another; "joint" has one
+    text_only: bool = False  # in "cross": the picture's look at itself is a second look at the text
+
+
+@dataclass(frozen=True)
 class UNetSpec:
     """A 2D text-to-image U-Net of the ADM family (Dhariwal & Nichol 2021, and all that inherited its key names)."""
 
     channels: tuple[int, ...] = (64, 128, 128)  # one entry a level, finest first
     blocks: tuple[int, ...] = (2, 1, 1)  # ResBlocks a level in the encoder; the decoder has one more
-    attention: tuple[bool, ...] = (False, True, True)  # levels whose ResBlocks are followed by attention
+    attention: tuple[int, ...] = (False, True, True)  # how deep attention after each ResBlock is; 0: none
     attention_kind: str = "joint"  # a row of layers.ATTENTION
     resize_kind: str = "conv"  # a row of layers.DOWNSAMPLE and layers.UPSAMPLE
     in_channels: int = 3
@@ -45,6 +57,17 @@ class UNetSpec:
         False  # adds the low-resolution clip, enlarged bicubically: the network makes what that lacks
     )
     noise_level: bool = False  # embeds the noise added to the low-resolution clip
+    # What the public families have otherwise; families.py reads it off their files.
+    res_kind: str = "film"  # a row of layers.RES_BLOCK
+    heads: int = 0  # of every attention; 0: as many as head_dim makes
+    middle: int = -1  # how deep attention in the middle is; -1: as at the coarsest level
+    text_only: tuple[
+        bool, ...
+    ] = ()  # AttentionSpec.text_only of each level, never of the middle; (): nowhere
+    pooled_text: bool = True  # the text joins the time's embedding
+    label_kind: str = ""  # a row of layers.LABEL, which joins it, too; "": none
+    label_size: int = 0  # classes, or the width of a vector
+    time_scale: float = 1000.0  # of t in [0, 1]; 1: the network is told the number of a step, 0 to 999
 
     @property
     def embed_dim(self) -> int:
@@ -59,6 +82,20 @@ class UNetSpec:
     def size_multiple(self) -> int:
         """Height and width in pixels have to be multiples of this."""
         return self.patch * 2 ** (len(self.channels) - 1)
+
+    def attention_at(self, level: int) -> AttentionSpec:
+        """Attention after the ResBlocks of a level; a depth of 0 is none."""
+        text_only = bool(self.text_only) and self.text_only[level]
+        return self._attention(level, self.attention[level], text_only)
+
+    @property
+    def attention_in_the_middle(self) -> AttentionSpec:
+        return self._attention(-1, self.attention[-1] if self.middle < 0 else self.middle, False)
+
+    def _attention(self, level: int, depth: int, text_only: bool) -> AttentionSpec:
+        c = self.channels[level]
+        head_dim = c // self.heads if self.heads else self.head_dim
+        return AttentionSpec(c, self.context_dim, head_dim, self.groups, depth, text_only)
 
 
 UNET = record(
@@ -81,6 +118,14 @@ UNET = record(
     groups=WIDTH,
     residual=FLAG,
     noise_level=FLAG,
+    res_kind=one_of("film"),
+    heads=one_of(0),
+    middle=one_of(-1),
+    text_only=each(FLAG, 0, 0),
+    pooled_text=one_of(True),
+    label_kind=one_of(""),
+    label_size=one_of(0),
+    time_scale=one_of(1000.0),
 )
 
 
@@ -92,6 +137,10 @@ class TemporalSpec:
     kernel: int = 3  # frames: a neighbour on either side, as in (2+1)D convolutions (Tran et al. 1711.11248)
     head_dim: int = 32  # as the image model's
     condition_channels: int = 4  # <C, M>: three of the masked clip, one of the mask; 0: none
+    attention_kind: str = "rotary"  # a row of temporal.ATTENTION_INFLATION
+    positions: int = (
+        0  # of "animatediff": frames that the coarsest level tells apart, N frames of the clip each
+    )
 
     @property
     def time_factor(self) -> int:
@@ -108,6 +157,8 @@ TEMPORAL = record(
     kernel=one_of(1, 3, 5, 7),
     head_dim=WIDTH,
     condition_channels=one_of(0, 4),
+    attention_kind=one_of("rotary"),
+    positions=one_of(0),
 )
 
 

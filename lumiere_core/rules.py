@@ -94,7 +94,8 @@ def record(cls: type, **rules: Rule) -> Rule:
 
     def rule(name: str, value: Any) -> Any:
         if type(value) is not dict:
-            raise refused(name, value, "an object with " + ", ".join(fields))
+            more = ", ..." if len(fields) > 12 else ""
+            raise refused(name, value, "an object with " + ", ".join(list(fields)[:12]) + more)
         if unknown := sorted(value.keys() - fields.keys()):
             raise ValueError(
                 f"{name} has {reprlib.repr(unknown[0])}, which this version does not know. Update the pack."

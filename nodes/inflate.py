@@ -11,9 +11,11 @@ from comfy_api.latest import io
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.animatediff.files import open_motion, read_motion_lora
 from .host.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
+from .host.spacetime import strided
 from .sockets import advanced, schema
 from .tensors import strength_of
 
+MODES = {"compat": inflated, "lumiere": strided}
 MOTION, LORAS = "animatediff_models", "animatediff_motion_lora"  # where AnimateDiff's users have them
 
 
@@ -88,6 +90,16 @@ class Inflate(io.ComfyNode):
                     tooltip="Multiplies strength at each place: one mask for all frames, or one each. To hold a part "
                     "of the picture still, mask the LATENT instead.",
                 ),
+                advanced(
+                    io.Combo.Input(
+                        "mode",
+                        options=list(MODES),
+                        default="compat",
+                        optional=True,
+                        tooltip="compat: ComfyUI's own U-Net with the whole motion file; take this. lumiere: strided "
+                        "in time, with the file's coarsest modules; before training, frames go in eights.",
+                    )
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -103,11 +115,17 @@ class Inflate(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, motion_file: str, strength: float, noise_levels: str, strength_mask: Any = None
+        cls,
+        model: Any,
+        motion_file: str,
+        strength: float,
+        noise_levels: str,
+        strength_mask: Any = None,
+        mode: str = "compat",
     ) -> io.NodeOutput:
         file = open_motion(motion_path(MOTION, motion_file))
         how_much = strength if strength_mask is None else strength * strength_of(strength_mask)
-        return io.NodeOutput(inflated(model, file, how_much, noise_levels))
+        return io.NodeOutput(MODES[mode](model, file, how_much, noise_levels))
 
 
 class MotionLora(io.ComfyNode):

@@ -175,6 +175,18 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("info {pickle}", "mm.ckpt is a pickle, which may run any code as it is read, so it is not opened", 2),
     ("info {motion_lora}", "is no motion file but a motion LoRA: give it to Motion LoRA", 2),
     ("info {no_motion}", "its levels or widths are neither SD1.5's nor SDXL's", 2),
+    # Checkpoints of image models.
+    (
+        "info {half_unet}",
+        "half_unet.safetensors holds no image U-Net that is known here: it is of another kind",
+        2,
+    ),
+    (
+        "info {control_net}",
+        "control_net.safetensors holds no image U-Net that is known here: it is a ControlNet",
+        2,
+    ),
+    ("generate --weights {half_unet}", "a safetensors file of another kind, not a Lumiere model", 2),
     ("generate --weights {motion_lora}", "a safetensors file of another kind, not a Lumiere model", 2),
     ("evaluate --weights {missing}", "missing.safetensors cannot be read", 2),
     # Loops from a clip of 30 frames, and from one with a cut at frame 20.

@@ -145,6 +145,11 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
         "other_size": (values(torch.zeros(3, 1)), said),
         "motion_lora": ({f"{MOTION}.to_q_lora.down.weight": torch.zeros(2, 32)}, {}),
         "no_motion": ({f"{MOTION}.to_q.weight": torch.zeros(32, 32)}, {}),
+        "half_unet": ({"input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)}, {}),
+        "control_net": (
+            {f"{name}.0.0.weight": torch.zeros(32, 4, 3, 3) for name in ("input_blocks", "control_model")},
+            {},
+        ),
     }
     found["pickle"] = given / "mm.ckpt"
     torch.save({f"{MOTION}.to_q.weight": torch.zeros(32, 32)}, found["pickle"])

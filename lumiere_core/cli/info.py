@@ -23,11 +23,26 @@ def show_motion(path: Path) -> None:
     )
 
 
+def show_unet(path: Path) -> None:
+    """Describe the U-Net of an image model's checkpoint."""
+    from ..model.families import open_unet
+
+    file = open_unet(path)
+    family, spec, count = file.family, file.spec, file.parameters / 1e6
+    print(
+        f"{path.name}\n  {family.name}: an image model's U-Net, {count:.2f} M parameters, {file.dtype}\n"
+        f"  {spec.in_channels} channels in, {spec.out_channels} out; reads prompts of {spec.context_dim} channels\n"
+        f"  by its family, which no tensor tells: predicts {family.prediction}, noise levels {family.betas}, latents "
+        f"times {family.latent_scale}; licence of the published file: {family.license}"
+    )
+
+
 def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
     from ..model.animatediff.files import named_as_motion
     from ..model.container import open_header
+    from ..model.families import is_unet
     from ..model.style import FORMAT, read_style
 
     if args.self_test:
@@ -41,7 +56,11 @@ def show_info(args: argparse.Namespace) -> None:
         if named_as_motion(path):
             show_motion(path)
             continue
-        if open_header(path).metadata.get("format") == FORMAT:
+        header = open_header(path)
+        if is_unet(header.shapes):
+            show_unet(path)
+            continue
+        if header.metadata.get("format") == FORMAT:
             style = read_style(path)
             print(
                 f"{path.name}  ({style.hash})\n  a style (LoRA): changes {len(style.changes)} weights\n"

@@ -15,11 +15,11 @@ from einops import rearrange
 from torch import Tensor
 
 
-def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
+def timestep_embedding(t: Tensor, dim: int, scale: float = 1000.0, max_period: float = 10000.0) -> Tensor:
     """Sinusoids of `t` in [0, 1], scaled to the customary 0..1000. `(B,) -> (B, dim)`, float32."""
     half = dim // 2
     freqs = torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
-    angles = 1000.0 * t.float()[:, None] * freqs[None]
+    angles = scale * t.float()[:, None] * freqs[None]
     return torch.cat([angles.cos(), angles.sin()], dim=-1)  # (B, dim)
 
 
@@ -35,8 +35,8 @@ def rms_normalised(x: Tensor) -> Tensor:
 
 
 def thinned(x: Tensor, clips: int, frames: int) -> Tensor:
-    """Rows for a level that holds `frames` of each clip's T: `(B*T, E) -> (B*frames, E)`; one row a clip stays."""
-    x = x.unflatten(0, (clips, -1))  # (B, T, E)
+    """What a level is told that holds `frames` of each clip's T: `(B*T, ...) -> (B*frames, ...)`; one a clip stays."""
+    x = x.unflatten(0, (clips, -1))  # (B, T, ...)
     return (x if x.shape[1] == 1 else x[:, :: x.shape[1] // frames]).flatten(0, 1)
 
 
@@ -113,6 +113,13 @@ def pad_frames(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last frame until T is a multiple. `(B, C, T, H, W)`."""
     missing = -x.shape[2] % multiple
     return torch.cat([x, x[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2) if missing else x
+
+
+def pad_rows(x: Tensor, clips: int, multiple: int) -> Tensor:
+    """The same for what is told of each frame: `(B*T, ...) -> (B*T', ...)`; one row a clip stays."""
+    rows = x.unflatten(0, (clips, -1))  # (B, T, ...)
+    missing = -rows.shape[1] % multiple if rows.shape[1] > 1 else 0
+    return torch.cat([rows, *[rows[:, -1:]] * missing], dim=1).flatten(0, 1) if missing else x
 
 
 def space_to_depth(x: Tensor, patch: int) -> Tensor:

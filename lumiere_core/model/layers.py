@@ -13,7 +13,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .functional import attention, half_waves, normalise, per_frame, rms_normalised
+from ..config import AttentionSpec
+from .functional import attention, half_waves, normalise, over_channels, per_frame, rms_normalised
 
 
 class Operations:
@@ -65,12 +66,14 @@ def film(x: Tensor, scale_shift: Tensor) -> Tensor:
 class ResBlock(nn.Module):
     """Two convolutions with the embedding as FiLM in between (ADM, "scale-shift norm")."""
 
+    told = 2  # numbers that the embedding has for each channel
+
     def __init__(self, c_in: int, c_out: int, emb_dim: int, groups: int, ops: Operations) -> None:
         super().__init__()
         self.in_layers = nn.Sequential(
             ops.GroupNorm(groups, c_in), nn.SiLU(), ops.Conv2d(c_in, c_out, 3, padding=1)
         )
-        self.emb_layers = nn.Sequential(nn.SiLU(), ops.Linear(emb_dim, 2 * c_out))
+        self.emb_layers = nn.Sequential(nn.SiLU(), ops.Linear(emb_dim, self.told * c_out))
         self.out_layers = nn.Sequential(
             ops.GroupNorm(groups, c_out), nn.SiLU(), nn.Identity(), ops.Conv2d(c_out, c_out, 3, padding=1)
         )
@@ -83,20 +86,32 @@ class ResBlock(nn.Module):
         norm, act, conv = self.in_layers
         h = conv(act(normalise(norm, x)))
         norm, act, _, conv = self.out_layers
-        h = conv(act(film(normalise(norm, h), self.emb_layers(emb))))
+        h = conv(act(self.tell(norm, h, self.emb_layers(emb))))
         return self.skip_connection(x) + h
+
+    def tell(self, norm: nn.Module, h: Tensor, row: Tensor) -> Tensor:
+        return film(normalise(norm, h), row)
+
+
+class AddingResBlock(ResBlock):
+    """Two convolutions with the embedding added in between (Ho et al. 2006.11239; Stable Diffusion)."""
+
+    told = 1
+
+    def tell(self, norm: nn.Module, h: Tensor, row: Tensor) -> Tensor:
+        return normalise(norm, h + per_frame(row, h)[:, :, None, None])
 
 
 class JointTextAttention(nn.Module):
     """One softmax over the text rows and the pixels themselves (Imagen, appendix B; ADM's `encoder_kv`)."""
 
-    def __init__(self, channels: int, context_dim: int, head_dim: int, groups: int, ops: Operations) -> None:
+    def __init__(self, spec: AttentionSpec, ops: Operations) -> None:
         super().__init__()
-        self.head_dim = head_dim
-        self.norm = ops.GroupNorm(groups, channels)
-        self.qkv = ops.Linear(channels, 3 * channels)
-        self.encoder_kv = ops.Linear(context_dim, 2 * channels)
-        self.proj_out = ops.Linear(channels, channels)
+        self.head_dim = spec.head_dim
+        self.norm = ops.GroupNorm(spec.groups, spec.channels)
+        self.qkv = ops.Linear(spec.channels, 3 * spec.channels)
+        self.encoder_kv = ops.Linear(spec.context_dim, 2 * spec.channels)
+        self.proj_out = ops.Linear(spec.channels, spec.channels)
 
     def start(self) -> None:
         zero(self.proj_out)
@@ -108,6 +123,96 @@ class JointTextAttention(nn.Module):
         text_k, text_v = per_frame(self.encoder_kv(context), x).chunk(2, dim=-1)  # (B*T, L, C)
         rows = attention(q, torch.cat([text_k, k], 1), torch.cat([text_v, v], 1), self.head_dim)
         return x + self.proj_out(rows).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class RowAttention(nn.Module):
+    """Rows that look at other rows. `(N, L, C), (N, M, D) -> (N, L, C)`"""
+
+    def __init__(self, channels: int, seen_dim: int, head_dim: int, ops: Operations) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.to_q = ops.Linear(channels, channels, bias=False)
+        self.to_k, self.to_v = (ops.Linear(seen_dim, channels, bias=False) for _ in range(2))
+        self.to_out = nn.Sequential(ops.Linear(channels, channels))
+
+    def forward(self, rows: Tensor, seen: Tensor) -> Tensor:
+        return self.to_out(attention(self.to_q(rows), self.to_k(seen), self.to_v(seen), self.head_dim))
+
+
+class GatedLinear(nn.Module):
+    """A linear layer, half of which gates the other (GEGLU, Shazeer 2002.05202)."""
+
+    def __init__(self, channels: int, width: int, ops: Operations) -> None:
+        super().__init__()
+        self.proj = ops.Linear(channels, 2 * width)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        value, gate = self.proj(rows).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+def feed_forward(channels: int, ops: Operations) -> nn.ModuleDict:
+    """The layer after attention, in `net`, where the published files have it."""
+    net = [GatedLinear(channels, 4 * channels, ops), nn.Identity(), ops.Linear(4 * channels, channels)]
+    return nn.ModuleDict({"net": nn.Sequential(*net)})
+
+
+class TransformerBlock(nn.Module):
+    """Pixels look at each other, then at the text, then each goes through a feed-forward layer; all are residuals."""
+
+    def __init__(self, spec: AttentionSpec, ops: Operations) -> None:
+        super().__init__()
+        c, self.text_only = spec.channels, spec.text_only
+        self.attn1 = RowAttention(c, spec.context_dim if spec.text_only else c, spec.head_dim, ops)
+        self.attn2 = RowAttention(c, spec.context_dim, spec.head_dim, ops)
+        self.ff = feed_forward(c, ops)
+        self.norm1, self.norm2, self.norm3 = (ops.LayerNorm(c) for _ in range(3))
+
+    def forward(self, rows: Tensor, text: Tensor) -> Tensor:
+        normed = self.norm1(rows)
+        rows = rows + self.attn1(normed, text if self.text_only else normed)
+        rows = rows + self.attn2(self.norm2(rows), text)
+        return rows + self.ff["net"](self.norm3(rows))
+
+
+class SpatialTransformer(nn.Module):
+    """Self-attention and cross-attention to the text in turn (Rombach et al. 2112.10752), between 1x1 convolutions."""
+
+    def __init__(self, spec: AttentionSpec, ops: Operations) -> None:
+        super().__init__()
+        self.norm = ops.GroupNorm(spec.groups, spec.channels, eps=1e-6)
+        self.proj_in, self.proj_out = (self.projection(spec.channels, ops) for _ in range(2))
+        self.transformer_blocks = nn.ModuleList(TransformerBlock(spec, ops) for _ in range(spec.depth))
+
+    def start(self) -> None:
+        zero(self.proj_out)
+
+    @staticmethod
+    def projection(channels: int, ops: Operations) -> nn.Module:
+        return ops.Conv2d(channels, channels, 1)
+
+    @staticmethod
+    def project(layer: nn.Module, x: Tensor) -> Tensor:
+        return layer(x)
+
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        rows = self.project(self.proj_in, normalise(self.norm, x))
+        rows = rows.permute(0, 2, 3, 1).reshape(n, h * w, c)  # (B*T, H*W, C)
+        text = per_frame(context, x)  # (B*T, L, D)
+        for block in self.transformer_blocks:
+            rows = block(rows, text)
+        return x + self.project(self.proj_out, rows.reshape(n, h, w, c).permute(0, 3, 1, 2))
+
+
+class LinearSpatialTransformer(SpatialTransformer):
+    """The same between linear layers, as from Stable Diffusion 2 on."""
+
+    project = staticmethod(over_channels)
+
+    @staticmethod
+    def projection(channels: int, ops: Operations) -> nn.Module:
+        return ops.Linear(channels, channels)
 
 
 class Downsample(nn.Module):
@@ -122,19 +227,35 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size: repeat pixels, then convolve."""
+    """Twice the size: repeat pixels, then convolve. `size` is that of the level, which may be odd."""
 
     def __init__(self, channels: int, ops: Operations) -> None:
         super().__init__()
         self.conv = ops.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")[..., : size[0], : size[1]])
 
 
-ATTENTION = {"joint": JointTextAttention}
+def class_label(classes: int, emb_dim: int, ops: Operations) -> nn.Module:
+    """An embedding for each of so many classes. `(B,) -> (B, E)`"""
+    return ops.Embedding(classes, emb_dim)
+
+
+def vector_label(width: int, emb_dim: int, ops: Operations) -> nn.Module:
+    """A vector through two layers, as SDXL has sizes and pooled text. `(B, W) -> (B, E)`"""
+    return nn.Sequential(nn.Sequential(ops.Linear(width, emb_dim), nn.SiLU(), ops.Linear(emb_dim, emb_dim)))
+
+
+RES_BLOCK = {"film": ResBlock, "add": AddingResBlock}
+ATTENTION = {
+    "joint": JointTextAttention,
+    "cross": SpatialTransformer,
+    "cross linear": LinearSpatialTransformer,
+}
 DOWNSAMPLE = {"conv": Downsample}
 UPSAMPLE = {"conv": Upsample}
+LABEL = {"class": class_label, "vector": vector_label}
 
 
 class TextPool(nn.Module):

@@ -9,9 +9,11 @@ import torch.nn as nn
 from torch import Tensor
 
 from ..config import TemporalSpec, UNetSpec
-from .functional import frames_as_batch, frames_as_time, pad_frames, space_to_depth, thinned
+from .animatediff.network import MotionModules
+from .container import NoDraws
+from .functional import frames_as_batch, frames_as_time, pad_frames, pad_rows, space_to_depth, thinned
 from .layers import Operations, TextPool, TimedText, initialise, zero
-from .temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
+from .temporal import ATTENTION_INFLATION, ConvInflation, TemporalDown, TemporalUp
 from .unet import UNet
 
 
@@ -19,8 +21,7 @@ class SpaceTimeUNet(UNet):
     """A `UNet` plus `temporal.*`. The image model's keys and shapes stay as they are.
 
     x          `(B, C, T, H, W)`; any T runs: it is padded to a multiple of N and cropped at the end
-    t          `(B,)` in [0, 1], the true time
-    context    `(B, L, D)` text rows, with raw word embeddings where the spec says so
+    t          `(B,)`, context `(B, L, D)` and label: as `UNet` has them, a row for a clip or one for each of its frames
     when       `(B, T)` or `(B, 1, T, 1, 1)`: where in its 5 s each frame lies, in [0, 1]; negative or None: not told
     condition  `(B, 4, T, H, W)` or None: <C, M>, the clip with unknown pixels blanked and the mask of known ones
     low_res    `(B, 3, T, H/patch, W/patch)` for super-resolution, with `noise_level (B,)`
@@ -50,7 +51,8 @@ class SpaceTimeUNet(UNet):
 
         def inflation(level: int) -> nn.Module:
             # Temporal attention sits at the coarsest level only.
-            block = AttentionInflation if level == coarsest else ConvInflation
+            attention = ATTENTION_INFLATION[temporal.attention_kind]
+            block = attention if level == coarsest else ConvInflation
             return block(spec.channels[level], spec.embed_dim, spec.groups, temporal, ops)
 
         def step(block: nn.Module, level: int, encoder: bool) -> nn.ModuleDict:
@@ -110,16 +112,18 @@ class SpaceTimeUNet(UNet):
         low_res: Tensor | None = None,
         noise_level: Tensor | None = None,
         when: Tensor | None = None,
+        label: Tensor | None = None,
     ) -> Tensor:
         clips, _, length = x.shape[:3]
         n = self.temporal_spec.time_factor
+        t, context, label = (v if v is None else pad_rows(v, clips, n) for v in (t, context, label))
         x, condition, low_res = (v if v is None else pad_frames(v, n) for v in (x, condition, low_res))
         when = None if when is None else pad_frames(when.reshape(clips, 1, length, 1, 1), n).flatten(1)
         frames = x.shape[2]
         context, words = context.tensor_split([self.spec.context_dim], dim=-1)
-        whole_emb, vector = self.embed(t, context, words, when, noise_level)
-        whole_tau = self.temporal_embed(whole_emb, context, words, when)
-        emb, tau = whole_emb, whole_tau
+        emb, vector = self.embed(t, context, words, when, noise_level, label)
+        tau = self.temporal_embed(emb, context, words, when)
+        told = emb, tau, context
 
         low_res = None if low_res is None else frames_as_batch(low_res)
         h = self.first(frames_as_batch(x), low_res, vector)
@@ -134,7 +138,7 @@ class SpaceTimeUNet(UNet):
             if block.resize:
                 h = extra["resize"](block.resize(h), frames)  # space, then time
                 frames //= extra["resize"].stride
-                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
+                emb, tau, context = (thinned(v, clips, frames) for v in told)
             skips.append(h)
 
         res, *attention, last = self.middle_block
@@ -148,9 +152,9 @@ class SpaceTimeUNet(UNet):
             h = block.body(torch.cat([h, skips.pop()], 1), emb, context)
             h = extra["inflate"](h, tau, frames)
             if block.resize:
-                h = extra["resize"](block.resize(h), frames)
+                h = extra["resize"](block.resize(h, skips[-1].shape[-2:]), frames)
                 frames *= extra["resize"].stride
-                emb, tau = (thinned(v, clips, frames) for v in (whole_emb, whole_tau))
+                emb, tau, context = (thinned(v, clips, frames) for v in told)
 
         return frames_as_time(self.to_pixels(h, low_res), frames)[:, :, :length]  # (B, C, T, H, W)
 
@@ -161,3 +165,43 @@ def inflate(unet: UNet, temporal: TemporalSpec) -> SpaceTimeUNet:
     missing, unexpected = model.load_state_dict(unet.state_dict(), strict=False)
     assert not unexpected and all(k.startswith("temporal.") for k in missing)
     return model
+
+
+def seed(video: SpaceTimeUNet, motion: MotionModules) -> None:
+    """Put AnimateDiff's modules of the coarsest level where this network has temporal attention ("animatediff").
+
+    The level holds every N-th frame, so of their position encoding they keep every N-th row. Where the motion file has
+    no module (the middle, in most), ours goes on adding nothing.
+    """
+    coarsest, n = len(video.spec.channels) - 1, video.temporal_spec.time_factor
+    levels = {"input": video.input_levels, "output": video.output_levels}
+    for side, number in motion.spec.places:
+        if side == "middle":
+            ours = video.temporal["middle_block"][0]  # after attention, as theirs
+        elif levels[side][number] == coarsest:
+            ours = video.temporal[f"{side}_blocks"][number]["inflate"]
+        else:
+            continue
+        tensors = motion.module((side, number)).state_dict()
+        ours.module.load_state_dict(
+            {name: t[:, ::n] if name.endswith(".pe") else t for name, t in tensors.items()}
+        )
+
+
+def new_temporal(
+    spec: UNetSpec,
+    temporal: TemporalSpec,
+    motion: MotionModules | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Tensor]:
+    """First values of all that inflation adds, `{"temporal.input_blocks...": tensor}`; they change nothing yet.
+
+    No weight of the image model, which may be large, is allocated. motion: for `seed`.
+    """
+    with torch.device("meta"), NoDraws():
+        video = SpaceTimeUNet(spec, temporal, dtype=dtype)
+    video.temporal.to_empty(device="cpu")
+    initialise(video.temporal)
+    if motion is not None:
+        seed(video, motion)
+    return {f"temporal.{name}": tensor for name, tensor in video.temporal.state_dict().items()}

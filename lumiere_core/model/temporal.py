@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import TemporalSpec
+from .animatediff.network import MotionModule, MotionSpec, Positions, sinusoids
 from .functional import attention, normalise, over_channels, over_time, repeat_frames, rotary
 from .layers import Operations, film, zero
 
@@ -111,3 +112,26 @@ class AttentionInflation(nn.Module):
         rows = attention(rotary(q, places, self.head_dim), rotary(k, places, self.head_dim), v, self.head_dim)
         rows = self.proj_out(rows).reshape(-1, h * w, frames, c).transpose(1, 2)  # (B, T, H*W, C)
         return x + rows.reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class MotionInflation(nn.Module):
+    """An AnimateDiff motion module as the temporal attention: it reads a position a frame, as many as it was given."""
+
+    def __init__(self, channels: int, emb_dim: int, groups: int, spec: TemporalSpec, ops: Operations) -> None:
+        super().__init__()
+        self.step = spec.time_factor
+        self.module = MotionModule(
+            channels, MotionSpec("", "", (channels,), spec.positions, groups=groups), ops
+        )
+
+    def start(self) -> None:
+        zero(self.module.proj_out)
+        for layer in self.module.modules():
+            if isinstance(layer, Positions):
+                layer.pe.copy_(sinusoids(self.step * torch.arange(layer.pe.shape[1]), layer.pe.shape[2]))
+
+    def forward(self, x: Tensor, emb: Tensor, frames: int) -> Tensor:
+        return self.module(x, frames)
+
+
+ATTENTION_INFLATION = {"rotary": AttentionInflation, "animatediff": MotionInflation}

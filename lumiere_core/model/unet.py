@@ -9,16 +9,17 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import UNetSpec
+from ..config import AttentionSpec, UNetSpec
 from ..limits import check
 from .functional import depth_to_space, normalise, per_frame, space_to_depth, timestep_embedding
 from .layers import (
     ATTENTION,
     DOWNSAMPLE,
+    LABEL,
+    RES_BLOCK,
     UPSAMPLE,
     CoordinateField,
     Operations,
-    ResBlock,
     TextPool,
     TimedText,
     UNetBlock,
@@ -41,10 +42,12 @@ class UNet(nn.Module):
 
     x        `(B*T, C, H, W)`: B prompts with T pictures each (T = 1 in plain image use), H and W multiples of
              `spec.size_multiple`
-    t        `(B,)` in [0, 1]: the true time, 1 is pure noise
+    t        `(B,)` in [0, 1]: the true time, 1 is pure noise; the number of a step where `spec.time_scale` is 1
     context  `(B, L, D)` text rows, and after them the raw word embeddings where `spec.word_dim` says so
     when     `(B, T)`, where in its 5 s clip each picture lies, in [0, 1]; negative or None: not told
     low_res  `(B*T, 3, H/patch, W/patch)` for super-resolution, with `noise_level (B,)` in [0, 1]
+    label    `(B,)` or `(B, W)`, for networks with `spec.label_kind`
+    t, context and label may have a row for each picture, too: B is then B*T
     """
 
     def __init__(
@@ -57,17 +60,20 @@ class UNet(nn.Module):
         grid_in = spec.in_channels * spec.patch**2 + spec.low_res_channels
         grid_out = spec.out_channels * spec.patch**2
 
+        def res(c_in: int, c_out: int) -> nn.Module:
+            return RES_BLOCK[spec.res_kind](c_in, c_out, e, spec.groups, ops)
+
+        def attention(where: AttentionSpec) -> list[nn.Module]:
+            return [ATTENTION[spec.attention_kind](where, ops)] if where.depth else []
+
         def blocks(c_in: int, level: int) -> list[nn.Module]:
-            c = widths[level]
-            layers: list[nn.Module] = [ResBlock(c_in, c, e, spec.groups, ops)]
-            if spec.attention[level]:
-                layers.append(
-                    ATTENTION[spec.attention_kind](c, spec.context_dim, spec.head_dim, spec.groups, ops)
-                )
-            return layers
+            return [res(c_in, widths[level]), *attention(spec.attention_at(level))]
 
         self.time_embed = nn.Sequential(ops.Linear(widths[0], e), nn.SiLU(), ops.Linear(e, e))
-        self.text_pool = TextPool(spec.context_dim, e, 4, ops)
+        if spec.pooled_text:
+            self.text_pool = TextPool(spec.context_dim, e, 4, ops)
+        if spec.label_kind:
+            self.label_emb = LABEL[spec.label_kind](spec.label_size, e, ops)
         if spec.timed_width:
             self.timed_text = TimedText(spec.word_dim, spec.timed_width, ops)
             self.timed_embed = ops.Linear(spec.timed_width, e)
@@ -90,8 +96,7 @@ class UNet(nn.Module):
                 c = widths[level]
                 skips.append(c)
 
-        last = len(widths) - 1
-        self.middle_block = nn.ModuleList([*blocks(c, last), ResBlock(c, c, e, spec.groups, ops)])
+        self.middle_block = nn.ModuleList([res(c, c), *attention(spec.attention_in_the_middle), res(c, c)])
 
         self.output_blocks, self.output_levels = nn.ModuleList(), []
         for level in reversed(range(len(widths))):
@@ -118,15 +123,23 @@ class UNet(nn.Module):
         return self.out[2].weight.dtype
 
     def embed(
-        self, t: Tensor, context: Tensor, words: Tensor, when: Tensor | None, noise_level: Tensor | None
+        self,
+        t: Tensor,
+        context: Tensor,
+        words: Tensor,
+        when: Tensor | None,
+        noise_level: Tensor | None,
+        label: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """What all blocks are told, one row a clip or, with seconds, one a picture: time, text, noise level.
+        """What all blocks are told, one row a clip or, with seconds, one a picture: time, text, noise level, label.
 
         Returns `emb (B, E)` or `(B*T, E)`, and the vector that draws the coordinate field, where there is one.
         """
         width = self.spec.channels[0]
-        time = self.time_embed(timestep_embedding(t, width).to(context.dtype))
-        emb = time + self.text_pool(context)
+        time = self.time_embed(timestep_embedding(t, width, self.spec.time_scale).to(context.dtype))
+        emb = time + self.text_pool(context) if self.spec.pooled_text else time
+        if self.spec.label_kind:
+            emb = emb + self.label_emb(label).to(emb.dtype)
         if noise_level is not None:
             emb = emb + self.noise_embed(timestep_embedding(noise_level, width).to(context.dtype))
         if not self.spec.timed_width:
@@ -165,9 +178,10 @@ class UNet(nn.Module):
         low_res: Tensor | None = None,
         noise_level: Tensor | None = None,
         when: Tensor | None = None,
+        label: Tensor | None = None,
     ) -> Tensor:
         context, words = context.tensor_split([self.spec.context_dim], dim=-1)
-        emb, vector = self.embed(t, context, words, when, noise_level)
+        emb, vector = self.embed(t, context, words, when, noise_level, label)
         h = self.first(x, low_res, vector)
         skips = [h]
 
@@ -181,6 +195,6 @@ class UNet(nn.Module):
 
         for block in self.output_blocks:
             h = block.body(torch.cat([h, skips.pop()], 1), emb, context)
-            h = block.resize(h) if block.resize else h
+            h = block.resize(h, skips[-1].shape[-2:]) if block.resize else h
 
         return self.to_pixels(h, low_res)

@@ -31,7 +31,14 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...lumiere_core.model.animatediff.files import MotionFile
-from ...lumiere_core.model.animatediff.network import BETAS, MotionModules, over_the_clip, sigmas_of
+from ...lumiere_core.model.animatediff.network import (
+    BETAS,
+    MotionModules,
+    MotionSpec,
+    over_the_clip,
+    sigmas_of,
+)
+from ...lumiere_core.model.stunet import SpaceTimeUNet
 from .controls import AREA, SHOWN
 
 RIDE = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
@@ -188,6 +195,23 @@ def frames_in(window: Any) -> Tensor:
     return torch.tensor([*([] if before is None or before < 0 else [before]), *window.index_list])
 
 
+def frames_in_call(x: Tensor, options: dict, channels: int, name: str, spec: MotionSpec) -> int:
+    """Frames of a clip in one call of the network. Raises ValueError for what is no batch of frames, or too many."""
+    if x.ndim != 4:
+        raise ValueError(
+            f"the LATENT has the shape {tuple(x.shape)}, but an image MODEL with motion takes frames as a batch "
+            f"(frames, {channels}, height, width). Make it with ComfyUI's Empty Latent Image, batch_size being the "
+            "frames, or encode a batch of frames."
+        )
+    frames = x.shape[0] // len(options.get("cond_or_uncond", [0]))
+    if frames > spec.frames:
+        raise ValueError(
+            f"the MODEL is given {frames} frames at a time, but {name} ({spec.name}) reads {spec.frames} at most. Put "
+            f"Long Clips (MultiDiffusion) with a window of {spec.window} on the MODEL."
+        )
+    return frames
+
+
 def with_motion(
     executor: Any,
     x: Tensor,
@@ -202,18 +226,7 @@ def with_motion(
     options = transformer_options or {}
     motion: Motion = options[RIDE]
     clips, spec = len(options.get("cond_or_uncond", [0])), motion.modules.spec
-    if x.ndim != 4:
-        raise ValueError(
-            f"the LATENT has the shape {tuple(x.shape)}, but an image MODEL with motion takes frames as a batch "
-            f"(frames, {executor.class_obj.out_channels}, height, width). Make it with ComfyUI's Empty Latent Image, "
-            "batch_size being the frames, or encode a batch of frames."
-        )
-    frames = x.shape[0] // clips
-    if frames > spec.frames:
-        raise ValueError(
-            f"the MODEL is given {frames} frames at a time, but {motion.name} ({spec.name}) reads {spec.frames} at "
-            f"most. Put Long Clips (MultiDiffusion) with a window of {spec.window} on the MODEL."
-        )
+    frames = frames_in_call(x, options, executor.class_obj.out_channels, motion.name, spec)
     shown, total = options.get(SHOWN, (None, None))
     if shown is None:
         core = options.get("context_window")
@@ -238,8 +251,11 @@ def base_of(model: Any) -> str:
 
 
 def check_fit(model: Any, modules: MotionModules, name: str) -> None:
-    """Raises ValueError for a MODEL that a motion file was not made for."""
+    """Raises ValueError for a MODEL that a motion file was not made for, or that has one."""
     unet, spec, base = model.model.diffusion_model, modules.spec, base_of(model)
+    strided = isinstance(unet, SpaceTimeUNet) and not hasattr(model.model, "lumiere")
+    if strided or RIDE in model.model_options.get("transformer_options", {}):
+        raise ValueError("this MODEL has motion already. Wire this node to the MODEL before the other one.")
     if not isinstance(unet, UNetModel):
         raise ValueError(
             f"the MODEL is {base}, which has no U-Net for pictures that motion could be added to. This node takes "
@@ -281,8 +297,6 @@ def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str
     strength  a number, or `(T or 1, 1, H, W)`: how much of the motion is added, for each frame and place
     levels    a key of SCHEDULES: which noise levels are sampled
     """
-    if RIDE in model.model_options.get("transformer_options", {}):
-        raise ValueError("this MODEL has motion already. Wire this node to the MODEL before the other one.")
     dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
     modules = MotionModules(file.spec, comfy.ops.manual_cast, dtype, model.offload_device)
     check_fit(model, modules, file.path.name)
@@ -304,6 +318,8 @@ def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str
 def motion_of(model: Any) -> Motion:
     """What rides on a MODEL. Raises ValueError for one without motion."""
     motion = model.model_options.get("transformer_options", {}).get(RIDE)
+    if motion is None and isinstance(model.model.diffusion_model, SpaceTimeUNet):
+        raise ValueError("motion LoRAs fit Inflate's mode compat only. Set its mode to compat.")
     if motion is None:
         raise ValueError("this MODEL has no motion file. Wire it through the node that adds one first.")
     return motion

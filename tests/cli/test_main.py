@@ -112,6 +112,34 @@ def test_info_says_what_a_motion_file_is(tmp_path, capsys):
     assert "is a pickle" in capsys.readouterr().err
 
 
+def test_info_says_what_an_image_model_s_checkpoint_is(tmp_path, capsys):
+    from safetensors.torch import save_file
+
+    from lumiere_core.config import UNetSpec
+    from lumiere_core.model.unet import UNet
+
+    small = {"channels": (32, 64), "blocks": (1, 1), "attention": (1, 0), "middle": 1, "heads": 8, "patch": 1}
+    spec = UNetSpec(
+        **small,
+        attention_kind="cross",
+        res_kind="add",
+        in_channels=9,
+        out_channels=4,
+        groups=32,
+        pooled_text=False,
+    )
+    tensors = {f"model.diffusion_model.{k}": v.half() for k, v in UNet(spec).state_dict().items()}
+    save_file(tensors, tmp_path / "sd.safetensors")
+    assert main(["info", str(tmp_path / "sd.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert "SD1.5: an image model's U-Net" in said and "9 channels in, 4 out" in said and "F16" in said
+    assert "prompts of 128 channels" in said and "predicts eps" in said and "OpenRAIL-M" in said
+    del tensors["model.diffusion_model.out.2.bias"]
+    save_file(tensors, tmp_path / "sd.safetensors")
+    assert main(["info", str(tmp_path / "sd.safetensors")]) == 2
+    assert "lacks 1 of its" in capsys.readouterr().err
+
+
 def test_the_module_runs_and_its_exit_code_reaches_the_shell():
     run = subprocess.run(
         [sys.executable, "-m", "lumiere_core", "info", "nothing"],

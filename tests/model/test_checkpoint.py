@@ -17,7 +17,7 @@ from lumiere_core.config import PRESETS, from_dict, replace, to_dict
 from lumiere_core.diffusion.process import PREDICTIONS
 from lumiere_core.model import checkpoint, container
 from lumiere_core.model.checkpoint import load, read, save
-from lumiere_core.model.layers import ATTENTION, DOWNSAMPLE, UPSAMPLE
+from lumiere_core.model.layers import DOWNSAMPLE, UPSAMPLE
 
 
 def test_a_saved_model_comes_back_as_it_was(tiny, weights_files):
@@ -331,7 +331,7 @@ def test_every_spec_that_is_taken_can_be_built_and_run():
 
 def test_every_row_of_the_tables_may_stand_in_a_spec():
     tables = {
-        "unet": {"attention_kind": ATTENTION, "resize_kind": DOWNSAMPLE},
+        "unet": {"resize_kind": DOWNSAMPLE},
         "diffusion": {"prediction": PREDICTIONS},
     }
     assert DOWNSAMPLE.keys() == UPSAMPLE.keys()

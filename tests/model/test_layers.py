@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from lumiere_core.config import AttentionSpec
 from lumiere_core.model.layers import (
     Downsample,
     JointTextAttention,
@@ -56,7 +57,7 @@ def test_a_res_block_equals_the_one_of_diffusers(randomise):
 
 def test_one_softmax_over_text_and_pixels_equals_the_added_keys_of_diffusers(randomise):
     processors = pytest.importorskip("diffusers.models.attention_processor")
-    ours = randomise(JointTextAttention(16, 12, 8, 4, OPS))
+    ours = randomise(JointTextAttention(AttentionSpec(16, 12, 8, 4), OPS))
     known = processors.Attention(
         query_dim=16,
         cross_attention_dim=16,
@@ -81,13 +82,15 @@ def test_one_softmax_over_text_and_pixels_equals_the_added_keys_of_diffusers(ran
 
 
 def test_each_frame_attends_to_the_text_of_its_own_clip(randomise):
-    block = randomise(JointTextAttention(16, 12, 8, 4, OPS))
+    block = randomise(JointTextAttention(AttentionSpec(16, 12, 8, 4), OPS))
     x, text = torch.randn(6, 16, 2, 2), torch.randn(2, 7, 12)
     both = block(x, None, text)
     torch.testing.assert_close(both[3:], block(x[3:], None, text[1:]))
 
 
-@pytest.mark.parametrize("block", [ResBlock(16, 16, 32, 4, OPS), JointTextAttention(16, 12, 8, 4, OPS)])
+@pytest.mark.parametrize(
+    "block", [ResBlock(16, 16, 32, 4, OPS), JointTextAttention(AttentionSpec(16, 12, 8, 4), OPS)]
+)
 def test_a_fresh_block_changes_nothing(block):
     initialise(block)
     x = torch.randn(2, 16, 4, 4)
@@ -98,7 +101,9 @@ def test_a_picture_is_halved_and_doubled(randomise):
     x = torch.randn(1, 8, 6, 4)
     assert Downsample(8, OPS)(x).shape == (1, 8, 3, 2)
     up = randomise(Upsample(8, OPS))
-    torch.testing.assert_close(up(x), up.conv(x.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+    twice = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(up(x, (12, 8)), up.conv(twice))
+    torch.testing.assert_close(up(x, (11, 7)), up.conv(twice[:, :, :11, :7]))  # of 11 x 7, halved
 
 
 def test_a_pool_over_equal_rows_sees_one_of_them(randomise):

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..functional import attention
-from ..layers import Operations
+from ..layers import Operations, feed_forward
 
 Norm = Callable[[Tensor], Tensor]
 Normalise = Callable[[Norm, Tensor, int], Tensor]  # (norm, x (B*T, C, H, W), frames) -> as x
@@ -66,15 +65,16 @@ def linear_betas(end: float = 0.012) -> Tensor:
     return torch.linspace(0.00085, end, 1000, dtype=torch.float64)
 
 
-def scaled_betas(end: float = 0.012) -> Tensor:
+def scaled_betas(end: float = 0.012, begin: float = 0.00085) -> Tensor:
     """Stable Diffusion's own: linear in the square root; ComfyUI calls it "linear". `(1000,)` float64"""
-    return torch.linspace(0.00085**0.5, end**0.5, 1000, dtype=torch.float64) ** 2
+    return torch.linspace(begin**0.5, end**0.5, 1000, dtype=torch.float64) ** 2
 
 
 BETAS: dict[str, Callable[[], Tensor]] = {
     "linear": linear_betas,
     "scaled linear": scaled_betas,
     "scaled linear to 0.02": lambda: scaled_betas(0.02),
+    "scaled linear x4": lambda: scaled_betas(0.02, 0.0001),
 }
 
 
@@ -94,6 +94,13 @@ def over_the_clip(norm: Norm, x: Tensor, frames: int) -> Tensor:
     """Statistics over all frames together. In motion modules diffusers has it so: there for comparisons only."""
     clip = x.unflatten(0, (-1, frames)).transpose(1, 2)  # (B, C, T, H, W)
     return norm(clip).transpose(1, 2).flatten(0, 1)
+
+
+def sinusoids(places: Tensor, channels: int) -> Tensor:
+    """What the published files hold for these frames (Vaswani et al. 1706.03762). `(T,) -> (T, C)`, float32"""
+    freqs = 10000.0 ** (-torch.arange(0, channels, 2, dtype=torch.float32) / channels)
+    angles = places.float()[:, None] * freqs
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # sine, cosine, sine, ...
 
 
 class Positions(nn.Module):
@@ -124,18 +131,6 @@ class FrameAttention(nn.Module):
         return self.to_out[0](torch.cat(seen))
 
 
-class GatedLinear(nn.Module):
-    """A linear layer, half of which gates the other (GEGLU, Shazeer 2002.05202)."""
-
-    def __init__(self, channels: int, width: int, ops: Operations) -> None:
-        super().__init__()
-        self.proj = ops.Linear(channels, 2 * width)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        value, gate = self.proj(rows).chunk(2, dim=-1)
-        return value * F.gelu(gate)
-
-
 class FrameTransformer(nn.Module):
     """Attention over frames, as often as the file has it, then a feed-forward layer; each a residual."""
 
@@ -144,8 +139,7 @@ class FrameTransformer(nn.Module):
         times = range(spec.attentions)
         self.attention_blocks = nn.ModuleList(FrameAttention(channels, spec, ops) for _ in times)
         self.norms = nn.ModuleList(ops.LayerNorm(channels) for _ in times)
-        net = [GatedLinear(channels, 4 * channels, ops), nn.Identity(), ops.Linear(4 * channels, channels)]
-        self.ff = nn.ModuleDict({"net": nn.Sequential(*net)})
+        self.ff = feed_forward(channels, ops)
         self.ff_norm = ops.LayerNorm(channels)
 
     def forward(self, rows: Tensor) -> Tensor:
