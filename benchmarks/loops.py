@@ -10,6 +10,7 @@ score of the finished loop, for which nothing but the loop is known. `--speed` m
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 import time
@@ -29,9 +30,15 @@ from lumiere_core.photo.cinemagraph import cinemagraph_from_clip  # noqa: E402
 WAYS = {"cross-fade": "crossfade", "dissolve": "dissolve", "per pixel": "per pixel", "auto": "auto"}
 
 
+@functools.lru_cache(1)
+def drawn(name: str, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """A scene's frames and its mask."""
+    return SCENES[name](height, round(height * 16 / 9), 72)
+
+
 def looped(name: str, way: str, height: int) -> tuple[torch.Tensor, str]:
     """A scene's cinemagraph from a tripod, in even light, and what it says."""
-    clip, mask = SCENES[name](height, round(height * 16 / 9), 72)
+    clip, mask = drawn(name, height)
     source = TensorFrames(torch.from_numpy(clip))
     made = cinemagraph_from_clip(source, torch.from_numpy(mask), loop=way, stabilise=False, drift=False)
     return torch.stack([torch.from_numpy(frame) for frame in made]), made.said
@@ -52,7 +59,7 @@ def table(names: list[str], height: int, pictures: Path | None) -> None:
                     [as_bytes(frame.numpy()) for frame in clip[:: max(1, len(clip) // 6)]], 1
                 )
                 cv2.imwrite(str(pictures / f"{name} {way}.png".replace(" ", "_")), sheet[..., ::-1])
-        print(f"| {name} | " + " | ".join(cells) + f" | {said.removeprefix('loop: ')} |", flush=True)
+        print(f"| {name} | " + " | ".join(cells) + f" | {said.split('loop: ')[-1]} |", flush=True)
 
 
 def speed() -> None:

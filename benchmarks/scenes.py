@@ -280,6 +280,33 @@ def bricks(height: int, width: int, frames: int = 72) -> tuple:
     return np.stack(clip).clip(0, 1).astype(np.float32), box_mask(height, width, 0.02, 0.1, 1, 0.9)
 
 
+def gusts(height: int, width: int, frames: int = 72) -> tuple:
+    """A striped flag in gusts, which hangs and flies and never comes again the same; clouds drift behind it."""
+    (gx, gy), r = grid(height, width), np.random.default_rng(11)
+    sky = noise_picture(height, 2 * width, 8, 1.7)
+    cloth = 1 + 0.1 * noise_picture(height, width, 4, 1.0)
+    clip = []
+    for t in range(frames):
+        left = round(0.002 * width * t)
+        cover = (0.5 * sky[:, left : left + width]).clip(0, 1)
+        frame = laid(np.stack([0.45 + 0 * gx, 0.6 + 0 * gx, 0.85 - 0.1 * gy], -1), (0.95,) * 3, cover)
+        u, v = gx - 0.3, gy - 0.12
+        out = (u / 0.38).clip(0, 1)
+        gust = 0.6 + 0.4 * np.sin(0.13 * t + 0.8) * np.sin(0.047 * t)
+        turn = 2 * np.pi * (u / 0.17 - t / 15.3)
+        v = v + out * (0.022 * gust * np.sin(turn) + 0.01 * np.sin(0.031 * t)) - 0.9 * u**2 * (1 - gust)
+        inside = np.maximum(np.abs(u - 0.19) - 0.19 + 0.01 * gust * out, np.abs(v - 0.12) - 0.12) * width
+        stripes = np.where(((v / 0.08).astype(int) % 2)[..., None] > 0, (0.92, 0.9, 0.86), (0.75, 0.1, 0.12))
+        emblem = soft((np.hypot(u - 0.14, v - 0.12) - 0.05) * width, 2)
+        flag = (
+            laid(stripes, (0.1, 0.2, 0.55), emblem)
+            * (cloth * (1 + 0.25 * gust * out * np.cos(turn)))[..., None]
+        )
+        frame = laid(frame, flag, soft(inside, 2))
+        clip.append(frame + 0.008 * r.standard_normal(frame.shape, np.float32))
+    return np.stack(clip).clip(0, 1).astype(np.float32), box_mask(height, width, 0.05, 0.28, 0.8, 0.75)
+
+
 SCENES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "passer-by": passer_by,
     "noise": noisy,
@@ -291,4 +318,5 @@ SCENES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "head in a car": passenger,
     "walker and flag": wander,
     "walker and bricks": bricks,
+    "flag in gusts": gusts,
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch and OpenCV are imported where they are used: help com
 HOW = "auto takes the way whose join shows least: per pixel, cut, crossfade, dissolve, ping-pong"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LONGEST_TEXT = 2**26  # bytes of a file of strokes: twice what 200 strokes of 10,000 points are
+VARIATION = ("--variation", "--seed")  # the nodes' word, and the one before
 HOW_LONG = "how long the loop is: frames (48) or seconds (3s); 0 is what loops best"
 
 
@@ -177,7 +178,7 @@ def move_file(args: argparse.Namespace) -> None:
     check_move(move, args.frames)
     source, video = open_either(args, args.depth)
     depth = open_mask(args.depth)[None] if args.depth else None
-    made = moved_frames(source, move, args.frames, depth, not args.white_is_far)
+    made = moved_frames(source, move, args.frames, depth, args.depth_white == "near")
     if made.said:
         print(made.said)
     write_loop(args, made, {"tool": "move", **dataclasses.asdict(move)}, video)
@@ -316,7 +317,13 @@ def register(commands: Any) -> None:
         default=0.03,
         help="distance inside the mask over which motion grows from zero, in photo widths",
     )
-    t.add_argument("--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other waves")
+    t.add_argument(
+        *VARIATION,
+        dest="seed",
+        type=number(int, "brush.seed"),
+        default=0,
+        help="another one gives other waves",
+    )
     t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
     t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")
 
@@ -336,7 +343,11 @@ def register(commands: Any) -> None:
     )
     t.add_argument("--tint", default="", help="a colour as #rrggbb; the kind's own by default")
     t.add_argument(
-        "--seed", type=number(int, "brush.seed"), default=0, help="another seed gives other swirls"
+        *VARIATION,
+        dest="seed",
+        type=number(int, "brush.seed"),
+        default=0,
+        help="another one gives other swirls",
     )
     t.add_argument(
         "--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop over a photo"
@@ -356,7 +367,12 @@ def register(commands: Any) -> None:
         "--amount", type=number(float, "camera.amount"), default=0.1, help="how far, 0.1 is 10 percent"
     )
     t.add_argument("--depth", help="a depth picture of any size: near things then move more than far ones")
-    t.add_argument("--white-is-far", action="store_true", help="in the depth picture; near by default")
+    t.add_argument(
+        "--depth-white", default="near", choices=("near", "far"), help="what white means in the depth picture"
+    )
+    t.add_argument(
+        "--white-is-far", dest="depth_white", action="store_const", const="far", help="the same as far"
+    )
     t.add_argument(
         "--parallax",
         type=number(float, "parallax"),

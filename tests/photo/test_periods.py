@@ -15,7 +15,8 @@ from lumiere_core.media.measure import loop_seam_score, never_seen, seam_picture
 from lumiere_core.photo.cinemagraph import cinemagraph_from_clip
 from lumiere_core.photo.loops import pixelwise, ways
 from lumiere_core.photo.loops.borders import torn
-from lumiere_core.photo.loops.periods import PixelLoop, shown_at
+from lumiere_core.photo.loops.loop import LoopPlan
+from lumiere_core.photo.loops.periods import PixelLoop, pixel_loops, shown_at
 from lumiere_core.photo.loops.pixelwise import pixels_looped
 
 HEIGHT, WIDTH, FRAMES = 96, 160, 72
@@ -84,7 +85,7 @@ def test_the_pole_stands_while_cars_pass_behind_it():
         return float((out - clip.median(0).values)[:, pole].abs().amax())
 
     assert away(made("fence and cars", "per pixel")[0]) < 0.06  # the noise of the clip
-    assert join(made("fence and cars", "auto")[1]) <= 1.4 < 2 < join(made("fence and cars", "dissolve")[1])
+    assert join(made("fence and cars", "auto")[1]) < 1.6 < 2 < join(made("fence and cars", "dissolve")[1])
 
 
 @pytest.mark.parametrize("name", ["grass", "walker and bricks"])
@@ -94,6 +95,57 @@ def test_nothing_is_cut_in_two_where_loops_meet(name):
     assert (
         ways.per_pixel(small, None).pixels.torn < 3
     )  # 3.1 and 11 where borders cost what they tear on average
+
+
+@pytest.fixture(scope="module")
+def gusts() -> ways.SmallClip:
+    """A flag that hangs and flies, as loops are looked for in it."""
+    clip, mask = filmed("flag in gusts")
+    box = np.s_[4:76, 40:124]
+    still = clip[0].numpy()[box]
+    return ways.small_clip((frame.numpy()[box] for frame in clip), FRAMES, 16.0, mask.numpy()[box], still)
+
+
+def test_dearer_borders_tear_a_flag_less(gusts):
+    some = gusts.frames.astype(np.float32) / 255
+    loops = list(pixel_loops(some, 46, 8, gusts.wanted, gusts.still))
+    tears = [loop.torn for loop in loops]
+    assert len(loops) == 3 and tears == sorted(tears, reverse=True) and tears[-1] < 0.3 * tears[0]
+    joins = [ways.weighed(LoopPlan(0, FRAMES, pixels=loop), "per pixel", gusts).join for loop in loops]
+    assert ways.per_pixel(gusts, None, 46).join == min(joins)
+
+
+def test_a_loop_that_shows_what_never_was_is_said_to():
+    """A ball that goes round in every other square, and stands still in those between."""
+    clip, _ = filmed("noise")
+    small = ways.small_clip(iter(clip.numpy()), FRAMES, 16.0)
+    rows, columns = np.indices(small.frames.shape[1:3]) // 6
+    squares = ((rows + columns) % 2).astype(np.uint8)
+    kinds = ((18, 10, 0), (1, 15, 0))
+    whole, mixed = (PixelLoop(18, FRAMES, kinds, cells) for cells in (0 * squares, squares))
+    joins = [
+        ways.weighed(LoopPlan(0, FRAMES, pixels=loop), "per pixel", small).join for loop in (whole, mixed)
+    ]
+    assert joins[0] < 1.2 < 1.5 < joins[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [
+        ("walker and bricks", True),
+        ("fence and cars", True),
+        ("smoke", True),
+        ("grass", False),
+        ("stars", False),
+    ],
+)
+def test_what_passes_by_is_told_from_what_sways(name, passes):
+    clip, mask = filmed(name)
+    small = ways.small_clip(iter(clip.numpy()), FRAMES, 16.0, mask.numpy())
+    assert ways.travels(small) == passes
+    turned = ways.weighed(ways.ping_pong(FRAMES, None), "ping-pong", small)
+    assert ("what passes here goes backwards" in turned.said) == passes
+    assert turned.join >= 2.5 or not passes  # auto takes a still before it
 
 
 def test_a_border_that_cuts_through_what_passes_is_torn():
@@ -138,7 +190,7 @@ def test_less_motion_is_fewer_loops_and_never_a_smear():
         out, _ = made("grass", "per pixel", motion)
         moving.append(float(out.std(0).mean()))
         contrast = (out[:, :, 1:] - out[:, :, :-1]).abs()[:, 60:].mean(dim=(1, 2, 3))
-        assert contrast.min() > 0.93 * (clip[:, 60:, 1:] - clip[:, 60:, :-1]).abs().mean(), (
+        assert contrast.min() > 0.9 * (clip[:, 60:, 1:] - clip[:, 60:, :-1]).abs().mean(), (
             "nothing is smeared"
         )
     assert moving[0] > 1.2 * moving[1] > 1.2 * moving[2] > 0 and moving[3] == 0
@@ -266,11 +318,11 @@ def test_a_cancel_is_heard_while_loops_are_looked_for():
     assert {"looking", "comparing", "measuring periods", "measuring loops"} <= set(said)
 
 
-@pytest.mark.parametrize("name", ["fence and cars", "water", "smoke"])
+@pytest.mark.parametrize("name", ["fence and cars", "water", "smoke", "head in a car", "walker and bricks"])
 def test_the_judge_sees_what_a_dissolve_breaks(name):
     clip, _ = filmed(name)
     broken = gathered(ways.make_loop(TensorFrames(clip[:62]), "dissolve", overlap=8))
-    assert score(broken) > 1.7
+    assert score(broken) > 2
 
 
 def test_a_flag_that_shows_twice_is_seen_where_somebody_hides_the_step():

@@ -127,6 +127,36 @@ def test_the_still_is_a_clean_plate_where_people_pass():
     assert away[outside].mean() < 0.02
 
 
+def test_clouds_that_drift_are_no_people():
+    """Their middle is a smear, which ended in a line where the mask begins."""
+    sky = cv2.GaussianBlur(np.random.default_rng(3).random((144, 400), np.float32), (0, 0), 14)
+    sky = ((sky - sky.mean()) / sky.std() * 0.25 + 0.3).clip(0, 1)[..., None]
+    ground = takes.world(144, 256)[takes.WHERE : -takes.WHERE, takes.WHERE : -takes.WHERE][90:]
+    blue, white = np.float32([0.45, 0.6, 0.85]), np.float32([0.95, 0.95, 0.97])
+    clip = np.empty((24, 144, 256, 3), np.uint8)
+    for t, frame in enumerate(clip):
+        cover = sky[:, 2 * t : 2 * t + 256]
+        frame[:] = 255 * (blue + cover * (white - blue))
+        frame[90:] = 255 * ground
+    mask = torch.zeros(144, 256)
+    mask[20:80, 60:150] = 1
+    made = cinemagraph_from_clip(frames_of(clip), mask, loop="none", stabilise=False, drift=False)
+    outside = mask.numpy() == 0
+    assert any(np.array_equal(bytes_of(made)[0][outside], frame[outside]) for frame in clip)
+
+
+def test_feet_below_the_mask_go_with_who_walks_in_it():
+    clip, clean, _ = passed()
+    mask = torch.zeros(144, 256)
+    mask[10:132, 20:250] = 1  # he stands down to 140
+    made = cinemagraph_from_clip(frames_of(clip), mask, loop="none")
+    still = next(iter(made))
+    below = np.s_[133:139, 40:200]
+    assert np.abs(clip[0] / 255 - clean)[below].max() > 0.3
+    assert np.abs(cv2.blur(still - clean, (3, 3)))[below].max() < 0.12
+    assert "people taken out" in made.said
+
+
 def test_who_enters_and_stays_is_not_put_into_the_still():
     film = take("rolling")
     mask = torch.zeros(144, 256)

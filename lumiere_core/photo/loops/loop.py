@@ -47,6 +47,7 @@ class LoopPlan:
     plain: bool = False
     pixels: PixelLoop | None = None
     said: str = ""
+    join: float = 0.0  # how much its seam shows, 1 is a step like any other; 0 where nobody looked
 
     @property
     def count(self) -> int:

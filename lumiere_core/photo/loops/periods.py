@@ -8,6 +8,7 @@ loops, changes over what a step of the clip changes at the same place, so 1 is a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,10 @@ STARTS = 256  # pairs of a period and a start that are looked at
 STANDING = 5.0  # what it costs that something that moves stands still
 DEAREST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
+REPEATED = (
+    24.0  # the same where lengths are compared: a river that jumps every second is seen to, quiet or not
+)
+STIFF = (1, 5, 25)  # times which borders between loops cost, tried one after the other until nothing tears
 FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
 RARE = (
     0.06,
@@ -76,7 +81,7 @@ def shown_at(kind: tuple[int, int, int], t: int, clip: int) -> list[tuple[int, f
 def best_length(
     clip: np.ndarray, lengths: range, shortest: int, share: np.ndarray, progress: Progress | None = None
 ) -> int:
-    """Which of these lengths closes best, in frames: the longest of those as good. See `pixel_loop`.
+    """Which of these lengths closes best, in frames: the longest of those as good. See `pixel_loops`.
 
     Judged in parts of the picture, not in pixels: nearly every pixel has two quiet moments at any distance.
     """
@@ -92,7 +97,7 @@ def best_length(
     by_period = {}
     for p in range(shortest, frames):
         jumps = [_faded(wide(_jump(clip, p, s)) / around, p, s, frames)[0] for s in range(frames - p + 1)]
-        by_period[p] = np.min(jumps, axis=0)
+        by_period[p] = np.min(jumps, axis=0) + REPEATED / p
         if progress:
             progress(p + 1, frames, "measuring periods")
     costs = {}
@@ -110,19 +115,21 @@ def divisors(length: int, shortest: int, frames: int) -> list[int]:
     return [p for p in range(shortest, min(length, frames - 1) + 1) if length % p == 0]
 
 
-def pixel_loop(
+def pixel_loops(
     clip: np.ndarray,
     length: int,
     shortest: int,
     share: np.ndarray,
     still: np.ndarray | None = None,
     progress: Progress | None = None,
-) -> PixelLoop:
-    """The loop of a small clip `(T, h, w, 3)` that shows the fewest seams in time and between neighbours.
+) -> Iterator[PixelLoop]:
+    """Loops of a small clip `(T, h, w, 3)` that show the fewest seams in time and between neighbours.
 
-    length: of the loop, in frames; every period divides it and has at least `shortest` of them. share `(h, w)` in
-    [0, 1]: how much of the motion is to be kept there; where it is 0, the `still` `(h, w, 3)` stands. Less than 1 keeps
-    what loops best and moves least. Where nothing loops, a frame stands still, or the still picture.
+    The first lets neighbours differ where their motion hides it, as leaves and waves do; those after it, fewer and
+    fewer, because a face or a flag hides nothing. length: of the loop, in frames; every period divides it and has at
+    least `shortest` of them. share `(h, w)` in [0, 1]: how much of the motion is to be kept there; where it is 0, the
+    `still` `(h, w, 3)` stands. Less than 1 keeps what loops best and moves least. Where nothing loops, a frame stands
+    still, or the still picture.
     """
     usual, eps = _usual(clip)
     scale = usual + eps
@@ -141,11 +148,17 @@ def pixel_loop(
     pictures = streams(clip, still, kinds, length)
     between = border_costs(pictures, contrasts(clip), progress)
     free = share > 0
-    cells = fitted_together(unary, between, free, progress)
-    if share[share > 0].min(initial=1) < 1:
-        unary[len(stills) :] += DEAREST * (_price(unary, cells, motion) > share)
-        cells = fitted_together(unary, between, free, progress)
-    return replace(_with_fades(clip, length, kinds, cells, scale), torn=torn(cells, between, free))
+    for times in STIFF:
+        dear = np.float32(times) * between
+        cells = fitted_together(unary, dear, free, progress)
+        if share[share > 0].min(initial=1) < 1:
+            wanted = unary.copy()
+            wanted[len(stills) :] += DEAREST * (_price(unary, cells, motion) > share)
+            cells = fitted_together(wanted, dear, free, progress)
+        made = replace(_with_fades(clip, length, kinds, cells, scale), torn=torn(cells, between, free))
+        yield made
+        if not made.torn:
+            return  # dearer borders change nothing where there are none
 
 
 def _heights(clip: np.ndarray) -> np.ndarray:

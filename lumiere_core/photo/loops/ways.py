@@ -20,15 +20,22 @@ from ...media.frames import Frames, Rendered, as_bytes, as_float, told
 from ...media.measure import block_energy, block_steps, never_seen, worst_join, worst_step
 from ...media.pictures import opencv
 from ...progress import Progress
+from ..warp import flow_between
 from . import periods
 from .loop import LoopPlan, best_cut, best_overlap, check_cut, check_dissolve, check_turn, looped, to_and_fro
-from .periods import best_length, divisors, pixel_loop
+from .periods import best_length, divisors, pixel_loops
 from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
 CLEAN = 1.2  # a join of so many times the usual step is not seen
 SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
+STANDING_STILL = 2.0  # what it counts as a join that nothing moves
+BACKWARDS = 2.5  # and that what passes by goes backwards: worse than a still
+ONE_WAY = 0.5  # of the motion goes one way: a walker 0.9, water 0.8 to 1, a tree that sways 0.2
+SLOWEST = 0.02  # pixels of the small clip that the whole picture goes on average: steam 0.1, stars and a plane 0.005
+LOOKED = 60  # pairs of frames in which that is looked for
+CHANGED = 10 / 255  # between them, where something moved; below it is noise
 DEAD = 0.25  # the share of the motion below which a loop per pixel is no loop of this clip
 AUTO = ("per pixel", "cut", "crossfade", "dissolve", "ping-pong")  # of as clean ones, the first is taken
 
@@ -172,8 +179,13 @@ def per_pixel(clip: SmallClip, progress: Progress | None, length: int = 0) -> Lo
             f"length is {length} frames, but no period from {shortest} to {len(some) - 1} frames goes into it, and the "
             f"clip has no longer ones. Try {near[0] if near else 0}."
         )
-    loop = pixel_loop(some, length, shortest, clip.wanted, clip.still, progress)
-    return LoopPlan(0, len(clip.frames), pixels=loop.within(first))
+    best = LoopPlan(0, 0, join=math.inf)
+    for loop in pixel_loops(some, length, shortest, clip.wanted, clip.still, progress):
+        plan = weighed(LoopPlan(0, len(clip.frames), pixels=loop.within(first)), "per pixel", clip)
+        best = min(best, plan, key=lambda plan: plan.join)
+        if best.join <= CLEAN:
+            break
+    return best
 
 
 def ping_pong(frames: int, progress: Progress | None) -> LoopPlan:
@@ -206,54 +218,67 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             continue  # too short for this way, or no loop of that length
         if settings.get("length") and plan.count != settings["length"]:
             continue
-        found.append(weighed(plan, how, clip))
-        if found[-1][1] <= CLEAN:
+        found.append(plan if plan.join else weighed(plan, how, clip))
+        if found[-1].join <= CLEAN:
             break
     if not found:
         raise ValueError(
             f"there is no loop of {settings['length']} frames in a clip of {len(clip.frames)}. Try 0, which takes what "
             "loops best."
         )
-    least = min(join for _, join in found)
-    return next(plan for plan, join in found if round(join, 1) <= max(CLEAN, round(least, 1)))
+    least = min(plan.join for plan in found)
+    return next(plan for plan in found if round(plan.join, 1) <= max(CLEAN, round(least, 1)))
 
 
-def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> tuple[LoopPlan, float]:
-    """A plan that says what it does, and how much its seam shows: 1 is a step like any other."""
+def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> LoopPlan:
+    """A plan that knows how much its seam shows, and says what it does."""
     own = clip.own
     if len(clip.frames) < 3 or not len(own):
-        return replace(plan, said=f"loop: {plan.count} frames, {how}"), 1.0
+        return replace(plan, said=f"loop: {plan.count} frames, {how}", join=1.0)
     if plan.pixels and not plan.pixels.moving:
-        return replace(plan, said=f"loop: {plan.count} frames, {how}, nothing here loops: a still"), 2.0
+        return replace(
+            plan, said=f"loop: {plan.count} frames, {how}, nothing here loops: a still", join=STANDING_STILL
+        )
     if plan.back:
         join, more = turned(clip), ""
+        if travels(clip):
+            join, more = max(join, BACKWARDS), ", what passes here goes backwards half of the time"
+        return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}", join=join)
+    small = Rendered(*clip.frames.shape[:3], clip.fps, lambda: iter(clip.frames))
+    shown = list(clip.masked(looped(small, plan, still=clip.still)))
+    steps = block_steps(shown)
+    join, more = _join(plan, steps, own), ""
+    if plan.pixels:
+        join = max(join, plan.pixels.torn / SEEN_TORN, _double(clip, plan, shown))
+        kept = _kept(steps.mean(0), own.mean(0))
+        more = f", {min(kept, 1):.0%} of the motion"
+        dead = kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted))
+        return replace(
+            plan,
+            said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}",
+            join=max(join, STANDING_STILL) if dead else join,
+        )
+    if plan.overlap:  # two pictures mixed are one on the other, by how far they differ
+        apart = [
+            block_energy(*clip.masked((clip.frames[plan.start + k], clip.frames[plan.stop + k])))
+            for k in range(plan.overlap)
+        ]
+        join = max(join, 1 + (worst_step(torch.stack(apart), own)[0] - 1) / 4)
+        join = max(join, _double(clip, plan, shown[: plan.overlap]))
+    return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}", join=join)
+
+
+def _double(clip: SmallClip, plan: LoopPlan, made: list[torch.Tensor]) -> float:
+    """How much of these frames of a loop is on no picture of the clip's, of which those near both ends are asked.
+
+    A loop per pixel may show anything that it was made from: there a face is torn, or shows twice.
+    """
+    if plan.pixels:
+        near = list(range(max(0, plan.pixels.clip - STRETCH), plan.pixels.clip))
     else:
-        small = Rendered(*clip.frames.shape[:3], clip.fps, lambda: iter(clip.frames))
-        shown = list(clip.masked(looped(small, plan, still=clip.still)))
-        steps = block_steps(shown)
-        join, more = _join(plan, steps, own), ""
-        if plan.pixels:
-            join = max(join, plan.pixels.torn / SEEN_TORN)
-            kept = _kept(steps.mean(0), own.mean(0))
-            more = f", {min(kept, 1):.0%} of the motion"
-            if kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted)):
-                said = f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"
-                return replace(plan, said=said), max(join, 2.0)
-        elif plan.overlap:  # two pictures mixed are one on the other, by how far they differ
-            apart = [
-                block_energy(*clip.masked((clip.frames[plan.start + k], clip.frames[plan.stop + k])))
-                for k in range(plan.overlap)
-            ]
-            join = max(join, 1 + (worst_step(torch.stack(apart), own)[0] - 1) / 4)
-            join = max(join, _double(clip, plan, shown[: plan.overlap]))
-    return replace(plan, said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}"), join
-
-
-def _double(clip: SmallClip, plan: LoopPlan, mixed: list[torch.Tensor]) -> float:
-    """How much of the frames of a blend is on no picture of the clip's, of which those near both ends are asked."""
-    ends = plan.start, plan.stop + plan.overlap
-    near = [i for i in range(*ends) if min(i - ends[0], ends[1] - 1 - i) < STRETCH // 2]
-    return never_seen(torch.stack(mixed), torch.stack(list(clip.masked(clip.frames[near]))))
+        ends = plan.start, plan.stop + plan.overlap
+        near = [i for i in range(*ends) if min(i - ends[0], ends[1] - 1 - i) < STRETCH // 2]
+    return never_seen(torch.stack(made), torch.stack(list(clip.masked(clip.frames[near]))))
 
 
 def _kept(moves: torch.Tensor, own: torch.Tensor) -> float:
@@ -281,6 +306,21 @@ def turned(clip: SmallClip) -> float:
         [block_energy(2 * b - a, a) for a, b in ((frames[0], frames[1]), (frames[-1], frames[-2]))]
     )
     return worst_step(turns, own)[0]
+
+
+def travels(clip: SmallClip) -> bool:
+    """Whether most of the motion goes one way and does not come back, pixel by pixel, as a walker and smoke do."""
+    step = max(1, round(clip.fps / 8))
+    at = np.unique(np.linspace(0, max(0, len(clip.frames) - 1 - step), LOOKED).astype(int))
+    way, length = np.zeros((*clip.wanted.shape, 2), np.float32), 0.0
+    for i in at[at + step < len(clip.frames)]:
+        a, b = (as_float(clip.frames[k]) for k in (i, i + step))
+        changed = (opencv().blur(np.abs(a - b).max(-1), (3, 3)) > CHANGED) & (clip.wanted > 0)
+        flow = flow_between(a, b) * changed[..., None]
+        way += flow
+        length += float(np.hypot(*flow.transpose(2, 0, 1)).sum())
+    some = length > SLOWEST * len(at) * np.count_nonzero(clip.wanted)
+    return bool(some) and float(np.hypot(*way.transpose(2, 0, 1)).sum()) > ONE_WAY * length
 
 
 LOOPS = {
@@ -321,7 +361,7 @@ def loop_length(text: str | int, fps: float) -> int:
 def plan_loop(how: str, clip: SmallClip, progress: Progress | None = None, **settings: int) -> LoopPlan:
     """What a loop shows, in one of the ways of LOOPS that look, with that way's settings; it says how its seam does."""
     plan = loop_kind(how).plan(clip, progress, **settings)
-    return plan if plan.said else weighed(plan, how, clip)[0]
+    return plan if plan.said else weighed(plan, how, clip)
 
 
 def make_loop(clip: Frames, how: str = "auto", progress: Progress | None = None, **settings: Any) -> Rendered:
