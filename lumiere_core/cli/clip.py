@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +215,14 @@ def read_text(path: str) -> str:
         raise ValueError(f"{path} cannot be read as text.") from None
 
 
+def in_little_memory(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """Run a tool that works picture by picture."""
+    from ..media.memory import free_at_once
+
+    free_at_once()
+    run(args)
+
+
 def register(commands: Any) -> None:
     """Add `clip loop|cinemagraph|brush|overlay|move`."""
     described = "tools that need no model: loop, cinemagraph, brush, overlay, move"
@@ -223,6 +232,7 @@ def register(commands: Any) -> None:
 
     def tool(name: str, run: Callable[[argparse.Namespace], None], source: str) -> argparse.ArgumentParser:
         t = add_command(tools, name, run)
+        t.set_defaults(run=partial(in_little_memory, run))
         t.add_argument("source", help=source)
         add_output(t, f"output/{name}.mp4")
         return t

@@ -176,3 +176,35 @@ def test_what_the_machine_has_not_is_refused_before_the_work(monkeypatch):
 
 def test_the_machine_says_how_much_is_free():
     assert 0.01 < memory.free_memory() < 1e5
+
+
+# Arrays of 16 MB, something small that stays after each, and then only that: what the process still holds, in MB.
+HOLES = """
+import sys
+import numpy as np
+from lumiere_core.media.memory import free_at_once
+
+if sys.argv[1] == "at once":
+    free_at_once()
+large, small = [np.ones(16_000_000, np.uint8)], []
+large.clear()  # from now on glibc keeps such arrays in its heap
+for _ in range(20):
+    large.append(np.ones(16_000_000, np.uint8))
+    small.append(bytes(50_000))
+large.clear()
+status = open("/proc/self/status", encoding="utf-8").read()
+print(int(status.split("VmRSS:")[1].split()[0]) / 1e3)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep what is freed in this way")
+def test_arrays_that_are_freed_leave_no_holes_behind():
+    held = {
+        how: float(
+            subprocess.run(
+                [sys.executable, "-c", HOLES, how], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for how in ("at once", "as usual")
+    }
+    assert held["at once"] < held["as usual"] - 200, "20 arrays of 16 MB"

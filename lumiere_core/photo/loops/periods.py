@@ -24,9 +24,7 @@ STARTS = 256  # pairs of a period and a start that are looked at
 STANDING = 5.0  # what it costs that something that moves stands still
 DEAREST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
-REPEATED = (
-    24.0  # the same where lengths are compared: a river that jumps every second is seen to, quiet or not
-)
+REPEATED = 24.0  # the same where lengths are compared: a river that jumps every second is seen to
 STIFF = (1, 5, 25)  # times which borders between loops cost, tried one after the other until nothing tears
 FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
 RARE = (
