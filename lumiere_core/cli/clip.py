@@ -330,7 +330,7 @@ def register(commands: Any) -> None:
     t.add_argument(
         *VARIATION,
         dest="seed",
-        type=number(int, "brush.seed"),
+        type=number(int, "brush.seed", "variation"),
         default=0,
         help="another one gives other waves",
     )
@@ -355,7 +355,7 @@ def register(commands: Any) -> None:
     t.add_argument(
         *VARIATION,
         dest="seed",
-        type=number(int, "brush.seed"),
+        type=number(int, "brush.seed", "variation"),
         default=0,
         help="another one gives other swirls",
     )
