@@ -33,24 +33,12 @@ import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 from comfy.ldm.models.autoencoder import AutoencoderKL  # noqa: E402
+from inside_inflate import SD15 as SMALL  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 CHECKPOINT, MOTION, LORA = "random_sd15.safetensors", "random_v3.safetensors", "random_lora.safetensors"
-SD15 = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "num_res_blocks": [2, 2, 2, 2],
-    "channel_mult": [1, 2, 4, 4],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
-    "context_dim": 768,
-    "use_spatial_transformer": True,
-    "num_heads": 8,
-}
+SD15 = {**SMALL, "model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768}
 VAE = {
     "double_z": True,
     "z_channels": 4,
