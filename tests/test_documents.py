@@ -77,6 +77,8 @@ def test_the_worked_cases_are_there() -> None:
         "A style",
         "A backbone of another family",
         "A tool for photos",
+        "A brush preset",
+        "A loop",
     ]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from inside import Pack, base, core, sentence  # noqa: E402, I001  (first: it puts the host on the path)
@@ -87,6 +88,12 @@ def sampled(
         latent,
         seed=5,
     )
+
+
+def ksampled(model: Any, latent: dict, seed: int = 5, scheduler: str = "normal") -> Tensor:
+    """Two steps of euler through the core's KSampler."""
+    given = (model, seed, 2, 3.0, "euler", scheduler, prompt(1), prompt(2), latent)
+    return core.common_ksampler(*given)[0]["samples"]
 
 
 def apart(a: Tensor, b: Tensor) -> float:
@@ -266,78 +273,112 @@ def workflow(pack: Pack, name: str, image: Any, vae: Any) -> dict:
     return {"frames": list(frames.shape), "files": files, "seen": sorted(seen), "spread": float(frames.std())}
 
 
-def main() -> None:
-    pack = Pack()
-    files = Files(pack)
-    report: dict[str, Any] = {}
-    for kind, changes in {
-        "v1": {"frames": 24},
-        "v2": {"middle": True},
-        "v3": {},
-        "sdxl": {"widths": WIDTHS[3]},
-    }.items():
-        files.write(f"{kind}.safetensors", **changes)
-    files.write("still.safetensors", scale=0.0, middle=True)
-    image = drawn(model_of("SD15", **SD15))
-    inflate = partial(pack.run, "Inflate")
+class Bench:
+    """What every part measures with: the pack, its motion files, an image MODEL, and clips of it."""
 
-    def moved(model: Any, name: str = "v2", strength: float = 1.0, levels: str = OWN, **more: Any) -> Any:
-        return inflate(model, f"{name}.safetensors", strength, levels, **more)[0]
+    def __init__(self) -> None:
+        self.pack = Pack()
+        self.files = Files(self.pack)
+        for kind, changes in {
+            "v1": {"frames": 24},
+            "v2": {"middle": True},
+            "v3": {},
+            "sdxl": {"widths": WIDTHS[3]},
+            "still": {"scale": 0.0, "middle": True},
+            "still_v1": {"scale": 0.0, "frames": 24},
+        }.items():
+            self.files.write(f"{kind}.safetensors", **changes)
+        self.image, self.xl = drawn(model_of("SD15", **SD15)), drawn(model_of("SDXL", **SDXL))
+        self.plain, self.plain_20 = sampled(self.image), sampled(self.image, 20)
+        self.once = sampled(self.moved())
 
-    plain = sampled(image)
-    report["spread"] = float(plain.std())
-    # Zeroed motion is the host's own result; so is a strength of 0; and real motion is another one.
-    report["still"] = apart(sampled(moved(image, "still")), plain)
-    report["strength 0"] = apart(sampled(moved(image, strength=0.0)), plain)
-    once = sampled(moved(image))
-    report["moves"] = apart(once, plain)
-    report["original again"] = apart(sampled(image), plain)
-    report["inflated again"] = apart(sampled(moved(image)), once)
+    def moved(
+        self, model: Any = None, name: str = "v2", strength: float = 1.0, levels: str = OWN, **more: Any
+    ) -> Any:
+        model = self.image if model is None else model
+        return self.pack.run("Inflate", model, f"{name}.safetensors", strength, levels, **more)[0]
+
+    def still(self, model: Any = None) -> Any:
+        """With motion modules whose last layers are zero."""
+        return self.moved(model, "still")
+
+    def windowed(self, model: Any, share_noise: bool = False) -> Any:
+        return self.pack.run("MultiDiffusion", model, 8, 4, "triangle", False, share_noise)[0]
+
+    def looped(self, model: Any) -> Any:
+        return self.pack.run("Loop", model, 3)[0]
+
+
+def unchanged(bench: Bench) -> dict:
+    """Zeroed motion is the host's own result; so is a strength of 0; and real motion is another one."""
+    image, xl, plain = bench.image, bench.xl, bench.plain
+    xl_plain = sampled(xl)
+    return {
+        "spread": float(plain.std()),
+        "still": apart(sampled(bench.still()), plain),
+        "strength 0": apart(sampled(bench.moved(strength=0.0)), plain),
+        "moves": apart(bench.once, plain),
+        "original again": apart(sampled(image), plain),
+        "inflated again": apart(sampled(bench.moved()), bench.once),
+        "sdxl": apart(sampled(bench.moved(xl, "sdxl", strength=0.0)), xl_plain),
+        "sdxl moves": apart(sampled(bench.moved(xl, "sdxl")), xl_plain),
+        "kinds": {k: bool(sampled(bench.moved(name=k)).isfinite().all()) for k in ("v1", "v2", "v3")},
+    }
+
+
+def beside_patches(bench: Bench) -> dict:
+    """What others put on a MODEL, before and after motion."""
     large = partial(
         sampled, frames=4, size=16
-    )  # or the coarsest level has one pixel, where attention is nothing
-    bare, moving, frozen = large(image), moved(image), moved(image, "still")
-    for name, patch in PATCHES.items():
-        alone, both = large(patch(image)), large(patch(moving))
-        report[name] = {
+    )  # at 8 the coarsest level has one pixel, and attention is nothing
+    image = bench.image
+    bare, moving, frozen = large(image), bench.moved(), bench.still()
+    found = {}
+    for name, put_on in PATCHES.items():
+        alone, both = large(put_on(image)), large(put_on(moving))
+        found[name] = {
             "acts": apart(alone, bare),
-            "before": apart(large(moved(patch(image), "still")), alone),
-            "after": apart(large(patch(frozen)), alone),
-            "order": apart(both, large(moved(patch(image)))),
+            "before": apart(large(bench.still(put_on(image))), alone),
+            "after": apart(large(put_on(frozen)), alone),
+            "order": apart(both, large(bench.moved(put_on(image)))),
             "acts on motion": apart(both, large(moving)),
             "is moved": apart(both, alone),
             "leaves": apart(large(image), bare),
         }
+    return found
+
+
+def beside_controlnet(bench: Bench) -> dict:
     control = control_net(6)
-    alone = sampled(image, positive=control(prompt(1)))
-    report["control acts"] = apart(alone, plain)
-    report["control"] = apart(sampled(moved(image, "still"), positive=control(prompt(1))), alone)
-    report["control and motion"] = apart(sampled(moved(image), positive=control(prompt(1))), once)
+    alone = sampled(bench.image, positive=control(prompt(1)))
+    return {
+        "control acts": apart(alone, bench.plain),
+        "control": apart(sampled(bench.still(), positive=control(prompt(1))), alone),
+        "control and motion": apart(sampled(bench.moved(), positive=control(prompt(1))), bench.once),
+    }
 
-    # Windows, loop, prompts over time, shared noise
-    def long(model: Any, roll: bool = False, noise: bool = False) -> Any:
-        (model,) = pack.run("MultiDiffusion", model, 8, 4, "triangle", False, noise)
-        return pack.run("Loop", model, 3)[0] if roll else model
 
-    clip = sampled(image, 20)
-    report["windows"] = apart(sampled(long(moved(image, "still")), 20), clip)
-    report["windows move"] = apart(sampled(long(moved(image)), 20), clip)
-    report["one window"] = apart(
-        sampled(pack.run("MultiDiffusion", moved(image), 20, 4, "flat", False, False)[0], 20),
-        sampled(moved(image), 20),
-    )
-    report["shared noise"] = apart(
-        sampled(long(moved(image, "still"), noise=True), 20), sampled(long(image, noise=True), 20)
-    )
-    report["loop"] = apart(sampled(long(moved(image, "still"), roll=True), 20), clip)
-    rolled = sampled(pack.run("Loop", moved(image), 3)[0], 20)
-    report["loop moves"] = apart(rolled, sampled(moved(image), 20))
-    mask = torch.ones(20, 8, 8)
-    mask[8:] = 0
-    part = sampled(long(moved(image, strength_mask=mask)), 20)
-    report["masked frames"] = [apart(part[8:], clip[8:]), apart(part[:8], clip[:8])]
-    half = sampled(moved(image, strength_mask=torch.full((1, 64, 64), 0.5)))
-    report["half"] = apart(half, sampled(moved(image, strength=0.5)))
+def windows_and_loops(bench: Bench) -> dict:
+    image, clip = bench.image, bench.plain_20
+    moving, frozen = bench.moved(), bench.still()
+    moving_20 = sampled(moving, 20)
+    (one_window,) = bench.pack.run("MultiDiffusion", moving, 20, 4, "flat", False, False)
+    return {
+        "windows": apart(sampled(bench.windowed(frozen), 20), clip),
+        "windows move": apart(sampled(bench.windowed(moving), 20), clip),
+        "one window": apart(sampled(one_window, 20), moving_20),
+        "shared noise": apart(
+            sampled(bench.windowed(frozen, share_noise=True), 20),
+            sampled(bench.windowed(image, share_noise=True), 20),
+        ),
+        "loop": apart(sampled(bench.looped(bench.windowed(frozen)), 20), clip),
+        "loop moves": apart(sampled(bench.looped(moving), 20), moving_20),
+        "prompts": prompts_over_time(bench),
+    }
+
+
+def prompts_over_time(bench: Bench) -> list[float]:
+    """One prompt for ten frames and another for ten more: each half beside a clip of its prompt."""
     spans = [
         [
             noise(1, 7, TEXT_WIDTH, seed=s),
@@ -345,34 +386,25 @@ def main() -> None:
         ]
         for s, m in ((1, (torch.arange(20) < 10).float()), (8, (torch.arange(20) >= 10).float()))
     ]
-    both = sampled(long(moved(image, "still")), 20, spans)
-    report["prompts"] = [apart(both[:10], clip[:10]), apart(both[10:], sampled(image, 20, prompt(8))[10:])]
+    both = sampled(bench.windowed(bench.still()), 20, spans)
+    second = sampled(bench.image, 20, prompt(8))
+    return [apart(both[:10], bench.plain_20[:10]), apart(both[10:], second[10:])]
 
-    # Files of other kinds
-    xl = drawn(model_of("SDXL", **SDXL))
-    report["sdxl"] = apart(sampled(moved(xl, "sdxl", strength=0.0)), sampled(xl))
-    report["sdxl moves"] = apart(sampled(moved(xl, "sdxl")), sampled(xl))
-    # v1 was trained with ResBlocks whose norms see the whole clip: alike frames give what one gives, others do not.
-    files.write("still_v1.safetensors", scale=0.0, frames=24)
-    alike = noise(1, 4, 8, 8).expand(6, -1, -1, -1).clone()
-    alike = {"samples": alike, "batch_index": [0] * 6}
-    for what, given in (("alike", alike), ("unlike", {"samples": torch.zeros(6, 4, 8, 8)})):
-        one, clip_wide = (
-            core.common_ksampler(m, 5, 2, 3.0, "euler", "normal", prompt(1), prompt(2), given)[0]["samples"]
-            for m in (image, moved(image, "still_v1"))
-        )
-        report[f"v1 {what}"] = apart(clip_wide, one)
-    report["v1 block"] = block_over_the_clip(pack, image)
-    report["kinds"] = {k: bool(sampled(moved(image, k)).isfinite().all()) for k in ("v1", "v2", "v3")}
 
-    # Our own sampler; the core's own windows, whose frames a mask must follow, too
-    latent = {"samples": torch.zeros(6, 4, 8, 8)}
-    own = pack.run("Sample", moved(image), prompt(1), prompt(2), latent, 5, 2, 3.0, "euler")[0]["samples"]
-    theirs = core.common_ksampler(
-        moved(image), 5, 2, 3.0, "euler", "sgm_uniform", prompt(1), prompt(2), latent
-    )
-    report["our sampler"] = apart(own, theirs[0]["samples"])
-    windowed = moved(image, strength_mask=mask).clone()
+def strength_masks(bench: Bench) -> dict:
+    """Motion in the first 8 of 20 frames, in our windows and in the core's; and at half strength everywhere."""
+    clip, mask = bench.plain_20, torch.ones(20, 8, 8)
+    mask[8:] = 0
+
+    def halves(made: Tensor) -> list[float]:
+        return [apart(made[8:], clip[8:]), apart(made[:8], clip[:8])]
+
+    half = sampled(bench.moved(strength_mask=torch.full((1, 64, 64), 0.5)))
+    found = {
+        "masked frames": halves(sampled(bench.windowed(bench.moved(strength_mask=mask)), 20)),
+        "half": apart(half, sampled(bench.moved(strength=0.5))),
+    }
+    windowed = bench.moved(strength_mask=mask).clone()
     windowed.model_options["context_handler"] = windows.IndexListContextHandler(
         context_schedule=windows.get_matching_context_schedule(windows.ContextSchedules.STATIC_STANDARD),
         fuse_method=windows.get_matching_fuse_method(windows.ContextFuseMethods.PYRAMID),
@@ -381,90 +413,144 @@ def main() -> None:
         dim=0,
     )
     try:
-        part = sampled(windowed, 20)
-        report["masked in the core's windows"] = [apart(part[8:], clip[8:]), apart(part[:8], clip[:8])]
+        found["masked in the core's windows"] = halves(sampled(windowed, 20))
     except RuntimeError as error:  # older hosts' own windows take no frames as batch, with or without motion
         assert "sample_sigmas" in "".join(traceback.format_tb(error.__traceback__)), error
+    return found
 
-    # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
-    management = vars(comfy).get("memory_management")
-    if hasattr(management, "aimdo_enabled"):
-        was, management.aimdo_enabled = management.aimdo_enabled, True
-        try:
-            late = moved(image)
-        finally:
-            management.aimdo_enabled = was
-        report["late weights"] = apart(sampled(late), once)
 
-    # Noise levels
-    tops = {}
-    for name, model, levels in (("v2", image, "auto"), ("v2", image, OWN), ("sdxl", xl, "auto")):
-        tops[f"{name} {levels}"] = float(
-            moved(model, name, levels=levels).get_model_object("model_sampling").sigma_max
+def norms_of_v1(bench: Bench) -> dict:
+    """v1 was trained with ResBlocks whose norms see the whole clip: alike frames give what one gives, others do not."""
+    one = noise(1, 4, 8, 8).expand(6, -1, -1, -1).clone()
+    clips = {
+        "alike": {"samples": one, "batch_index": [0] * 6},
+        "unlike": {"samples": torch.zeros(6, 4, 8, 8)},
+    }
+    found = {"v1 block": block_over_the_clip(bench.pack, bench.image)}
+    for what, given in clips.items():
+        found[f"v1 {what}"] = apart(
+            ksampled(bench.moved(name="still_v1"), given), ksampled(bench.image, given)
         )
-    report["sigma max"] = tops | {"after": float(image.get_model_object("model_sampling").sigma_max)}
+    return found
 
-    # Motion LoRAs
-    lora = files.write_lora("pan.safetensors")
-    files.write_merged("merged.safetensors", lora, 0.3)
-    (panned,) = pack.run("MotionLora", moved(image), lora, 0.3)
-    report["motion lora"] = apart(sampled(panned), sampled(moved(image, "merged")))
-    report["motion lora acts"] = apart(sampled(panned), once)
-    both = pack.run("MotionLora", pack.run("MotionLora", moved(image), lora, 0.1)[0], lora, 0.2)[0]
-    report["two motion loras"] = apart(sampled(both), sampled(moved(image, "merged")))
-    report["motion lora leaves"] = apart(sampled(moved(image)), once)
 
-    # A 2D VAE
+def our_sampler(bench: Bench) -> dict:
+    latent, moving = {"samples": torch.zeros(6, 4, 8, 8)}, bench.moved()
+    own = bench.pack.run("Sample", moving, prompt(1), prompt(2), latent, 5, 2, 3.0, "euler")[0]["samples"]
+    return {"our sampler": apart(own, ksampled(moving, latent, 5, "sgm_uniform"))}
+
+
+def late_weights(bench: Bench) -> dict:
+    """Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out."""
+    management = vars(comfy).get("memory_management")
+    if not hasattr(management, "aimdo_enabled"):
+        return {}
+    with patch.object(management, "aimdo_enabled", True):
+        late = bench.moved()
+    return {"late weights": apart(sampled(late), bench.once)}
+
+
+def noise_levels(bench: Bench) -> dict:
+    def top(model: Any) -> float:
+        return float(model.get_model_object("model_sampling").sigma_max)
+
+    cases = (("v2", bench.image, "auto"), ("v2", bench.image, OWN), ("sdxl", bench.xl, "auto"))
+    tops = {f"{name} {levels}": top(bench.moved(model, name, levels=levels)) for name, model, levels in cases}
+    return {"sigma max": tops | {"after": top(bench.image)}}
+
+
+def motion_loras(bench: Bench) -> dict:
+    lora = bench.files.write_lora("pan.safetensors")
+    bench.files.write_merged("merged.safetensors", lora, 0.3)
+    with_lora = partial(bench.pack.run, "MotionLora")
+    merged, panned = sampled(bench.moved(name="merged")), sampled(with_lora(bench.moved(), lora, 0.3)[0])
+    both = with_lora(with_lora(bench.moved(), lora, 0.1)[0], lora, 0.2)[0]
+    return {
+        "motion lora": apart(panned, merged),
+        "motion lora acts": apart(panned, bench.once),
+        "two motion loras": apart(sampled(both), merged),
+        "motion lora leaves": apart(sampled(bench.moved()), bench.once),
+    }
+
+
+def flat_vae() -> Any:
+    """The host's VAE of single pictures, tiny and random."""
     network = randomised(TAESD(latent_channels=4), 0.1)
     scale = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
-    vae = comfy.sd.VAE(sd={**network.state_dict(), **scale})
-    latent = core.EmptyLatentImage().generate(64, 64, 16)[0]
-    made = core.common_ksampler(moved(image), 1, 2, 3.0, "euler", "normal", prompt(1), prompt(2), latent)[0]
-    report["decoded"] = list(core.VAEDecode().decode(vae, made)[0].shape)
-    report["encoded"] = list(core.VAEEncode().encode(vae, torch.rand(5, 64, 64, 3))[0]["samples"].shape)
-    encoded = {"samples": noise(5, 4, 8, 8, seed=3)}
-    held = core.SetLatentNoiseMask().set_mask(encoded, (torch.arange(64) < 32).float().expand(5, 64, 64))[0]
-    kept = core.common_ksampler(moved(image), 1, 2, 3.0, "euler", "normal", prompt(1), prompt(2), held)[0][
-        "samples"
-    ]
-    report["kept"] = [
-        apart(kept[..., 4:], encoded["samples"][..., 4:]),
-        apart(kept[..., :4], encoded["samples"][..., :4]),
-    ]
+    return comfy.sd.VAE(sd={**network.state_dict(), **scale})
 
-    # The shipped graphs
-    files.write("mm_sd15_v3.safetensors")
-    for name in ("3_sd15_text_to_clip", "3_sd15_long_clip"):
-        report[name] = workflow(pack, name, image, vae)
 
-    # Refusals
-    (files.motion / "half.safetensors").write_bytes((files.motion / "v2.safetensors").read_bytes()[:-9])
-    torch.save({"state_dict": {}}, files.motion / "mm.ckpt")
-    report["refused"] = {
-        "5D": sentence(lambda: sampled(moved(image), latent=torch.zeros(1, 4, 6, 8, 8))),
-        "frames": sentence(lambda: sampled(moved(image, "v1"), 25)),
-        "window": sentence(
-            lambda: sampled(
-                pack.run("MultiDiffusion", moved(image, "v1"), 30, 4, "flat", False, False)[0], 40
-            )
-        ),
-        "base": sentence(lambda: moved(image, "sdxl")),
-        "other base": sentence(lambda: moved(xl)),
-        "video model": sentence(lambda: moved(wan_vace().model)),
-        "our model": sentence(lambda: moved(pack.model)),
-        "twice": sentence(lambda: moved(moved(image))),
-        "mask": sentence(lambda: sampled(moved(image, strength_mask=torch.ones(4, 8, 8)))),
-        "mask in windows": sentence(
-            lambda: sampled(long(moved(image, strength_mask=torch.ones(4, 8, 8))), 20)
-        ),
-        "half": sentence(lambda: moved(image, "half")),
-        "pickle": sentence(lambda: inflate(image, "mm.ckpt", 1.0, OWN)),
-        "nowhere": sentence(lambda: moved(image, "nowhere")),
-        "no motion": sentence(lambda: pack.run("MotionLora", image, lora, 1.0)),
-        "lora for another": sentence(lambda: pack.run("MotionLora", moved(image, "v3"), lora, 1.0)),
+def latents(bench: Bench, vae: Any) -> dict:
+    """The core's own nodes around it: EmptyLatentImage, VAEDecode, VAEEncode, SetLatentNoiseMask."""
+    moving, given = bench.moved(), noise(5, 4, 8, 8, seed=3)
+    made = ksampled(moving, core.EmptyLatentImage().generate(64, 64, 16)[0], 1)
+    mask = (torch.arange(64) < 32).float().expand(5, 64, 64)
+    kept = ksampled(moving, core.SetLatentNoiseMask().set_mask({"samples": given}, mask)[0], 1)
+    return {
+        "decoded": list(core.VAEDecode().decode(vae, {"samples": made})[0].shape),
+        "encoded": list(core.VAEEncode().encode(vae, torch.rand(5, 64, 64, 3))[0]["samples"].shape),
+        "kept": [apart(kept[..., 4:], given[..., 4:]), apart(kept[..., :4], given[..., :4])],
     }
-    report["hooks left"] = sum(len(m._forward_hooks) for m in image.model.diffusion_model.modules())
-    report["hands over"] = pack.module("nodes.host.inflate").host_hands_over_layers()
+
+
+def shipped(bench: Bench, vae: Any) -> dict:
+    bench.files.write("mm_sd15_v3.safetensors")
+    names = ("3_sd15_text_to_clip", "3_sd15_long_clip")
+    return {name: workflow(bench.pack, name, bench.image, vae) for name in names}
+
+
+def refused(bench: Bench) -> dict[str, str]:
+    pack, image, moved, motion = bench.pack, bench.image, bench.moved, bench.files.motion
+    (motion / "half.safetensors").write_bytes((motion / "v2.safetensors").read_bytes()[:-9])
+    torch.save({"state_dict": {}}, motion / "mm.ckpt")
+    short, lora = torch.ones(4, 8, 8), "pan.safetensors"
+
+    def wide_window() -> Tensor:
+        return sampled(pack.run("MultiDiffusion", moved(name="v1"), 30, 4, "flat", False, False)[0], 40)
+
+    calls = {
+        "5D": lambda: sampled(moved(), latent=torch.zeros(1, 4, 6, 8, 8)),
+        "frames": lambda: sampled(moved(name="v1"), 25),
+        "window": wide_window,
+        "base": lambda: moved(image, "sdxl"),
+        "other base": lambda: moved(bench.xl),
+        "video model": lambda: moved(wan_vace().model),
+        "our model": lambda: moved(pack.model),
+        "twice": lambda: moved(moved()),
+        "mask": lambda: sampled(moved(strength_mask=short)),
+        "mask in windows": lambda: sampled(bench.windowed(moved(strength_mask=short)), 20),
+        "half": lambda: moved(name="half"),
+        "pickle": lambda: pack.run("Inflate", image, "mm.ckpt", 1.0, OWN),
+        "nowhere": lambda: moved(name="nowhere"),
+        "no motion": lambda: pack.run("MotionLora", image, lora, 1.0),
+        "lora for another": lambda: pack.run("MotionLora", moved(name="v3"), lora, 1.0),
+    }
+    return {what: sentence(call) for what, call in calls.items()}
+
+
+PARTS = (
+    unchanged,
+    beside_patches,
+    beside_controlnet,
+    windows_and_loops,
+    strength_masks,
+    norms_of_v1,
+    our_sampler,
+    late_weights,
+    noise_levels,
+    motion_loras,
+)
+
+
+def main() -> None:
+    bench, report = Bench(), {}
+    for part in PARTS:
+        report |= part(bench)
+    vae = flat_vae()
+    report |= latents(bench, vae) | shipped(bench, vae)
+    report["refused"] = refused(bench)
+    report["hooks left"] = sum(len(m._forward_hooks) for m in bench.image.model.diffusion_model.modules())
+    report["hands over"] = bench.pack.module("nodes.host.inflate").host_hands_over_layers()
     print("REPORT " + json.dumps(report))
 
 

@@ -186,168 +186,199 @@ def reserved(pack: Pack, model: Any) -> dict:
     }
 
 
-def main() -> None:
-    pack = Pack()
-    files = Files(pack)
-    image, vae, bare = (
-        drawn(model_of("SD_X4Upscaler", **X4)),
-        comfy.sd.VAE(sd=vae_weights(), dtype=torch.float32),
-        Bare(),
-    )
-    report: dict[str, Any] = {"scale": vae.spacial_compression_decode()}
+class Bench:
+    """What every part measures with: the pack, an x4 MODEL, the host's VAE and a bare one, and one upscaled clip."""
+
+    def __init__(self) -> None:
+        self.pack, self.bare = Pack(), Bare()
+        self.files = Files(self.pack)
+        self.image = drawn(model_of("SD_X4Upscaler", **X4))
+        self.vae = comfy.sd.VAE(sd=vae_weights(), dtype=torch.float32)
+        self.once = self.large(clip())
 
     def large(
-        image_in: Tensor,
-        model: Any = image,
+        self,
+        small: Tensor,
+        model: Any = None,
         window: int = 16,
         overlap: int = 2,
         level: float = LEVEL,
         seed: int = 5,
         **more: Any,
     ) -> Tensor:
-        given = {"model": model, "vae": bare, "positive": prompt(1), **more}
-        return pack.run("Upscale", image_in, seed, 2, window, overlap, level, **given)[0]
+        """`(T, H, W, C)` to `(T, 4 H, 4 W, 3)`, two steps."""
+        model = self.image if model is None else model
+        given = {"model": model, "vae": self.bare, "positive": prompt(1), **more}
+        return self.pack.run("Upscale", small, seed, 2, window, overlap, level, **given)[0]
 
-    guided = partial(large, negative=prompt(2), cfg=3.0)
+    def guided(self, small: Tensor, **more: Any) -> Tensor:
+        return self.large(small, negative=prompt(2), cfg=3.0, **more)
 
-    # Sizes and lengths, decoded by the host's own VAE
-    report["sizes"] = [
-        [list(given.shape[:3]), list(large(given, vae=vae).shape)]
-        for given in (clip(), clip(1, 8, 8), clip(3, 9, 16)[..., :1], clip(2, 3, 5))
-    ]
-    report["in range"] = [float(f(large(clip(2), vae=vae))) for f in (torch.amin, torch.amax)]
-
-    # Seeds, and what the original is afterwards
-    once = large(clip())
-    report["again"], report["other seed"] = apart(large(clip()), once), apart(large(clip(), seed=6), once)
-    report["noise level"] = apart(large(clip(), level=0.3), once)
-    report["clip"] = apart(large(1 - clip()), once)
-    report["cfg"], report["prompt"] = (
-        apart(guided(clip()), once),
-        apart(large(clip(), positive=prompt(4)), once),
-    )
-
-    # One picture is what the core's own nodes make of it; they give each frame of a clip its own noise.
-    def by_core(given: Tensor) -> Tensor:
+    def by_core(self, small: Tensor) -> Tensor:
+        """What the core's own nodes make of it: they give each frame of a clip its own noise."""
         told = SD_4XUpscale_Conditioning
-        args = (given, prompt(1), prompt(2), 4.0, LEVEL)
+        args = (small, prompt(1), prompt(2), 4.0, LEVEL)
         yes, no, latent = told.execute(*args).args if hasattr(told, "execute") else told().encode(*args)
-        made = core.common_ksampler(image, 5, 2, 3.0, "dpmpp_2m", "sgm_uniform", yes, no, latent)[0]
-        return bare.decode(made["samples"])
+        made = core.common_ksampler(self.image, 5, 2, 3.0, "dpmpp_2m", "sgm_uniform", yes, no, latent)[0]
+        return self.bare.decode(made["samples"])
 
+
+def sizes(bench: Bench) -> dict:
+    """Sizes and lengths, decoded by the host's own VAE."""
+    vae, clips = bench.vae, (clip(), clip(1, 8, 8), clip(3, 9, 16)[..., :1], clip(2, 3, 5))
+    made = bench.large(clip(2), vae=vae)
+    return {
+        "scale": vae.spacial_compression_decode(),
+        "sizes": [[list(given.shape[:3]), list(bench.large(given, vae=vae).shape)] for given in clips],
+        "in range": [float(made.amin()), float(made.amax())],
+    }
+
+
+def what_acts(bench: Bench) -> dict:
+    """How far each input takes the result from the one before; the same inputs take it nowhere."""
+    made = {
+        "again": bench.large(clip()),
+        "other seed": bench.large(clip(), seed=6),
+        "noise level": bench.large(clip(), level=0.3),
+        "clip": bench.large(1 - clip()),
+        "cfg": bench.guided(clip()),
+        "prompt": bench.large(clip(), positive=prompt(4)),
+    }
+    return {what: apart(changed, bench.once) for what, changed in made.items()}
+
+
+def beside_the_core(bench: Bench) -> dict:
+    """One picture is what the core's own nodes make of it, and a still clip is one picture over and over."""
     one, still = clip(1), clip(1).expand(5, -1, -1, -1)
-    report["core"] = apart(guided(one), by_core(one))
-    ours, theirs = guided(still), by_core(still)
-    report["left as it was"] = [
-        image.object_patches == {},
-        type(image.model.noise_augmentor).__name__,
-        image.model_options.get("transformer_options", {}) == {},
-    ]
-    report["still"] = [
-        apart(ours[1:], ours[:1].expand(4, -1, -1, -1)),
-        apart(theirs[1:], theirs[:1].expand(4, -1, -1, -1)),
-    ]
-    report["still is one picture"] = apart(ours[:1], guided(one))
+    ours, theirs = bench.guided(still), bench.by_core(still)
+    image = bench.image
+    return {
+        "core": apart(bench.guided(one), bench.by_core(one)),
+        "left as it was": [
+            image.object_patches == {},
+            type(image.model.noise_augmentor).__name__,
+            image.model_options.get("transformer_options", {}) == {},
+        ],
+        "still": [apart(made[1:], made[:1].expand(4, -1, -1, -1)) for made in (ours, theirs)],
+        "still is one picture": apart(ours[:1], bench.guided(one)),
+    }
 
-    # Windows of frames; tiles of pixels
-    wide = clip(5, 40, 75)
-    report["windows"] = apart(guided(clip(), window=2, overlap=1), guided(clip()))
-    with by_pixels(image), watching(image) as calls:
-        whole = guided(wide, tile=4096)
+
+def tiles_and_windows(bench: Bench) -> dict:
+    """Windows of frames and tiles of pixels, with a network that looks at single pixels: no tile may show."""
+    wide, large = clip(5, 40, 75), bench.large
+    spans = [
+        [prompt(s)[0][0], {"mask": m.view(-1, 1, 1).expand(-1, 40, 75), "set_area_to_bounds": False}]
+        for s, m in ((1, (torch.arange(5) < 2).float()), (8, (torch.arange(5) >= 2).float()))
+    ]
+    with by_pixels(bench.image), watching(bench.image) as calls:
+        whole = bench.guided(wide, tile=4096)
         before = len(calls)
-        tiled = guided(wide, tile=32, window=3, overlap=1)
-        spans = large(
-            wide,
-            tile=32,
-            positive=[
-                [prompt(s)[0][0], {"mask": m.view(-1, 1, 1).expand(-1, 40, 75), "set_area_to_bounds": False}]
-                for s, m in ((1, (torch.arange(5) < 2).float()), (8, (torch.arange(5) >= 2).float()))
-            ],
-        )
+        tiled = bench.guided(wide, tile=32, window=3, overlap=1)
+        both = large(wide, tile=32, positive=spans)
+        seen = sorted({tuple(c["x"].shape[-2:]) for c in calls[before:]})
         first, second = large(wide, tile=4096), large(wide, tile=4096, positive=prompt(8))
-    report["tiles"] = apart(tiled, whole)
-    report["prompts in tiles"] = [
-        apart(spans[:2], first[:2]),
-        apart(spans[2:], second[2:]),
-        apart(first, second),
-    ]
-    report["seen"] = sorted({tuple(c["x"].shape[-2:]) for c in calls[before:]})
-    report["tiles of the network"] = apart(guided(wide, tile=32), guided(wide, tile=4096))
-    rolled = pack.run("Loop", image, 3)[0]
-    report["loop"] = apart(large(clip(), rolled, window=3, overlap=1), once)
-    report["reserved"] = reserved(pack, image)
+    (rolled,) = bench.pack.run("Loop", bench.image, 3)
+    return {
+        "windows": apart(bench.guided(clip(), window=2, overlap=1), bench.guided(clip())),
+        "tiles": apart(tiled, whole),
+        "prompts in tiles": [
+            apart(both[:2], first[:2]),
+            apart(both[2:], second[2:]),
+            apart(first, second),
+        ],
+        "seen": seen,
+        "tiles of the network": apart(bench.guided(wide, tile=32), bench.guided(wide, tile=4096)),
+        "loop": apart(large(clip(), rolled, window=3, overlap=1), bench.once),
+        "reserved": reserved(bench.pack, bench.image),
+    }
 
-    # Known pixels
+
+def known_pixels(bench: Bench) -> dict:
     source = torch.rand(5, 40, 52, 3, generator=torch.Generator().manual_seed(8))
     mask = torch.zeros(1, 40, 52)
     mask[:, 10:30, 20:41] = 1
-    kept = large(clip(), source=source, mask=mask)
     inside = mask[0].bool()
-    report["kept"] = [
-        float((kept - source)[:, ~inside].abs().max()),
-        apart(kept[:, inside], source[:, inside]),
-    ]
-    report["held"] = apart(kept[:, inside], once[:, inside])
-    _, change, pictures, region = pack.run("MaskedLatent", bare, source, "inpaint", 5, "0", 0, 1.0, mask)
-    whole = large(clip(), source=pictures, mask=change, region=region)
-    report["put back"] = [
-        list(whole.shape) == list(source.shape),
-        float((whole - source)[:, ~inside].abs().max()),
-        apart(whole[:, inside], source[:, inside]),
-    ]
+    kept = bench.large(clip(), source=source, mask=mask)
+    latent = bench.pack.run("MaskedLatent", bench.bare, source, "inpaint", 5, "0", 0, 1.0, mask)
+    _, change, pictures, region = latent
+    whole = bench.large(clip(), source=pictures, mask=change, region=region)
 
-    # Motion: layers for its widths
-    files.write("x4.safetensors", widths=WIDTHS)
-    files.write("x4_still.safetensors", widths=WIDTHS, scale=0.0)
-    files.write("sd15.safetensors")
-    inflate = partial(pack.run, "Inflate", image)
+    def beside_source(made: Tensor) -> list[float]:
+        """The largest difference outside the mask, and how far apart they are inside."""
+        return [
+            float((made - source)[:, ~inside].abs().max()),
+            apart(made[:, inside], source[:, inside]),
+        ]
+
+    return {
+        "kept": beside_source(kept),
+        "held": apart(kept[:, inside], bench.once[:, inside]),
+        "put back": [list(whole.shape) == list(source.shape), *beside_source(whole)],
+    }
+
+
+def motion(bench: Bench) -> dict:
+    """Motion layers for its widths; with a strength mask, in the tiles that it touches alone."""
+    bench.files.write("x4.safetensors", widths=WIDTHS)
+    bench.files.write("x4_still.safetensors", widths=WIDTHS, scale=0.0)
+    inflate = partial(bench.pack.run, "Inflate", bench.image)
     moving, frozen = (inflate(f"{name}.safetensors", 1.0, "auto")[0] for name in ("x4", "x4_still"))
-    report["motion"] = [apart(large(clip(), frozen), once), apart(large(clip(), moving), once)]
     strip, part = clip(3, 32, 96), torch.zeros(1, 32, 96)
     part[..., :16] = 1  # tiles begin in the columns 0, 21, 43 and 64
     (partly,) = inflate("x4.safetensors", 1.0, "auto", strength_mask=part)
-    made, plain = large(strip, partly, tile=32), large(strip, tile=32)
-    report["motion in a tile"] = [
-        apart(made[:, :, 4 * 53 :], plain[:, :, 4 * 53 :]),
-        apart(made[:, :, :64], plain[:, :, :64]),
-    ]
+    made, plain = bench.large(strip, partly, tile=32), bench.large(strip, tile=32)
+    return {
+        "motion": [apart(bench.large(clip(), model), bench.once) for model in (frozen, moving)],
+        "motion in a tile": [
+            apart(made[:, :, 4 * 53 :], plain[:, :, 4 * 53 :]),
+            apart(made[:, :, :64], plain[:, :, :64]),
+        ],
+    }
 
-    # Cancelling: in the third call of the network; after the last one, while frames are decoded
-    long = partial(large, clip(6, 40, 75), window=2, overlap=0, tile=32)
-    with watching(image) as calls, by_pixels(image):
+
+def cancelling(bench: Bench) -> dict:
+    """In the third call of the network; after the last one, while frames are decoded."""
+    long = partial(bench.large, clip(6, 40, 75), window=2, overlap=0, tile=32)
+    with watching(bench.image) as calls, by_pixels(bench.image):
         long()
-    report["cancelled"] = [
-        len(calls),
-        cancelled(long, image, bare, 3),
-        cancelled(long, image, bare, 10**6),
-    ]
+    stopped = [cancelled(long, bench.image, bench.bare, at) for at in (3, 10**6)]
+    return {"cancelled": [len(calls), *stopped]}
 
-    report["loader"] = loaded(pack)
-    report["workflow"] = shipped(pack, image, bare)
 
-    (small_sd,) = (drawn(model_of("SD15", **SD15)),)
+def refused(bench: Bench) -> dict:
+    pack, run = bench.pack, partial(bench.large, clip())
+    bench.files.write("sd15.safetensors")
     by_8 = Bare()
     by_8.spacial_compression_decode = lambda: 8
-    run = partial(large, clip())
-    report["refused"] = {
-        "sd15": sentence(lambda: run(small_sd)),
-        "video model": sentence(lambda: run(wan_t2v().model)),
-        "our base model": sentence(lambda: run(pack.model)),
-        "no vae": sentence(lambda: run(vae=None)),
-        "vae by 8": sentence(lambda: run(vae=by_8)),
-        "our vae": sentence(lambda: run(vae=pack.vae)),
-        "no prompt": sentence(lambda: run(positive=None)),
-        "foreign prompt": sentence(lambda: run(positive=prompt(1, 768))),
-        "foreign negative": sentence(lambda: run(negative=prompt(1, 768))),
-        "cfg alone": sentence(lambda: run(cfg=4.0)),
-        "tile": sentence(lambda: run(tile=8)),
-        "noise level": sentence(lambda: run(level=0.5)),
-        "overlap": sentence(lambda: run(window=2, overlap=2)),
-        "motion of sd15": sentence(lambda: inflate("sd15.safetensors", 1.0, "auto")),
-        "ksampler node": sentence(
-            lambda: pack.run("UpscaleConditioning", image, prompt(1), prompt(2), clip(), 0.05, 0)
-        ),
+    core_s = (bench.image, prompt(1), prompt(2), clip(), 0.05, 0)
+    calls = {
+        "sd15": lambda: run(drawn(model_of("SD15", **SD15))),
+        "video model": lambda: run(wan_t2v().model),
+        "our base model": lambda: run(pack.model),
+        "no vae": lambda: run(vae=None),
+        "vae by 8": lambda: run(vae=by_8),
+        "our vae": lambda: run(vae=pack.vae),
+        "no prompt": lambda: run(positive=None),
+        "foreign prompt": lambda: run(positive=prompt(1, 768)),
+        "foreign negative": lambda: run(negative=prompt(1, 768)),
+        "cfg alone": lambda: run(cfg=4.0),
+        "tile": lambda: run(tile=8),
+        "noise level": lambda: run(level=0.5),
+        "overlap": lambda: run(window=2, overlap=2),
+        "motion of sd15": lambda: pack.run("Inflate", bench.image, "sd15.safetensors", 1.0, "auto"),
+        "ksampler node": lambda: pack.run("UpscaleConditioning", *core_s),
     }
+    return {"refused": {what: sentence(call) for what, call in calls.items()}}
+
+
+def main() -> None:
+    bench, report = Bench(), {}
+    parts = (sizes, what_acts, beside_the_core, tiles_and_windows, known_pixels, motion, cancelling, refused)
+    for part in parts:
+        report |= part(bench)
+    report["loader"] = loaded(bench.pack)
+    report["workflow"] = shipped(bench.pack, bench.image, bench.bare)
     print("REPORT " + json.dumps(report))
 
 
