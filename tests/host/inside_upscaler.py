@@ -276,8 +276,8 @@ def tiles_and_windows(bench: Bench) -> dict:
         before = len(calls)
         tiled = bench.guided(wide, tile=32, window=3, overlap=1)
         both = large(wide, tile=32, positive=spans)
-        seen = sorted({tuple(c["x"].shape[-2:]) for c in calls[before:]})
         first, second = large(wide, tile=4096), large(wide, tile=4096, positive=prompt(8))
+    seen = sorted({tuple(c["x"].shape[-2:]) for c in calls[before:]})
     (rolled,) = bench.pack.run("Loop", bench.image, 3)
     return {
         "windows": apart(bench.guided(clip(), window=2, overlap=1), bench.guided(clip())),
