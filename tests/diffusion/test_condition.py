@@ -227,11 +227,36 @@ def test_each_pixel_is_let_go_at_its_own_share_of_the_way():
     process = Process(DiffusionSpec(shift=2.0))
     sigmas = process.sigmas(10, 0.8)
     own = differential(process, sigmas)
-    share = torch.tensor([1.0, 0.51, 0.25, 0.0])  # of the strength: 1 - M
+    share = torch.tensor([1.0, 0.51, 0.25, 0.0, 0.4995])  # of the strength: 1 - M
     freed = torch.stack([1 - own(1 - share, sigma) for sigma in sigmas[:-1]])  # (steps, pixels)
     assert freed[:, 0].all() and not freed[:, 3].any()
     assert freed[:, 1].tolist() == [0] * 5 + [1] * 5
     assert freed[:, 2].tolist() == [0] * 8 + [1] * 2
+    assert (
+        freed[:, 4].tolist() == [0] * 6 + [1] * 4
+    )  # half of the way is left before step 5, and not a thousandth less
+
+
+def test_what_is_held_may_change_with_the_noise_level():
+    task, noise = inpaint(pictures(), outside(), 3), torch.randn(1, 3, 3, 8, 8)
+    asked = []
+
+    def own(known: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        asked.append((known, float(sigma)))
+        return torch.zeros_like(known)
+
+    x = torch.full((1, 3, 3, 8, 8), -5.0)
+    x0 = held(lambda x, sigma: x, task, noise, own)(x, torch.tensor(2.0))
+    assert len(asked) == 1 and asked[0][0].equal(task.known) and asked[0][1] == 2
+    assert x0.equal(x), "nothing is held where `own` lets go"
+
+
+def test_grey_is_unknown_in_a_firm_condition_and_its_clip_stays():
+    soft = outside()
+    soft[..., 3] = 0.9
+    task = inpaint(pictures(), soft, 2)
+    assert task.firm.clip.equal(task.clip)
+    assert task.firm.known[..., :3].eq(1).all() and task.firm.known[..., 3:].eq(0).all()
 
 
 @pytest.mark.parametrize(("frames", "steps"), [(9, 9), (9, 3), (9, 2), (2, 2), (17, 5)])

@@ -58,6 +58,12 @@ def test_a_change_is_centred_on_its_frame():
     assert hard[0, :20].eq(1).all() and hard[1, 20:].eq(1).all()
 
 
+def test_the_ends_of_a_clip_do_not_fade_however_long_the_change():
+    table = span_weights(parse("0: a / 4: b", 8), 8, 16)
+    torch.testing.assert_close(table[1], table[0].flip(0))
+    torch.testing.assert_close(table[1, -1], torch.tensor(0.5 + 3.5 / 16))
+
+
 def test_a_blend_below_0_is_refused():
     with pytest.raises(ValueError, match="blend is -1"):
         span_weights(parse("0: a", 4), 4, -1)
