@@ -10,8 +10,8 @@ from comfy_api.latest import io
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.animatediff.files import open_motion, read_motion_lora
-from .host.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
-from .host.spacetime import strided
+from .host.image.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
+from .host.image.spacetime import strided
 from .sockets import advanced, schema
 from .tensors import strength_of
 

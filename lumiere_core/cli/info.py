@@ -25,7 +25,7 @@ def show_motion(path: Path) -> None:
 
 def show_unet(path: Path) -> None:
     """Describe the U-Net of an image model's checkpoint."""
-    from ..model.families import open_unet
+    from ..model.backbones.families import open_unet
 
     file = open_unet(path)
     family, spec, count = file.family, file.spec, file.parameters / 1e6
@@ -41,8 +41,8 @@ def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
     from ..model.animatediff.files import named_as_motion
+    from ..model.backbones.families import is_unet
     from ..model.container import open_header
-    from ..model.families import is_unet
     from ..model.style import FORMAT, read_style
 
     if args.self_test:

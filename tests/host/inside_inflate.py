@@ -223,7 +223,7 @@ PATCHES = {
 
 def block_over_the_clip(pack: Pack, image: Any) -> float:
     """A ResBlock of the host with our hooks, beside the same layers on `(B, C, T, H, W)` by hand."""
-    inflate = pack.module("nodes.host.inflate")
+    inflate = pack.module("nodes.host.image.inflate")
     unet, (clips, frames) = image.model.diffusion_model, (2, 3)
     block = unet.input_blocks[1][0]
     x, emb = noise(clips * frames, 32, 4, 4, seed=1), noise(clips * frames, 128, seed=2)
@@ -464,7 +464,7 @@ def main() -> None:
         "lora for another": sentence(lambda: pack.run("MotionLora", moved(image, "v3"), lora, 1.0)),
     }
     report["hooks left"] = sum(len(m._forward_hooks) for m in image.model.diffusion_model.modules())
-    report["hands over"] = pack.module("nodes.host.inflate").host_hands_over_layers()
+    report["hands over"] = pack.module("nodes.host.image.inflate").host_hands_over_layers()
     print("REPORT " + json.dumps(report))
 
 

@@ -57,7 +57,10 @@ FAMILIES = {  # the host's own U-Net, a few channels wide
 
 def beside_the_host_s(pack: Pack, name: str) -> dict[str, Any]:
     """Our U-Net over the weights of the host's, both asked the same."""
-    families, unet = pack.module("lumiere_core.model.families"), pack.module("lumiere_core.model.unet")
+    families, unet = (
+        pack.module("lumiere_core.model.backbones.families"),
+        pack.module("lumiere_core.model.unet"),
+    )
     theirs = UNetModel(**FAMILIES[name], dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     for i, weight in enumerate(theirs.parameters()):
         weight.copy_(noise(*weight.shape, seed=i) / max(weight[0].numel(), 2) ** 0.5)

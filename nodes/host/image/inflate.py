@@ -30,16 +30,16 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import (
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...lumiere_core.model.animatediff.files import MotionFile
-from ...lumiere_core.model.animatediff.network import (
+from ....lumiere_core.model.animatediff.files import MotionFile
+from ....lumiere_core.model.animatediff.network import (
     BETAS,
     MotionModules,
     MotionSpec,
     over_the_clip,
     sigmas_of,
 )
-from ...lumiere_core.model.stunet import SpaceTimeUNet
-from .controls import AREA, SHOWN
+from ....lumiere_core.model.stunet import SpaceTimeUNet
+from ..controls import AREA, SHOWN
 
 RIDE = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
 CALL = "lumiere_motion_call"  # of `Call`, in the options of one call of the network

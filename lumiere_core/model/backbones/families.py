@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..config import UNetSpec
-from .animatediff.files import Shapes, refuse_pickle
-from .container import NoDraws, check_size_of, check_tensors, cut_off, not_finite, open_header, some
-from .unet import UNet
+from ...config import UNetSpec
+from ..animatediff.files import Shapes, refuse_pickle
+from ..container import NoDraws, check_size_of, check_tensors, cut_off, not_finite, open_header, some
+from ..unet import UNet
 
 FULL = "model.diffusion_model."  # what a full checkpoint has in front of its U-Net's names
 CONTROL = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")

@@ -18,13 +18,13 @@ import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
-from ...lumiere_core.config import TemporalSpec, UNetSpec, replace
-from ...lumiere_core.model.animatediff.files import MotionFile
-from ...lumiere_core.model.animatediff.network import MotionModules
-from ...lumiere_core.model.container import NoDraws
-from ...lumiere_core.model.families import shapes_of_unet, spec_of_unet
-from ...lumiere_core.model.functional import frames_as_batch, frames_as_time
-from ...lumiere_core.model.stunet import SpaceTimeUNet, new_temporal
+from ....lumiere_core.config import TemporalSpec, UNetSpec, replace
+from ....lumiere_core.model.animatediff.files import MotionFile
+from ....lumiere_core.model.animatediff.network import MotionModules
+from ....lumiere_core.model.backbones.families import shapes_of_unet, spec_of_unet
+from ....lumiere_core.model.container import NoDraws
+from ....lumiere_core.model.functional import frames_as_batch, frames_as_time
+from ....lumiere_core.model.stunet import SpaceTimeUNet, new_temporal
 from .inflate import OWN_SCHEDULE, SCHEDULES, base_of, check_fit, frames_in_call, with_levels
 
 FRONT = "diffusion_model."  # of the U-Net's names in a MODEL
