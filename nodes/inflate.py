@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.animatediff.files import open_motion, read_motion_lora
+from ..lumiere_core.model.backbones.trained import is_trained, read_trained
 from .host.image.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
 from .host.image.spacetime import strided
 from .sockets import advanced, schema
@@ -123,7 +124,8 @@ class Inflate(io.ComfyNode):
         strength_mask: Any = None,
         mode: str = "compat",
     ) -> io.NodeOutput:
-        file = open_motion(motion_path(MOTION, motion_file))
+        path = motion_path(MOTION, motion_file)
+        file = read_trained(path) if is_trained(path) else open_motion(path)
         how_much = strength if strength_mask is None else strength * strength_of(strength_mask)
         return io.NodeOutput(MODES[mode](model, file, how_much, noise_levels))
 

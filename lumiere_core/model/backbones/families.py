@@ -42,6 +42,7 @@ SD2 = Family(
 )  # its "base" predicts eps: no tensor tells
 SDXL = Family("SDXL", 0, "eps", "scaled linear", 0.13025, "OpenRAIL++")
 X4 = Family("the SD x4 upscaler", 8, "v", "scaled linear x4", 0.08333, "OpenRAIL++")
+FAMILIES = {family.name: family for family in (SD15, SD2, SDXL, X4)}
 
 # -------------------------------------------------------------------------------------------------------- layouts
 IN_RES = {
