@@ -189,14 +189,14 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
 
 def backbones(given: Path) -> dict[str, Path]:
     """An image model's U-Net, one for inpainting, and temporal layers for another family."""
-    found = {
-        name: given / f"{name}.safetensors" for name in ("backbone", "painter", "xl_layers", "half_layers")
-    }
+    names = "backbone", "painter", "half_backbone", "xl_layers", "half_layers"
+    found = {name: given / f"{name}.safetensors" for name in names}
     small = {"channels": (32, 32), "blocks": (1, 1), "embed_width": 32, "context_dim": 48}
     spec = replace(SD15_UNET, **small, attention=(1, 1))
     for name, channels in (("backbone", 4), ("painter", 9)):
         tensors = UNet(replace(spec, in_channels=channels)).state_dict()
         save_file({key: t.contiguous() for key, t in tensors.items()}, found[name])
+    found["half_backbone"].write_bytes(found["backbone"].read_bytes()[:-9])
     temporal = TemporalSpec((2,), condition_channels=0)
     layers = TrainedSpec("SDXL", (32, 32), (1, 1), 32, 48, temporal)
     save_trained(found["xl_layers"], layers, new_temporal(spec, temporal), license="", trained_on="")

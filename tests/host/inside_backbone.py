@@ -27,14 +27,14 @@ MODELS = Path(base) / "models"
 CLIPS, RUNS = Path(base) / "clips", Path(base) / "runs"
 
 
-def write_clips(pack: Pack, folder: Path, count: int = 3) -> None:
+def write_clips(pack: Pack, folder: Path, count: int = 3, frames: int = 8) -> None:
     """Scenes of the drawn world, each with its caption."""
     scenes, files = pack.module("lumiere_core.train.world.scenes"), pack.module("lumiere_core.media.files")
     rng = random.Random(0)
     folder.mkdir()
     for i in range(count):
         scene = scenes.WORLDS["small"].scene(rng, frozenset())
-        files.write_clip(folder / f"{i}.mp4", scenes.render([scene], 8, SIZE, SIZE, FPS)[0] * 2 - 1, FPS)
+        files.write_clip(folder / f"{i}.mp4", scenes.render([scene], frames, SIZE, SIZE, FPS)[0] * 2 - 1, FPS)
         (folder / f"{i}.txt").write_text(scene.caption, encoding="utf-8")
 
 

@@ -146,11 +146,11 @@ class Cache:
         path = self.file_of(stretch, size)
         if is_whole(path):
             return path
-        self.host = self.host or Host(host_of(self.comfyui), self.checkpoint)
         with unfinished(path) as part:
             shown = part.with_name("pixels.safetensors") if stretch else None
             if stretch:
                 save_file({"pixels": stretch.pixels()}, shown)
+            self.host = self.host or Host(host_of(self.comfyui), self.checkpoint)
             caption = stretch.caption if stretch else ""
             self.host.ask(caption=caption, size=size, pixels=shown and str(shown), out=str(part))
             place(part, path, overwrite=True)
@@ -207,11 +207,11 @@ class Encoded:
         unseen = [part for i in sorted(apart) for part in clips[i]][:MOST_UNSEEN]
         made: list[Path] = []
         try:
-            for part in (None, *learnt, *unseen):
+            for part in (*learnt, *unseen, None):
                 made.append(cache.make(part, size))
                 if progress:
                     progress(len(made), 1 + len(learnt) + len(unseen), "encoding")
         finally:
             cache.close()
-        held = [read_encoded(path) for path in made[1 + len(learnt) :]]
-        return cls(made[1 : 1 + len(learnt)], held, read_silence(made[0]))
+        held = [read_encoded(path) for path in made[len(learnt) : -1]]
+        return cls(made[: len(learnt)], held, read_silence(made[-1]))
