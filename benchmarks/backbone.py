@@ -25,8 +25,7 @@ CHOSEN = OPTIONS.parse_args()
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS / "host"))
 from inside import HOST, PACK, Pack, base  # noqa: E402, I001  (first: it puts the host on the path)
-from checkpoints import SMALL_SD15, write_checkpoint  # noqa: E402
-from inside_backbone import write_clips  # noqa: E402
+from inside_backbone import SMALL_SD15, write_checkpoint, write_clips  # noqa: E402
 
 
 def trained(folder: Path) -> list[dict]:

@@ -67,7 +67,8 @@ class Inflate(io.ComfyNode):
                 io.Combo.Input(
                     "motion_file",
                     options=folder_paths.get_filename_list(MOTION),
-                    tooltip="From models/animatediff_models: AnimateDiff v1, v2, v3, SDXL beta, HotShot-XL.",
+                    tooltip="From models/animatediff_models: AnimateDiff v1, v2, v3, SDXL beta, HotShot-XL; for mode "
+                    "lumiere also layers that you trained.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -98,7 +99,7 @@ class Inflate(io.ComfyNode):
                         default="compat",
                         optional=True,
                         tooltip="compat: ComfyUI's own U-Net with the whole motion file; take this. lumiere: strided "
-                        "in time, with the file's coarsest modules; before training, frames go in eights.",
+                        "in time, with layers trained for it, or the file's coarsest modules: frames go in eights.",
                     )
                 ),
             ],

@@ -20,7 +20,7 @@ MINUTES = 240.0
 def add_backbone(command: argparse.ArgumentParser) -> None:
     """Its options."""
     group = command.add_argument_group("temporal, over a checkpoint of yours")
-    group.add_argument("--backbone", help="an SD1.5, SD2 or SDXL checkpoint, .safetensors")
+    group.add_argument("--backbone", help="an SD1.5, SD2, SDXL or x4 upscaler checkpoint, .safetensors")
     group.add_argument("--clips", help="a folder of clips, each with a caption in a .txt of the same name")
     group.add_argument(
         "--comfyui", help="the ComfyUI whose loaders read the checkpoint; found where it can be"
@@ -57,7 +57,7 @@ def run_backbone(args: argparse.Namespace) -> None:
     check_device(device)
     file = open_unet(args.backbone)
     shape = Shape(args.frames, args.fps, args.size)
-    check_size("size", args.size, 8 * file.spec.size_multiple)
+    check_size("size", args.size, file.family.cell * file.spec.size_multiple)
     name = Path(check_style_name(args.name or f"{file.path.stem}-temporal")).stem
     start = beginning(file, shape, Path(args.source) if args.source else None)
     clips = read_folder(Path(args.clips), shape)

@@ -3,7 +3,7 @@
     python stub_host.py FOLDER CHECKPOINT
 
 A latent is the mean of 8 x 8 pixels and their brightness; a caption's rows are drawn from its words. A checkpoint with
-"none" in its name has no text encoder, one with "gone" ends the program.
+"none" in its name has no text encoder, one with "gone" ends the program, one with "x4" is the x4 upscaler.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ def rows(caption: str) -> torch.Tensor:
     return torch.stack([torch.randn(WIDTH, generator=draw) for draw in draws])
 
 
-def answer(caption: str, size: int, pixels: str | None, out: str) -> None:
+def answer(caption: str, size: int, pixels: str | None, out: str, cell: int = 8) -> None:
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0)
     tensors = {"context": rows(caption), "sigmas": ((1 - kept) / kept).sqrt().float()}
     if pixels:
-        small = F.avg_pool2d(load_file(pixels)["pixels"].permute(0, 3, 1, 2) / 127.5 - 1, 8)
+        small = F.avg_pool2d(load_file(pixels)["pixels"].permute(0, 3, 1, 2) / 127.5 - 1, cell)
         tensors["latents"] = torch.cat([small, small.mean(1, keepdim=True)], 1)
-        assert tensors["latents"].shape[-1] == size // 8
+        assert tensors["latents"].shape[-1] == size // cell
+        if cell == 4:
+            tensors["small"] = small.contiguous()
     save_file(tensors, out, {"prediction": "eps"})
 
 
@@ -44,7 +46,7 @@ def main() -> None:
             sys.exit("ImportError: no torchaudio")
         error = "it has no text encoder" if "none" in checkpoint else ""
         if not error:
-            answer(**json.loads(line))
+            answer(**json.loads(line), cell=4 if "x4" in checkpoint else 8)
         print("LUMIERE " + json.dumps({"error": error}), flush=True)
 
 

@@ -6,6 +6,7 @@ ComfyUI's part is played by `stub_host.py`; `tests/host/test_backbone.py` has th
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -43,6 +44,7 @@ from lumiere_core.train.backbone.trainer import (
     noised_loss,
     one_context,
     over_frozen,
+    with_noise,
 )
 from lumiere_core.train.world.scenes import Scene, render
 
@@ -345,6 +347,32 @@ def test_a_v_checkpoint_and_a_label_and_half_precision_train(
     steps_of(trainer, 2)
     assert all(value == value for value in trainer.losses) and trainer.measured()["unseen"]["0.5"] > 0
     assert {p.dtype for p in trainer.trained} == {torch.float32}
+
+
+def test_the_x4_upscaler_is_shown_the_small_clip_with_one_draw_of_noise(
+    tmp_path: Path, folder: Path, randomise
+) -> None:
+    spec = replace(IMAGE, attention_kind="cross linear", in_channels=7, label_kind="class", label_size=1000)
+    path = written(tmp_path / "x4.safetensors", randomise(UNet(spec)))
+    cache = Cache(tmp_path / "clips", path, "0", None)
+    encoded = Encoded.of(read_folder(folder, SHAPE), cache, 64)
+    clip = encoded.unseen[0]
+    assert clip.latents.shape == (4, 4, 16, 16) and clip.small.shape == (4, 3, 16, 16)
+    still = replace(clip, small=clip.small[:1].expand(4, -1, -1, -1))
+    noisy = with_noise(still, torch.tensor(300), torch.randn(3, 16, 16))
+    assert noisy.label == 300 and torch.equal(noisy.small[0], noisy.small[3])
+    betas = [(0.01 + i * (0.02**0.5 - 0.01) / 999) ** 2 for i in range(301)]  # by hand
+    kept = math.prod(1 - beta for beta in betas)
+    want = noisy.small[0] - kept**0.5 * clip.small[0]
+    assert want.std() == pytest.approx((1 - kept) ** 0.5, rel=0.1)
+
+    trainer = trainer_on(tmp_path / "run", path, encoded, batch=2)
+    assert trainer.spec.base == "the SD x4 upscaler"
+    levels = [int(trainer.shown(clip).label) for _ in range(200)]
+    assert min(levels) < 30 and 320 < max(levels) < 350
+    before = trainer.measured()["unseen"]
+    steps_of(trainer, 3)
+    assert trainer.measured()["unseen"] != before
 
 
 # ------------------------------------------------------------------------------------------------------------- file

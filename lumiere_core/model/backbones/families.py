@@ -34,6 +34,7 @@ class Family:
     betas: str  # a row of animatediff.network.BETAS
     latent_scale: float
     license: str
+    cell: int = 8  # pixels a side of a latent's cell
 
 
 SD15 = Family("SD1.5", 8, "eps", "scaled linear", 0.18215, "OpenRAIL-M")
@@ -41,7 +42,7 @@ SD2 = Family(
     "SD2", 0, "v", "scaled linear", 0.18215, "OpenRAIL++"
 )  # its "base" predicts eps: no tensor tells
 SDXL = Family("SDXL", 0, "eps", "scaled linear", 0.13025, "OpenRAIL++")
-X4 = Family("the SD x4 upscaler", 8, "v", "scaled linear x4", 0.08333, "OpenRAIL++")
+X4 = Family("the SD x4 upscaler", 8, "v", "scaled linear x4", 0.08333, "OpenRAIL++", cell=4)
 FAMILIES = {family.name: family for family in (SD15, SD2, SDXL, X4)}
 
 # -------------------------------------------------------------------------------------------------------- layouts

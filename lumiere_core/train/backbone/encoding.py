@@ -40,11 +40,13 @@ class EncodedClip:
     latents  `(T, C, h, w)` as the network has them
     context  `(L, D)`, the caption's rows
     label    `(W,)` where the family has one
+    small    `(T, 3, h, w)` in [-1, 1], what the x4 upscaler enlarges
     """
 
     latents: Tensor
     context: Tensor
     label: Tensor | None = None
+    small: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def is_whole(path: Path) -> bool:
 
 def read_encoded(path: Path) -> EncodedClip:
     tensors = load_file(path)
-    return EncodedClip(tensors["latents"], tensors["context"], tensors.get("label"))
+    return EncodedClip(tensors["latents"], tensors["context"], tensors.get("label"), tensors.get("small"))
 
 
 def read_silence(path: Path) -> Silence:

@@ -41,6 +41,7 @@ from .encoding import Encoded, EncodedClip, endless
 
 LR = 1e-4  # AnimateDiff's
 EMPTY_CAPTION = 0.1  # share of clips trained without their caption, for guidance
+SMALL_LEVELS = 350  # steps of noise that the x4 upscaler's small picture may have
 GAUGED = 0.05, 0.25, 0.5, 0.75, 0.95  # places in the table of noise levels
 TEMPORAL_LAYERS = (ConvInflation, TemporalDown, TemporalUp, *ATTENTION_INFLATION.values())
 
@@ -60,7 +61,7 @@ def beginning(file: UNetFile, shape: Shape, source: Path | None) -> Beginning:
     None: layers that change nothing yet. Raises ValueError for a checkpoint or a file that does not fit.
     """
     unet, family = file.spec, file.family
-    if family is X4 or unet.in_channels != 4:
+    if unet.in_channels != (7 if family is X4 else 4):
         raise ValueError(
             f"{file.path.name} is {family.name} with {unet.in_channels} channels in, but temporal layers are trained "
             "over those that have 4: SD1.5, SD2 and SDXL. What is trained on SD1.5 fits its inpainting checkpoint, too."
@@ -156,17 +157,29 @@ def noised_loss(
     noise   `(B, C, T, h, w)`
     """
     device = noise.device
-    x0 = torch.stack([sample.latents for sample in batch]).to(device, torch.float32).transpose(1, 2)
-    sigma = sigmas[steps].view(-1, 1, 1, 1, 1)
-    labels = [sample.label for sample in batch if sample.label is not None]
-    made = network(
-        (x0 + sigma * noise) / (1 + sigma**2).sqrt(),
-        steps.float(),
-        one_context([sample.context.float() for sample in batch]).to(device),
-        label=torch.stack(labels).to(device, torch.float32) if labels else None,
-    )
+
+    def clips(frames: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(frames)).to(device, torch.float32).transpose(1, 2)  # (B, C, T, h, w)
+
+    x0, sigma = clips(clip.latents for clip in batch), sigmas[steps].view(-1, 1, 1, 1, 1)
+    x = (x0 + sigma * noise) / (1 + sigma**2).sqrt()
+    if batch[0].small is not None:
+        x = torch.cat([x, clips(clip.small for clip in batch)], 1)
+    labels = [clip.label for clip in batch if clip.label is not None]
+    context = one_context([clip.context.float() for clip in batch]).to(device)
+    made = network(x, steps.float(), context, label=torch.stack(labels).to(device) if labels else None)
     error = made.float() - PREDICTIONS[prediction][1](x0, noise, sigma)
     return error.square().mean(dim=(1, 2, 3, 4))
+
+
+def with_noise(clip: EncodedClip, level: Tensor, noise: Tensor) -> EncodedClip:
+    """What the x4 upscaler is shown: the small clip with noise, of one draw for all frames, and how much as the label.
+
+    level `()`, a step of its own table, below `SMALL_LEVELS`; noise `(3, h, w)`
+    """
+    sigma = sigmas_of(BETAS[X4.betas]()).float().to(level.device)[level]
+    small = (clip.small.to(noise) + sigma * noise) / (1 + sigma**2).sqrt()
+    return replace(clip, small=small, label=level)
 
 
 # -------------------------------------------------------------------------------------------------------------- run
@@ -212,19 +225,27 @@ class BackboneTrainer(Training):
         return {"spec": asdict(self.spec), "made_for": self.made_for}
 
     def loss(self) -> Tensor:
-        batch = [self.captioned(sample) for sample in islice(self.clips, self.batch)]
+        batch = [self.shown(self.captioned(clip)) for clip in islice(self.clips, self.batch)]
         steps = torch.randint(
             len(self.sigmas), (len(batch),), generator=self.generator, device=self.sigmas.device
         )
         noise = self.noise_for(batch)
         return noised_loss(self.network, batch, self.sigmas, steps, noise, self.silence.prediction).mean()
 
-    def captioned(self, sample: EncodedClip) -> EncodedClip:
-        """A sample, or the same without its caption."""
+    def captioned(self, clip: EncodedClip) -> EncodedClip:
+        """A clip, or the same without its caption."""
         chance = torch.rand((), generator=self.generator, device=self.sigmas.device)
         if chance >= EMPTY_CAPTION:
-            return sample
-        return EncodedClip(sample.latents, self.silence.context, self.silence.label)
+            return clip
+        return replace(clip, context=self.silence.context, label=self.silence.label)
+
+    def shown(self, clip: EncodedClip) -> EncodedClip:
+        """A clip as the network is given it: the x4 upscaler's small one with some noise."""
+        if clip.small is None:
+            return clip
+        draw = {"generator": self.generator, "device": self.sigmas.device}
+        level = torch.randint(SMALL_LEVELS, (), **draw)
+        return with_noise(clip, level, torch.randn(clip.small.shape[1:], **draw))
 
     def noise_for(self, batch: Sequence[EncodedClip]) -> Tensor:
         t, c, h, w = batch[0].latents.shape
@@ -241,13 +262,13 @@ class BackboneTrainer(Training):
                 losses = [
                     noised_loss(
                         self.network,
-                        [sample],
+                        [self.shown(clip)],
                         self.sigmas,
                         steps,
-                        self.noise_for([sample]),
+                        self.noise_for([clip]),
                         self.silence.prediction,
                     )
-                    for sample in self.unseen
+                    for clip in self.unseen
                 ]
             found[f"{place:g}"] = round(torch.cat(losses).mean().item(), 5)
         self.generator.set_state(kept)

@@ -8,8 +8,9 @@ The engine starts it in ComfyUI's own interpreter and never imports it. It reads
      "out": where the result goes}
 
 and answers each with a line `LUMIERE {"error": ""}`; what ComfyUI itself prints begins otherwise. A result is a
-safetensors file with "context" (L, D), for SDXL "label" (W), "latents" (T, C, h, w) as the network has them, "sigmas",
-the checkpoint's table of noise levels, and in its metadata "prediction": eps or v.
+safetensors file with "context" (L, D), for SDXL "label" (W), "latents" (T, C, h, w) as the network has them, for the x4
+upscaler "small" (T, 3, h, w) in [-1, 1], "sigmas", the checkpoint's table of noise levels, and in its metadata
+"prediction": eps or v.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -59,11 +61,20 @@ class Checkpoint:
         """Frames `(T, H, W, 3)` uint8 as the network has them, `(T, C, h, w)`."""
         return self.model.process_latent_in(self.vae.encode(pixels.float() / 255))
 
+    def small(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What the x4 upscaler is shown beside the latents, at their size; nothing for others."""
+        from comfy.model_base import SD_X4Upscaler
+
+        if not isinstance(self.model, SD_X4Upscaler):
+            return {}
+        return {"small": F.avg_pool2d(pixels.movedim(-1, 1) / 127.5 - 1, 4)}
+
     def answer(self, caption: str, size: int, pixels: str | None, out: str) -> None:
         """One request, into a file."""
         tensors = {**self.text(caption, size), "sigmas": self.model.model_sampling.sigmas}
         if pixels:
-            tensors["latents"] = self.latents(load_file(pixels)["pixels"])
+            frames = load_file(pixels)["pixels"]
+            tensors |= {"latents": self.latents(frames), **self.small(frames)}
         kept = {name: t.detach().float().cpu().contiguous() for name, t in tensors.items()}
         save_file(kept, out, {"prediction": self.prediction})
 
