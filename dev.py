@@ -23,7 +23,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(os.path.abspath(__file__)).parent  # links are kept: custom_nodes/lumiere may be one
-VENV, PYTHON = ROOT / ".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python"
+sys.path.append(str(ROOT))  # an embedded Python does not look beside the script
+from lumiere_core.hosts import PYTHON, NoHost, find_comfyui, python_of  # noqa: E402
+
+VENV = ROOT / ".venv"
 TORCH = "torch==2.13.0"
 DEMO = [
     "--prompt",
@@ -192,30 +195,6 @@ def mutants(args: Sequence[str]) -> int:
     return run(prepare(requirements(test=True)), "tests.mutants", *args)
 
 
-def find_comfyui(env: Mapping[str, str], root: Path, home: Path) -> Path | None:
-    """COMFYUI_PATH (a checkout, or the portable folder around one), the ComfyUI around us, or the usual place."""
-    named = Path(env.get("COMFYUI_PATH") or ".").expanduser().absolute()
-    places = (
-        [named, named / "ComfyUI"]
-        if env.get("COMFYUI_PATH")
-        else [root.parent.parent, home / "comfy" / "ComfyUI"]
-    )
-    found = next(
-        (place for place in places if (place / "main.py").is_file() and (place / "comfy").is_dir()), None
-    )
-    if env.get("COMFYUI_PATH") and not found:
-        raise Stop(f"COMFYUI_PATH is {named}, but there is no ComfyUI in it (main.py beside a folder comfy).")
-    return found
-
-
-def python_of(comfy: Path, env: Mapping[str, str]) -> Path | None:
-    """COMFYUI_PYTHON, or the interpreter in a ComfyUI's folder or, for the portable one, beside it."""
-    if env.get("COMFYUI_PYTHON"):
-        return Path(shutil.which(env["COMFYUI_PYTHON"]) or env["COMFYUI_PYTHON"]).expanduser().absolute()
-    places = comfy / ".venv" / PYTHON, comfy / "venv" / PYTHON, comfy.parent / "python_embeded" / "python.exe"
-    return next((place for place in places if place.exists()), None)
-
-
 def prepare_host(comfy: Path, env: Mapping[str, str]) -> Path:
     """ComfyUI's interpreter with our requirements. To an environment that is not ours only what is missing is added."""
     python = python_of(comfy, env)
@@ -330,7 +309,7 @@ def main(argv: Sequence[str]) -> int:
             )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children end too
         return commands[argv[0]](list(argv[1:]))
-    except Stop as reason:
+    except (Stop, NoHost) as reason:
         print(f"dev.py: {reason}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

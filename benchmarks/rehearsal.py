@@ -1,10 +1,12 @@
-"""A rehearsal at full size: Stable Diffusion 1.5 with motion and a LoRA in ComfyUI, on random weights of true shape.
+"""A rehearsal at full size in ComfyUI, on random weights of true shape: SD1.5 with motion, or the x4 upscaler.
 
-    COMFYUI_PATH=... <ComfyUI's python> benchmarks/rehearsal.py [--frames 16,48] [--side 256] [--steps 2] [--markdown]
+    COMFYUI_PATH=... <ComfyUI's python> benchmarks/rehearsal.py [--frames 16,48] [--side 256] [--steps 2]
+                            [--mode lumiere] [--x4] [--markdown]
 
 Load Checkpoint -> Load LoRA -> Inflate -> (Long Clips, over 32 frames) -> KSampler -> VAE Decode, all but Inflate and
-Long Clips the core's nodes. It shows that files of that size load and what they take, in memory and time; the pictures
-are noise. About 3 GB of files are made in a temporary folder. Memory is the highest of the process so far.
+Long Clips the core's nodes. With --x4: Load Checkpoint -> Enlarge a Clip, from that side to four times. It shows that
+files of that size load and what they take, in memory and time; the pictures are noise. About 3 GB of files are made in
+a temporary folder. Memory is the highest of the process so far.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ OPTIONS = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 OPTIONS.add_argument("--frames", default="16,48", help="clips to make, by commas")
 OPTIONS.add_argument("--side", type=int, default=256, help="pixels, a multiple of 64")
 OPTIONS.add_argument("--steps", type=int, default=2)
+OPTIONS.add_argument("--x4", action="store_true", help="the x4 upscaler")
+OPTIONS.add_argument("--mode", default="compat", help="of Inflate: compat or lumiere")
 OPTIONS.add_argument("--markdown", action="store_true", help="the table as Markdown")
 CHOSEN = OPTIONS.parse_args()
 
@@ -28,67 +32,20 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path[:0] = [str(TESTS / "host"), str(TESTS / "fuzz")]
 from fuzz import peak_mib  # noqa: E402, I001
 from inside import Pack, base, core  # noqa: E402  (first: it puts the host on the path)
-import comfy.sd1_clip  # noqa: E402
-import comfy.supported_models  # noqa: E402
-import comfy.utils  # noqa: E402
 import torch  # noqa: E402
-from comfy.ldm.models.autoencoder import AutoencoderKL  # noqa: E402
-from inside_inflate import SD15 as SMALL  # noqa: E402
+from checkpoints import SD15, X4, drawn_tensors, write_checkpoint  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 CHECKPOINT, MOTION, LORA = "random_sd15.safetensors", "random_v3.safetensors", "random_lora.safetensors"
-SD15 = {**SMALL, "model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768}
-VAE = {
-    "double_z": True,
-    "z_channels": 4,
-    "resolution": 256,
-    "in_channels": 3,
-    "out_ch": 3,
-    "ch": 128,
-    "ch_mult": [1, 2, 4, 4],
-    "num_res_blocks": 2,
-    "attn_resolutions": [],
-    "dropout": 0.0,
-}
 WINDOW = 16  # frames that AnimateDiff was trained on
-
-
-def drawn(layers: nn.Module, prefix: str) -> dict[str, Tensor]:
-    """Weights for layers that hold none, in half precision, sized so that values keep theirs from layer to layer."""
-    found = {}
-    for name, weight in layers.state_dict().items():
-        if name.endswith("position_ids"):
-            continue
-        if weight.ndim > 1:
-            found[prefix + name] = (torch.randn(weight.shape) / weight[0].numel() ** 0.5).half()
-        else:
-            found[prefix + name] = torch.full(weight.shape, float(name.endswith("weight"))).half()
-    return found
-
-
-def write_checkpoint(folder: Path) -> None:
-    with torch.device("meta"):
-        config = comfy.supported_models.SD15(dict(SD15))
-        config.set_inference_dtype(torch.float16, None)
-        unet = config.get_model({}, "").diffusion_model
-        vae = AutoencoderKL(ddconfig=VAE, embed_dim=4)
-        text = comfy.sd1_clip.SDClipModel(dtype=torch.float16).transformer.text_model
-    save_file(
-        {
-            **drawn(unet, "model.diffusion_model."),
-            **drawn(vae, "first_stage_model."),
-            **drawn(text, "cond_stage_model.transformer.text_model."),
-        },
-        folder / CHECKPOINT,
-    )
 
 
 def write_motion(folder: Path, pack: Pack) -> None:
     network = pack.module("lumiere_core.model.animatediff.network")
     with torch.device("meta"):
         modules = network.MotionModules(network.MotionSpec("", "", (320, 640, 1280, 1280), frames=32))
-    tensors = drawn(modules, "")
+    tensors = drawn_tensors(modules.state_dict())
     for name in tensors:
         if ".proj_out." in name:  # what is added stays small
             tensors[name] *= 0.05
@@ -125,7 +82,7 @@ def rehearse(pack: Pack) -> list[tuple[str, str, str]]:
     steps, models = Steps(), Path(base) / "models"
     for kind in ("checkpoints", "animatediff_models", "loras"):
         (models / kind).mkdir(parents=True, exist_ok=True)
-    write_checkpoint(models / "checkpoints")
+    write_checkpoint(models / "checkpoints" / CHECKPOINT, SD15)
     write_motion(models / "animatediff_models", pack)
     write_lora(models / "loras")
 
@@ -135,7 +92,10 @@ def rehearse(pack: Pack) -> list[tuple[str, str, str]]:
     model, clip = steps.take("Load LoRA", lambda: core.LoraLoader().load_lora(model, clip, LORA, 0.8, 0.8))
     encode = core.CLIPTextEncode().encode
     yes, no = steps.take("prompts", lambda: [encode(clip, text)[0] for text in ("a boat on the sea", "")])
-    inflated = steps.take("Inflate", lambda: pack.run("Inflate", model, MOTION, 1.0, "auto")[0])
+    inflated = steps.take(
+        f"Inflate, {CHOSEN.mode}",
+        lambda: pack.run("Inflate", model, MOTION, 1.0, "auto", mode=CHOSEN.mode)[0],
+    )
     for frames in map(int, CHOSEN.frames.split(",")):
         moving = inflated
         if frames > 32:
@@ -154,13 +114,36 @@ def rehearse(pack: Pack) -> list[tuple[str, str, str]]:
     return steps.rows
 
 
+def rehearse_x4(pack: Pack) -> list[tuple[str, str, str]]:
+    """The x4 upscaler at full size. Raises AssertionError as `rehearse`."""
+    steps, folder = Steps(), Path(base) / "models" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(folder / CHECKPOINT, X4)
+    model, clip, vae = steps.take(
+        "Load Checkpoint", lambda: core.CheckpointLoaderSimple().load_checkpoint(CHECKPOINT)
+    )
+    encode = core.CLIPTextEncode().encode
+    yes, no = steps.take("prompts", lambda: [encode(clip, text)[0] for text in ("a boat on the sea", "")])
+    for frames in map(int, CHOSEN.frames.split(",")):
+        small = torch.rand(frames, CHOSEN.side, CHOSEN.side, 3)
+
+        def enlarged(small: Tensor = small) -> Tensor:
+            how = {"model": model, "positive": yes, "negative": no, "vae": vae, "cfg": 7.0}
+            return pack.run("Upscale", small, 1, CHOSEN.steps, WINDOW, 4, 0.02, **how)[0]
+
+        large = steps.take(f"Enlarge a Clip, {frames} frames, {CHOSEN.steps} steps", enlarged)
+        assert large.shape == (frames, 4 * CHOSEN.side, 4 * CHOSEN.side, 3), large.shape
+        assert bool(large.isfinite().all())
+    return steps.rows
+
+
 def main() -> None:
     try:
         with torch.inference_mode():
-            rows = rehearse(Pack())
+            rows = rehearse_x4(Pack()) if CHOSEN.x4 else rehearse(Pack())
     finally:
         shutil.rmtree(base)
-    line = "| {:<32} | {:>8} | {:>8} |" if CHOSEN.markdown else "{:<32}  {:>8}  {:>8}"
+    line = "| {:<42} | {:>8} | {:>8} |" if CHOSEN.markdown else "{:<42}  {:>8}  {:>8}"
     for row in [("step", "time", "memory"), *([("---",) * 3] if CHOSEN.markdown else []), *rows]:
         print(line.format(*row))
 

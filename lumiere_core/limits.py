@@ -105,6 +105,7 @@ LIMITS = {
     "parallax": Limit(0.0, 2.0, 1.0),
     # training
     "minutes": Limit(0.001, 100_000.0, 40.0),
+    "train.batch": Limit(1, 1024, 1, "clips"),
     "prompts": Limit(1, 100_000, 40),
     "style.steps": Limit(1, 10_000, 250),
     "pictures": Limit(

@@ -10,8 +10,9 @@ from comfy_api.latest import io
 
 from ..lumiere_core.limits import within
 from ..lumiere_core.model.animatediff.files import open_motion, read_motion_lora
-from .host.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
-from .host.spacetime import strided
+from ..lumiere_core.model.backbones.trained import is_trained, read_trained
+from .host.image.inflate import SCHEDULES, inflated, motion_of, with_motion_lora
+from .host.image.spacetime import strided
 from .sockets import advanced, schema
 from .tensors import strength_of
 
@@ -66,7 +67,8 @@ class Inflate(io.ComfyNode):
                 io.Combo.Input(
                     "motion_file",
                     options=folder_paths.get_filename_list(MOTION),
-                    tooltip="From models/animatediff_models: AnimateDiff v1, v2, v3, SDXL beta, HotShot-XL.",
+                    tooltip="From models/animatediff_models: AnimateDiff v1, v2, v3, SDXL beta, HotShot-XL; for mode "
+                    "lumiere also layers that you trained.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -97,7 +99,7 @@ class Inflate(io.ComfyNode):
                         default="compat",
                         optional=True,
                         tooltip="compat: ComfyUI's own U-Net with the whole motion file; take this. lumiere: strided "
-                        "in time, with the file's coarsest modules; before training, frames go in eights.",
+                        "in time, with layers trained for it, or the file's coarsest modules: frames go in eights.",
                     )
                 ),
             ],
@@ -123,7 +125,8 @@ class Inflate(io.ComfyNode):
         strength_mask: Any = None,
         mode: str = "compat",
     ) -> io.NodeOutput:
-        file = open_motion(motion_path(MOTION, motion_file))
+        path = motion_path(MOTION, motion_file)
+        file = read_trained(path) if is_trained(path) else open_motion(path)
         how_much = strength if strength_mask is None else strength * strength_of(strength_mask)
         return io.NodeOutput(MODES[mode](model, file, how_much, noise_levels))
 

@@ -14,10 +14,10 @@ from ..lumiere_core.model.checkpoint import bundled, read
 from ..lumiere_core.photo.region import Region, change_mask, frames_for, stitch_frames
 from .condition import encoded
 from .finish import nothing_painted
+from .host.image.x4 import SCALE, check_prompt, check_vae, enlarge_frames, is_x4
 from .host.model import make_model
 from .host.progress import announce, collected
 from .host.sampling import Enlarging, enlarge_clip, upscale_condition, with_options
-from .host.x4 import SCALE, check_prompt, check_vae, enlarge_frames, is_x4
 from .photo.region import RegionSocket
 from .sockets import advanced, schema, seed_input
 from .tensors import change_of, clip_of, frames_of, image_of, known_of

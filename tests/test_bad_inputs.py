@@ -19,11 +19,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lumiere_core.cli import main
+from lumiere_core.config import TemporalSpec, UNetSpec, replace
 from lumiere_core.diffusion.prompts import parse
 from lumiere_core.media.encode import FORMATS, encode_frames
 from lumiere_core.media.files import to_pixels, write_clip
 from lumiere_core.model import checkpoint
+from lumiere_core.model.backbones.trained import TrainedSpec, save_trained
 from lumiere_core.model.container import read_header
+from lumiere_core.model.stunet import new_temporal
+from lumiere_core.model.unet import UNet
 from lumiere_core.train.state import locked, save_state
 
 _spec = importlib.util.spec_from_file_location("bad_inputs", Path(__file__).parent / "bad_inputs.py")
@@ -39,9 +43,23 @@ IN_ORDER = {
     "brush": "clip brush {photo} --mask {mask} --out {out}/brush.mp4",
     "overlay": "clip overlay {photo} --out {out}/overlay.mp4",
     "move": "clip move {photo} --out {out}/move.mp4",
+    "backbone": "train temporal --runs {out} --backbone {backbone} --clips {captioned}",
 }
+MAKES_A_FILE = [first for first in IN_ORDER if first != "backbone"]  # that one needs a ComfyUI
 
 
+SD15_UNET = UNetSpec(
+    attention_kind="cross",
+    in_channels=4,
+    out_channels=4,
+    patch=1,
+    groups=32,
+    res_kind="add",
+    heads=8,
+    middle=1,
+    pooled_text=False,
+    time_scale=1.0,
+)
 MOTION = "up_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
 WORK = (
     r"(base|super-resolution|steadying|writing) \["  # progress of what takes long; a clip is looked at before
@@ -160,12 +178,49 @@ def places(tmp_path_factory, weights_files) -> Iterator[dict[str, Path]]:
         else:
             save_file(content[0], found[name], content[1])
     found["missing"] = given / "missing.safetensors"
+    found |= backbones(given) | captioned_clips(given, found["clip"])
     runs = ("cut_state", "damaged_state", "twice_damaged", "no_index", "nan_seconds", "foreign_state", "busy")
     found |= {name: given / name for name in runs}
     for name in runs:
         run_folder(name, given / name / "t2i", said["spec"])
     with locked(found["busy"] / "t2i"):
         yield found
+
+
+def backbones(given: Path) -> dict[str, Path]:
+    """An image model's U-Net, one for inpainting, and temporal layers for another family."""
+    names = "backbone", "painter", "half_backbone", "xl_layers", "half_layers"
+    found = {name: given / f"{name}.safetensors" for name in names}
+    small = {"channels": (32, 32), "blocks": (1, 1), "embed_width": 32, "context_dim": 48}
+    spec = replace(SD15_UNET, **small, attention=(1, 1))
+    for name, channels in (("backbone", 4), ("painter", 9)):
+        tensors = UNet(replace(spec, in_channels=channels)).state_dict()
+        save_file({key: t.contiguous() for key, t in tensors.items()}, found[name])
+    found["half_backbone"].write_bytes(found["backbone"].read_bytes()[:-9])
+    temporal = TemporalSpec((2,), condition_channels=0)
+    layers = TrainedSpec("SDXL", (32, 32), (1, 1), 32, 48, temporal)
+    save_trained(found["xl_layers"], layers, new_temporal(spec, temporal), license="", trained_on="")
+    found["half_layers"].write_bytes(found["xl_layers"].read_bytes()[:-9])
+    return found
+
+
+def captioned_clips(given: Path, clip: Path) -> dict[str, Path]:
+    """Folders with one clip, `sea.mp4`, and what is amiss with it or its caption."""
+    data, found = clip.read_bytes(), {}
+    for name, content, caption in (
+        ("captioned", data, b"the sea"),
+        ("no_caption", data, None),
+        ("empty_caption", data, b" \n"),
+        ("odd_caption", data, b"\xff\xfe\x00"),
+        ("corrupt", data[: len(data) // 2] + bytes(len(data) // 2), b"the sea"),
+        ("no_clip", b"no clip", b"the sea"),
+    ):
+        found[name] = given / name
+        found[name].mkdir()
+        (found[name] / "sea.mp4").write_bytes(content)
+        if caption is not None:
+            (found[name] / "sea.txt").write_bytes(caption)
+    return found
 
 
 def run_folder(name: str, folder: Path, spec: str) -> None:
@@ -231,7 +286,7 @@ def test_a_bad_schedule_is_answered_by_one_sentence(schedule, words):
     assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("row", IN_ORDER)
+@pytest.mark.parametrize("row", MAKES_A_FILE)
 def test_without_the_mistake_the_same_command_makes_its_file(row, places, tmp_path):
     """So that each row is refused for what it says, and for nothing else."""
     assert main(arguments(f"{row} --out {tmp_path}/made.mp4", places)) == 0

@@ -231,7 +231,7 @@ def test_the_folder_of_a_portable_comfyui_may_be_named(dev, tmp_path):
 
 
 def test_a_named_folder_without_comfyui_is_refused_not_replaced(dev, tmp_path):
-    with pytest.raises(dev.Stop, match="there is no ComfyUI in it"):
+    with pytest.raises(dev.NoHost, match="there is no ComfyUI in it"):
         dev.find_comfyui({"COMFYUI_PATH": str(tmp_path)}, tmp_path, tmp_path)
 
 

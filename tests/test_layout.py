@@ -19,13 +19,14 @@ ROOMS = {
     "progress": "",
     "limits": "",
     "outputs": "",
+    "hosts": "",
     "model": "config limits outputs rules",
     "diffusion": "config limits",
     "media": "outputs progress limits",
     "photo": "media progress limits rules",
     "generate": "model diffusion config progress limits",
     "train.world": "",
-    "train": "train.world generate model diffusion media config outputs progress limits rules",
+    "train": "train.world generate model diffusion media config outputs hosts progress limits rules",
     "cli": "train train.world generate photo model diffusion media config outputs progress limits",
     "__main__": "cli",
     "nodes.tensors": "media",
@@ -47,7 +48,7 @@ SAME_IDEA = {"register"}
 
 # Third-party packages: those of requirements.txt, torch, and numpy, which torch's users have.
 PACKAGES = {"torch", "numpy", "einops", "safetensors", "cv2", "av", "PIL"}
-PACKAGES_OF = dict.fromkeys(("rules", "config", "progress", "limits", "outputs"), set()) | {
+PACKAGES_OF = dict.fromkeys(("rules", "config", "progress", "limits", "outputs", "hosts"), set()) | {
     "diffusion": {"torch"}
 }
 

@@ -25,7 +25,7 @@ def show_motion(path: Path) -> None:
 
 def show_unet(path: Path) -> None:
     """Describe the U-Net of an image model's checkpoint."""
-    from ..model.families import open_unet
+    from ..model.backbones.families import open_unet
 
     file = open_unet(path)
     family, spec, count = file.family, file.spec, file.parameters / 1e6
@@ -37,12 +37,26 @@ def show_unet(path: Path) -> None:
     )
 
 
+def show_trained(path: Path) -> None:
+    """Describe temporal layers that were trained for an image model."""
+    from ..model.backbones.trained import read_trained, sizes_of
+
+    file = read_trained(path)
+    spec, count = file.spec, sum(t.numel() for t in file.tensors.values())
+    print(
+        f"{path.name}  ({file.hash})\n  {spec.name} ({sizes_of(spec)}), for Inflate, mode lumiere: {count / 1e6:.2f} M "
+        f"parameters\n  trained on {file.trained_on or 'what it does not say'}, {spec.window} frames at {spec.fps:g} "
+        f"fps; licence: {file.license or 'none named'}"
+    )
+
+
 def show_info(args: argparse.Namespace) -> None:
     """Describe weights files, or with --self-test this machine."""
     from ..model import checkpoint
     from ..model.animatediff.files import named_as_motion
+    from ..model.backbones.families import is_unet
+    from ..model.backbones.trained import is_trained
     from ..model.container import open_header
-    from ..model.families import is_unet
     from ..model.style import FORMAT, read_style
 
     if args.self_test:
@@ -53,6 +67,9 @@ def show_info(args: argparse.Namespace) -> None:
         return
     paths = [Path(p) for p in args.files] or [checkpoint.bundled(kind) for kind in checkpoint.BUNDLED]
     for path in paths:
+        if is_trained(path):
+            show_trained(path)
+            continue
         if named_as_motion(path):
             show_motion(path)
             continue

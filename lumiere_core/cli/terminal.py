@@ -75,6 +75,21 @@ class TerminalBar:
             )
 
 
+def steps_shown(run: Any) -> Iterator[None]:
+    """The steps of a `Training`, with their progress on the terminal."""
+    began, first = time.monotonic(), run.step
+    for progress, step, loss in run.run():
+        if step % 20 == 0:
+            rate = (step - first) / (time.monotonic() - began)
+            print(
+                f"\r{100 * progress:5.1f} %  step {step}  loss {loss:.4f}  {rate:.2f} steps/s ",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+        yield
+
+
 class BadNumber(Exception):
     """A number that cannot be. Unlike a ValueError it passes through argparse, which would bury it under its usage."""
 

@@ -8,16 +8,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .terminal import TerminalBar, add_command, check_choice, number
+from .backbone import add_backbone, check_backbone, run_backbone
+from .terminal import TerminalBar, add_command, check_choice, number, steps_shown
 
 SHEET_EVERY = 600.0  # seconds between two contact sheets, at least
 SHEET_SHARE = 0.05  # of the time: a sheet of clips takes minutes
 
 
 def train_from_args(args: argparse.Namespace) -> None:
-    """One stage of the recipe; `style`, from a few pictures; `probe`, the classifier of `evaluate`; `export`, the
-    weights files; `plot`, the logs."""
+    """One stage of the recipe; `temporal` with --backbone, over a checkpoint of yours; `style`, from a few pictures;
+    `probe`, the classifier of `evaluate`; `export`, the weights files; `plot`, the logs."""
     from ..outputs import check_folder
+
+    check_backbone(args)
 
     check_folder(Path(args.out if args.stage in ("export", "probe", "style") else args.runs))
     if args.stage == "export":
@@ -32,6 +35,8 @@ def train_from_args(args: argparse.Namespace) -> None:
         print(f"wrote {make_probe(args.world, Path(args.out), args.seed)}")
     elif args.stage == "style":
         make_styles(args)
+    elif args.backbone:
+        run_backbone(args)
     else:
         run_stage(args)
 
@@ -87,17 +92,8 @@ def train_stage(args: argparse.Namespace, device: str) -> None:
         f"minutes, from step {trainer.step}",
         file=sys.stderr,
     )
-    began, first = time.monotonic(), trainer.step
-    next_sheet = began + SHEET_EVERY
-    for progress, step, loss in trainer.run():
-        if step % 20 == 0:
-            rate = (step - first) / (time.monotonic() - began)
-            print(
-                f"\r{100 * progress:5.1f} %  step {step}  loss {loss:.4f}  {rate:.2f} steps/s ",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+    next_sheet = time.monotonic() + SHEET_EVERY
+    for _ in steps_shown(trainer):
         if (now := time.monotonic()) > next_sheet:
             trainer.save()
             write_sheet(runs, stage)
@@ -211,8 +207,9 @@ def register(commands: Any) -> None:
         "--images", help="for style: a folder of 1 to 20 pictures; their names or text files are captions"
     )
     t.add_argument("--look", help="for style: pictures drawn by this code, in one look or all")
-    t.add_argument("--name", help="for style: its name")
+    t.add_argument("--name", help="for style and --backbone: its name")
     t.add_argument("--steps", type=number(int, "style.steps", "steps"), default=250, help="for style")
-    t.add_argument("--license", help="for style: a line that travels with the file")
-    t.add_argument("--trained-on", help="for style: a line that travels with the file")
+    t.add_argument("--license", help="for style and --backbone: a line that travels with the file")
+    t.add_argument("--trained-on", help="for style and --backbone: a line that travels with the file")
     t.add_argument("--overwrite", action="store_true", help="for style: replace one of that name")
+    add_backbone(t)

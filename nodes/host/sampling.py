@@ -23,7 +23,7 @@ from ...lumiere_core.model.unet import check_size
 from ..tensors import latent_of
 from .clip import empty_prompt
 from .controls import control_of, controlled
-from .inflate import base_of
+from .image.inflate import base_of
 from .notify import check_interrupt
 from .preview import ClipPreview
 from .progress import announce

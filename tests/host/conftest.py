@@ -26,7 +26,7 @@ def find_hosts() -> list[Host]:
     for path in asked or [""]:
         try:
             comfy = dev.find_comfyui({"COMFYUI_PATH": path}, PACK, Path.home())
-        except dev.Stop as reason:
+        except dev.NoHost as reason:
             raise pytest.UsageError(str(reason)) from reason
         python = dev.python_of(comfy, os.environ) if comfy else None
         if python and python.exists():

@@ -230,7 +230,7 @@ PATCHES = {
 
 def block_over_the_clip(pack: Pack, image: Any) -> float:
     """A ResBlock of the host with our hooks, beside the same layers on `(B, C, T, H, W)` by hand."""
-    inflate = pack.module("nodes.host.inflate")
+    inflate = pack.module("nodes.host.image.inflate")
     unet, (clips, frames) = image.model.diffusion_model, (2, 3)
     block = unet.input_blocks[1][0]
     x, emb = noise(clips * frames, 32, 4, 4, seed=1), noise(clips * frames, 128, seed=2)
@@ -550,7 +550,7 @@ def main() -> None:
     report |= latents(bench, vae) | shipped(bench, vae)
     report["refused"] = refused(bench)
     report["hooks left"] = sum(len(m._forward_hooks) for m in bench.image.model.diffusion_model.modules())
-    report["hands over"] = bench.pack.module("nodes.host.inflate").host_hands_over_layers()
+    report["hands over"] = bench.pack.module("nodes.host.image.inflate").host_hands_over_layers()
     print("REPORT " + json.dumps(report))
 
 

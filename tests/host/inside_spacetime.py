@@ -57,7 +57,10 @@ FAMILIES = {  # the host's own U-Net, a few channels wide
 
 def beside_the_host_s(pack: Pack, name: str) -> dict[str, Any]:
     """Our U-Net over the weights of the host's, both asked the same."""
-    families, unet = pack.module("lumiere_core.model.families"), pack.module("lumiere_core.model.unet")
+    families, unet = (
+        pack.module("lumiere_core.model.backbones.families"),
+        pack.module("lumiere_core.model.unet"),
+    )
     theirs = UNetModel(**FAMILIES[name], dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     for i, weight in enumerate(theirs.parameters()):
         weight.copy_(noise(*weight.shape, seed=i) / max(weight[0].numel(), 2) ** 0.5)
@@ -74,137 +77,168 @@ def beside_the_host_s(pack: Pack, name: str) -> dict[str, Any]:
     return {"family": family.name, "apart": apart(ours(x, t, text, label=y), want), "std": float(want.std())}
 
 
-def main() -> None:
-    pack = Pack()
-    files = Files(pack)
-    report: dict[str, Any] = {}
-    report["families"] = {name: beside_the_host_s(pack, name) for name in FAMILIES}
-    files.write("v2.safetensors", middle=True)
-    files.write("v3.safetensors")
-    files.write("v1.safetensors", frames=24)
-    files.write("still.safetensors", scale=0.0, middle=True)
-    files.write("still_xl.safetensors", scale=0.0, widths=WIDTHS[3])
-    image = drawn(model_of("SD15", **SD15))
+class Image:
+    """An image MODEL, motion files for it, and *Inflate* in mode lumiere."""
 
-    def moved(model: Any, name: str = "v2", **more: Any) -> Any:
+    def __init__(self, pack: Pack) -> None:
+        self.pack, self.files = pack, Files(pack)
+        self.files.write("v2.safetensors", middle=True)
+        self.files.write("v3.safetensors")
+        self.files.write("v1.safetensors", frames=24)
+        self.files.write("still.safetensors", scale=0.0, middle=True)
+        self.files.write("still_xl.safetensors", scale=0.0, widths=WIDTHS[3])
+        self.model = drawn(model_of("SD15", **SD15))
+        self.still, self.moving = self.moved(self.model, "still"), self.moved(self.model)
+        self.plain, self.clip = sampled(self.model, FRAMES), sampled(self.moving, FRAMES)
+
+    def moved(self, model: Any, name: str = "v2", **more: Any) -> Any:
         more = {"strength": 1.0, "noise_levels": OWN, "mode": "lumiere", **more}
-        return pack.run("Inflate", model, f"{name}.safetensors", **more)[0]
+        return self.pack.run("Inflate", model, f"{name}.safetensors", **more)[0]
 
-    plain = sampled(image, FRAMES)
-    still, moving = moved(image, "still"), moved(image)
-    report["spread"] = float(plain.std())
-    # Without motion every eighth frame is the host's own picture, and frames that start alike are all the host's.
-    once = sampled(still, FRAMES)
-    report["still"] = apart(once[::N], plain[::N])
-    report["between"] = apart(once[1::N], plain[1::N])
-    report["one frame"] = apart(sampled(still, 1), sampled(image, 1))
+
+def without_motion(image: Image) -> dict[str, Any]:
+    """Every eighth frame is the host's own picture, and frames that start alike are all the host's."""
+    once = sampled(image.still, FRAMES)
     alike = {"samples": torch.zeros(FRAMES, 4, 8, 8), "batch_index": [0] * FRAMES}
     same = [
         core.common_ksampler(m, 5, 2, 3.0, "euler", "normal", prompt(1), prompt(2), alike)[0]["samples"]
-        for m in (still, image)
+        for m in (image.still, image.model)
     ]
-    report["alike"] = apart(*same)
     odd = torch.zeros(FRAMES, 4, 10, 7)  # halved three times and rounded up
-    report["odd size"] = apart(
-        sampled(still, latent=odd)[::N],
-        sampled(image, latent=odd)[::N],
-    )
-    clip = sampled(moving, FRAMES)
-    report["moves"] = apart(clip[::N], plain[::N])
-    # LoRAs, on either side; the original stays as it was
-    with_lora = sampled(image_lora(image), FRAMES)
-    report["lora acts"] = apart(with_lora, plain)
-    report["lora before"] = apart(sampled(moved(image_lora(image), "still"), FRAMES)[::N], with_lora[::N])
-    report["lora after"] = apart(sampled(image_lora(still), FRAMES)[::N], with_lora[::N])
-    comfy.model_management.load_models_gpu([image_lora(image)])  # its weights are now the LoRA's
-    report["taken while a LoRA is in"] = apart(sampled(moved(image, "still"), FRAMES)[::N], plain[::N])
-    report["original again"] = apart(sampled(image, FRAMES), plain)
-    report["inflated again"] = apart(sampled(moving, FRAMES), clip)
-    ours, theirs = moving.model.diffusion_model.state_dict(), image.model.diffusion_model.state_dict()
-    report["apart in storage"] = [n for n, t in theirs.items() if ours[n].data_ptr() != t.data_ptr()]
-    report["one parameter"] = [
-        n
-        for (n, a), b in zip(
-            image.model.diffusion_model.named_parameters(),
-            map(dict(moving.model.diffusion_model.named_parameters()).get, theirs),
-            strict=True,
-        )
-        if a is b
-    ]
-    report["kept"] = [
-        moving.model.model_config is image.model.model_config,
-        type(moving.model) is type(image.model),
-        moving.model.latent_format is image.model.latent_format,
-    ]
-    report["sigma max"] = [
-        float(moved(image, noise_levels=levels).get_model_object("model_sampling").sigma_max)
-        for levels in ("auto", OWN)
-    ]
-    report["kinds"] = [bool(sampled(moved(image, k), 11).isfinite().all()) for k in ("v1", "v2", "v3")]
+    xl = drawn(model_of("SDXL", **SDXL))  # three levels, so four frames are one
+    return {
+        "spread": float(image.plain.std()),
+        "still": apart(once[::N], image.plain[::N]),
+        "between": apart(once[1::N], image.plain[1::N]),
+        "one frame": apart(sampled(image.still, 1), sampled(image.model, 1)),
+        "alike": apart(*same),
+        "odd size": apart(sampled(image.still, latent=odd)[::N], sampled(image.model, latent=odd)[::N]),
+        "moves": apart(image.clip[::N], image.plain[::N]),
+        "sdxl": apart(sampled(image.moved(xl, "still_xl"), 5)[::4], sampled(xl, 5)[::4]),
+    }
 
-    # Windows, a loop and our sampler
-    (long,) = pack.run("MultiDiffusion", still, 16, 8, "triangle", False, False)
-    report["windows"] = apart(sampled(long, 24)[::N], sampled(image, 24)[::N])
-    (long,) = pack.run("MultiDiffusion", moving, 16, 8, "triangle", False, False)
-    report["windows move"] = bool(sampled(pack.run("Loop", long, 3)[0], 25).isfinite().all())
+
+def with_loras(image: Image) -> dict[str, Any]:
+    """On either side; the original stays as it was."""
+    want = sampled(image_lora(image.model), FRAMES)
+    report = {
+        "lora acts": apart(want, image.plain),
+        "lora before": apart(sampled(image.moved(image_lora(image.model), "still"), FRAMES)[::N], want[::N]),
+        "lora after": apart(sampled(image_lora(image.still), FRAMES)[::N], want[::N]),
+    }
+    comfy.model_management.load_models_gpu([image_lora(image.model)])  # its weights are now the LoRA's
+    taken = sampled(image.moved(image.model, "still"), FRAMES)
+    return report | {
+        "taken while a LoRA is in": apart(taken[::N], image.plain[::N]),
+        "original again": apart(sampled(image.model, FRAMES), image.plain),
+        "inflated again": apart(sampled(image.moving, FRAMES), image.clip),
+    }
+
+
+def what_it_carries(image: Image) -> dict[str, Any]:
+    """The MODEL's own weights, in place, and what else belongs to it."""
+    theirs, ours = image.model.model, image.moving.model
+    state, parameters = ours.diffusion_model.state_dict(), dict(ours.diffusion_model.named_parameters())
+    originals = theirs.diffusion_model.state_dict().items()
+    levels = [image.moved(image.model, noise_levels=name) for name in ("auto", OWN)]
+    return {
+        "apart in storage": [n for n, t in originals if state[n].data_ptr() != t.data_ptr()],
+        "one parameter": [n for n, p in theirs.diffusion_model.named_parameters() if parameters[n] is p],
+        "kept": [
+            ours.model_config is theirs.model_config,
+            type(ours) is type(theirs),
+            ours.latent_format is theirs.latent_format,
+        ],
+        "sigma max": [float(m.get_model_object("model_sampling").sigma_max) for m in levels],
+        "kinds": [
+            bool(sampled(image.moved(image.model, kind), 11).isfinite().all()) for kind in ("v1", "v2", "v3")
+        ],
+    }
+
+
+def in_other_nodes(image: Image) -> dict[str, Any]:
+    """Windows, a loop, and our sampler."""
+    run, report = image.pack.run, {}
+    (long,) = run("MultiDiffusion", image.still, 16, 8, "triangle", False, False)
+    report["windows"] = apart(sampled(long, 24)[::N], sampled(image.model, 24)[::N])
+    (long,) = run("MultiDiffusion", image.moving, 16, 8, "triangle", False, False)
+    report["windows move"] = bool(sampled(run("Loop", long, 3)[0], 25).isfinite().all())
     latent = {"samples": torch.zeros(FRAMES, 4, 8, 8)}
-    own = pack.run("Sample", moving, prompt(1), prompt(2), latent, 5, 2, 3.0, "euler")[0]["samples"]
-    known = core.common_ksampler(moving, 5, 2, 3.0, "euler", "sgm_uniform", prompt(1), prompt(2), latent)
+    own = run("Sample", image.moving, prompt(1), prompt(2), latent, 5, 2, 3.0, "euler")[0]["samples"]
+    known = core.common_ksampler(
+        image.moving, 5, 2, 3.0, "euler", "sgm_uniform", prompt(1), prompt(2), latent
+    )
     report["our sampler"] = apart(own, known[0]["samples"])
+    return report
 
-    # SDXL: three levels, so four frames are one
-    xl = drawn(model_of("SDXL", **SDXL))
-    report["sdxl"] = apart(sampled(moved(xl, "still_xl"), 5)[::4], sampled(xl, 5)[::4])
 
-    # The inpainting checkpoint, which the host shows a mask; and the x4 upscaler, which it tells a noise level
+def told_more(image: Image) -> dict[str, Any]:
+    """The inpainting checkpoint, which the host shows a mask; and the x4 upscaler, which it tells a noise level."""
     painter = drawn(model_of("SD15", **FAMILIES["SD1.5 inpainting"]))
     clip_and_mask = noise(FRAMES, 4, 8, 8, seed=3), (noise(FRAMES, 8, 8, seed=4) > 0).float()
     held = core.SetLatentNoiseMask().set_mask({"samples": clip_and_mask[0]}, clip_and_mask[1])[0]
     painted = [
         core.common_ksampler(m, 5, 2, 3.0, "euler", "normal", prompt(1), prompt(2), held)[0]["samples"][::N]
-        for m in (moved(painter, "still"), painter)
+        for m in (image.moved(painter, "still"), painter)
     ]
-    report["inpainting"] = apart(*painted)
-    files.write("still_x4.safetensors", scale=0.0, widths=(32, 64, 64, 128))
+    image.files.write("still_x4.safetensors", scale=0.0, widths=(32, 64, 64, 128))
     upscaler = drawn(model_of("SD_X4Upscaler", **FAMILIES["the SD x4 upscaler"]))
     # It subtracts large numbers: the host's own result changes by 5e-5 with the batch. So its noise is the measure.
-    off = sampled(moved(upscaler, "still_x4"), FRAMES)[::N] - sampled(upscaler, FRAMES)[::N]
-    report["x4"] = float(off.abs().max() / upscaler.get_model_object("model_sampling").sigma_max)
+    off = sampled(image.moved(upscaler, "still_x4"), FRAMES)[::N] - sampled(upscaler, FRAMES)[::N]
+    largest = upscaler.get_model_object("model_sampling").sigma_max
+    return {"inpainting": apart(*painted), "x4": float(off.abs().max() / largest)}
 
-    # Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out.
+
+def weights_that_come_late(image: Image) -> dict[str, Any]:
+    """Newer hosts build layers without weights and load them later (DynamicVRAM): the same clip comes out."""
     management = vars(comfy).get("memory_management")
-    if hasattr(management, "aimdo_enabled"):
-        was, management.aimdo_enabled = management.aimdo_enabled, True
-        try:
-            late = moved(image)
-        finally:
-            management.aimdo_enabled = was
-        report["late weights"] = apart(sampled(late, FRAMES), clip)
+    if not hasattr(management, "aimdo_enabled"):
+        return {}
+    was, management.aimdo_enabled = management.aimdo_enabled, True
+    try:
+        late = image.moved(image.model)
+    finally:
+        management.aimdo_enabled = was
+    return {"late weights": apart(sampled(late, FRAMES), image.clip)}
 
+
+def refused(image: Image) -> dict[str, str]:
+    """The sentence for each thing that cannot work."""
+    pack, files, model, moving, moved = image.pack, image.files, image.model, image.moving, image.moved
     (files.motion / "half.safetensors").write_bytes((files.motion / "v2.safetensors").read_bytes()[:-9])
     lora = files.write_lora("pan.safetensors")
     quantised = model_of("SD15", **SD15)
     quantised.model.diffusion_model.to(torch.float8_e4m3fn)
-    report["refused"] = {
+    return {
         "controlnet": sentence(lambda: sampled(moving, 6, control_net(6)(prompt(1)))),
         "free u": sentence(lambda: sampled(free_u(moving), 6)),
-        "free u before": sentence(lambda: sampled(moved(free_u(image)), 6)),
+        "free u before": sentence(lambda: sampled(moved(free_u(model)), 6)),
         "attention": sentence(lambda: sampled(louder(moving), 6)),
         "perturbed": sentence(lambda: sampled(perturbed(moving), 6)),
-        "strength": sentence(lambda: moved(image, strength=0.5)),
-        "mask": sentence(lambda: moved(image, strength_mask=torch.ones(1, 8, 8))),
+        "strength": sentence(lambda: moved(model, strength=0.5)),
+        "mask": sentence(lambda: moved(model, strength_mask=torch.ones(1, 8, 8))),
         "twice": sentence(lambda: moved(moving)),
         "compat after": sentence(lambda: moved(moving, mode="compat")),
-        "after compat": sentence(lambda: moved(moved(image, mode="compat"))),
+        "after compat": sentence(lambda: moved(moved(model, mode="compat"))),
         "video model": sentence(lambda: moved(wan_vace().model)),
         "our model": sentence(lambda: moved(pack.model)),
-        "base": sentence(lambda: moved(image, "still_xl")),
-        "half": sentence(lambda: moved(image, "half")),
-        "frames": sentence(lambda: sampled(moved(image, "v1"), 25)),
+        "base": sentence(lambda: moved(model, "still_xl")),
+        "half": sentence(lambda: moved(model, "half")),
+        "frames": sentence(lambda: sampled(moved(model, "v1"), 25)),
         "5D": sentence(lambda: sampled(moving, latent=torch.zeros(1, 4, 6, 8, 8))),
         "motion lora": sentence(lambda: pack.run("MotionLora", moving, lora, 1.0)),
         "quantised": sentence(lambda: moved(quantised)),
     }
+
+
+def main() -> None:
+    pack = Pack()
+    report: dict[str, Any] = {"families": {name: beside_the_host_s(pack, name) for name in FAMILIES}}
+    image = Image(pack)
+    parts = without_motion, with_loras, what_it_carries, in_other_nodes, told_more, weights_that_come_late
+    for part in parts:
+        report |= part(image)
+    report["refused"] = refused(image)
     print("REPORT " + json.dumps(report))
 
 

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lumiere_core.config import TemporalSpec, UNetSpec, replace
-from lumiere_core.model import families
 from lumiere_core.model.animatediff.files import open_motion
 from lumiere_core.model.animatediff.network import (
     MotionModules,
@@ -22,7 +21,8 @@ from lumiere_core.model.animatediff.network import (
     over_the_clip,
     sinusoids,
 )
-from lumiere_core.model.families import FULL, open_unet, shapes_of_unet, spec_of_unet, to_ldm
+from lumiere_core.model.backbones import families
+from lumiere_core.model.backbones.families import FULL, open_unet, shapes_of_unet, spec_of_unet, to_ldm
 from lumiere_core.model.functional import frames_as_batch, frames_as_time
 from lumiere_core.model.layers import ResBlock, SpatialTransformer
 from lumiere_core.model.stunet import SpaceTimeUNet, inflate, new_temporal

@@ -56,9 +56,13 @@ def how_many(count: int) -> str:
 
 
 def caption_of(path: Path) -> str:
+    """What a text file beside a picture says, else the picture's own name."""
     words = path.with_suffix(".txt")
-    if not words.is_file():
-        return path.stem.replace("_", " ").replace("-", " ")
+    return read_caption(words) if words.is_file() else path.stem.replace("_", " ").replace("-", " ")
+
+
+def read_caption(words: Path) -> str:
+    """A text file as one line. Raises ValueError for what is no text."""
     try:
         return " ".join(words.read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError) as error:

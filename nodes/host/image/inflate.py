@@ -30,16 +30,17 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import (
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...lumiere_core.model.animatediff.files import MotionFile
-from ...lumiere_core.model.animatediff.network import (
+from ....lumiere_core.model.animatediff.files import MotionFile
+from ....lumiere_core.model.animatediff.network import (
     BETAS,
     MotionModules,
     MotionSpec,
     over_the_clip,
     sigmas_of,
 )
-from ...lumiere_core.model.stunet import SpaceTimeUNet
-from .controls import AREA, SHOWN
+from ....lumiere_core.model.backbones.trained import Trained, TrainedSpec
+from ....lumiere_core.model.stunet import SpaceTimeUNet
+from ..controls import AREA, SHOWN
 
 RIDE = "lumiere_motion"  # of the modules on a MODEL, and of `Motion` in its options
 CALL = "lumiere_motion_call"  # of `Call`, in the options of one call of the network
@@ -195,7 +196,7 @@ def frames_in(window: Any) -> Tensor:
     return torch.tensor([*([] if before is None or before < 0 else [before]), *window.index_list])
 
 
-def frames_in_call(x: Tensor, options: dict, channels: int, name: str, spec: MotionSpec) -> int:
+def frames_in_call(x: Tensor, options: dict, channels: int, name: str, spec: MotionSpec | TrainedSpec) -> int:
     """Frames of a clip in one call of the network. Raises ValueError for what is no batch of frames, or too many."""
     if x.ndim != 4:
         raise ValueError(
@@ -250,17 +251,23 @@ def base_of(model: Any) -> str:
     return next((base for known, base in BASES.items() if name.startswith(known)), name)
 
 
-def check_fit(model: Any, modules: MotionModules, name: str) -> None:
-    """Raises ValueError for a MODEL that a motion file was not made for, or that has one."""
-    unet, spec, base = model.model.diffusion_model, modules.spec, base_of(model)
+def check_pictures(model: Any) -> None:
+    """Raises ValueError for a MODEL that makes no pictures by a U-Net, or moves already."""
+    unet = model.model.diffusion_model
     strided = isinstance(unet, SpaceTimeUNet) and not hasattr(model.model, "lumiere")
     if strided or RIDE in model.model_options.get("transformer_options", {}):
         raise ValueError("this MODEL has motion already. Wire this node to the MODEL before the other one.")
     if not isinstance(unet, UNetModel):
         raise ValueError(
-            f"the MODEL is {base}, which has no U-Net for pictures that motion could be added to. This node takes "
-            "image MODELs: SD1.5, and SDXL with a motion file for it."
+            f"the MODEL is {base_of(model)}, which has no U-Net for pictures that motion could be added to. This node "
+            "takes image MODELs: SD1.5, and SDXL with a motion file for it."
         )
+
+
+def check_fit(model: Any, modules: MotionModules, name: str) -> None:
+    """Raises ValueError for a MODEL that a motion file was not made for, or that cannot be inflated."""
+    check_pictures(model)
+    unet, spec, base = model.model.diffusion_model, modules.spec, base_of(model)
     fits = all(
         width_of(bearer_of(block_at(unet, place))) == width for place, width in modules.widths()
     ) and len(spec.places) - spec.middle == sum(
@@ -291,12 +298,17 @@ def with_levels(model: Any, betas: str) -> None:
     model.add_object_patch("model_sampling", levels)
 
 
-def inflated(model: Any, file: MotionFile, strength: Tensor | float, levels: str) -> Any:
+def inflated(model: Any, file: MotionFile | Trained, strength: Tensor | float, levels: str) -> Any:
     """A clone of an image MODEL that moves by a motion file. Raises ValueError.
 
     strength  a number, or `(T or 1, 1, H, W)`: how much of the motion is added, for each frame and place
     levels    a key of SCHEDULES: which noise levels are sampled
     """
+    if not isinstance(file, MotionFile):
+        raise ValueError(
+            f"{file.path.name} holds {file.spec.name}, which were trained for mode lumiere. Set mode to lumiere, or "
+            "choose a motion file."
+        )
     dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
     modules = MotionModules(file.spec, comfy.ops.manual_cast, dtype, model.offload_device)
     check_fit(model, modules, file.path.name)

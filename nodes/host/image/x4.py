@@ -13,10 +13,10 @@ import comfy.sample
 import torch
 from torch import Tensor, nn
 
-from ...lumiere_core.diffusion.process import check_noise_level
-from ...lumiere_core.diffusion.windows import tiles_of
-from .progress import HostBar
-from .sampling import Enlarging, sample_in_windows, with_options
+from ....lumiere_core.diffusion.process import check_noise_level
+from ....lumiere_core.diffusion.windows import tiles_of
+from ..progress import HostBar
+from ..sampling import Enlarging, sample_in_windows, with_options
 
 SCALE = 4
 LOADED = "Load Checkpoint with x4-upscaler-ema.safetensors"

@@ -18,17 +18,17 @@ import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
-from ...lumiere_core.config import TemporalSpec, UNetSpec, replace
-from ...lumiere_core.model.animatediff.files import MotionFile
-from ...lumiere_core.model.animatediff.network import MotionModules
-from ...lumiere_core.model.container import NoDraws
-from ...lumiere_core.model.families import shapes_of_unet, spec_of_unet
-from ...lumiere_core.model.functional import frames_as_batch, frames_as_time
-from ...lumiere_core.model.stunet import SpaceTimeUNet, new_temporal
-from .inflate import OWN_SCHEDULE, SCHEDULES, base_of, check_fit, frames_in_call, with_levels
+from ....lumiere_core.config import TemporalSpec, UNetSpec, replace
+from ....lumiere_core.model.animatediff.files import MotionFile
+from ....lumiere_core.model.animatediff.network import MotionModules
+from ....lumiere_core.model.backbones.families import shapes_of_unet, spec_of_unet
+from ....lumiere_core.model.backbones.trained import Trained, sizes_of, temporal_for
+from ....lumiere_core.model.container import NoDraws
+from ....lumiere_core.model.functional import frames_as_batch, frames_as_time
+from ....lumiere_core.model.stunet import SpaceTimeUNet, new_temporal
+from .inflate import OWN_SCHEDULE, SCHEDULES, base_of, check_fit, check_pictures, frames_in_call, with_levels
 
 FRONT = "diffusion_model."  # of the U-Net's names in a MODEL
-STRIDE = 2  # frames become one at each change of size: 8 at the coarsest level of SD1.5
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 CARRIED = (  # what a clone of a MODEL has that belongs to it and not to its weights
     "patches",
@@ -53,7 +53,7 @@ class StridedUNet(SpaceTimeUNet):
     """
 
     def __init__(
-        self, spec: UNetSpec, temporal: TemporalSpec, motion: MotionFile, dtype: torch.dtype
+        self, spec: UNetSpec, temporal: TemporalSpec, motion: MotionFile | Trained, dtype: torch.dtype
     ) -> None:
         super().__init__(spec, temporal, comfy.ops.manual_cast, dtype)
         self.motion, self.weight_dtype = motion, dtype
@@ -162,32 +162,49 @@ def over_weights(model: Any, network: SpaceTimeUNet) -> Any:
     return strided
 
 
-def strided(model: Any, file: MotionFile, strength: Tensor | float, levels: str) -> Any:
-    """An image MODEL as a Space-Time U-Net, strided in time, with a motion file's coarsest modules. Raises ValueError.
+def added_by_motion(model: Any, file: MotionFile, spec: UNetSpec) -> tuple[TemporalSpec, dict[str, Tensor]]:
+    """What inflation adds, with a motion file's coarsest modules. Raises ValueError for one that does not fit."""
+    dtype = layer_dtype(model)
+    modules = MotionModules(file.spec, comfy.ops.manual_cast, dtype, model.offload_device)
+    check_fit(model, modules, file.path.name)
+    file.load(modules, dtype)
+    temporal = temporal_for(spec, file.spec)
+    return temporal, new_temporal(spec, temporal, modules, dtype)
 
-    strength and levels are those of `inflated`; strength has to be 1.
+
+def added_by_training(model: Any, file: Trained, spec: UNetSpec) -> tuple[TemporalSpec, dict[str, Tensor]]:
+    """What was trained for this family. Raises ValueError for another."""
+    if file.spec.base != base_of(model) or not file.spec.fits(spec):
+        raise ValueError(
+            f"{file.path.name} holds {file.spec.name} ({sizes_of(file.spec)}), but the MODEL is {base_of(model)} "
+            f"({sizes_of(spec)}). Choose a file for {base_of(model)}, or a MODEL of {file.spec.base}."
+        )
+    return file.spec.temporal, {name: t.to(layer_dtype(model)) for name, t in file.tensors.items()}
+
+
+def layer_dtype(model: Any) -> torch.dtype:
+    """What a MODEL computes in."""
+    return model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
+
+
+def strided(model: Any, file: MotionFile | Trained, strength: Tensor | float, levels: str) -> Any:
+    """An image MODEL as a Space-Time U-Net, strided in time. Raises ValueError.
+
+    file: temporal layers trained for this, or a motion file, of which it takes the coarsest modules. strength and
+    levels are those of `inflated`; strength has to be 1.
     """
     if torch.is_tensor(strength) or strength != 1:
         raise ValueError(
             "mode lumiere has no strength: its temporal layers are trained to run whole. Set strength to 1 and take "
             "strength_mask off, or set mode to compat."
         )
-    dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
-    modules = MotionModules(file.spec, comfy.ops.manual_cast, dtype, model.offload_device)
-    check_fit(model, modules, file.path.name)
+    check_pictures(model)
     if model.injections or any(name.startswith(FRONT) for name in model.object_patches):
         raise ValueError(f"another pack has put layers of its own into the MODEL's U-Net. {INSTEAD}")
     weights = originals(model)
     spec = spec_of_model(model, weights)
-    file.load(modules, dtype)
-    n = STRIDE ** (len(spec.channels) - 1)
-    temporal = TemporalSpec(
-        strides=(STRIDE,) * (len(spec.channels) - 1),
-        condition_channels=0,
-        attention_kind="animatediff",
-        positions=-(-file.spec.frames // n),
-    )
-    added = new_temporal(spec, temporal, modules, dtype)
+    added_by = added_by_motion if isinstance(file, MotionFile) else added_by_training
+    temporal, added = added_by(model, file, spec)
     with torch.device("meta"), NoDraws():
         network = StridedUNet(spec, temporal, file, model.model.get_dtype()).eval().requires_grad_(False)
     network.load_state_dict(

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..config import UNetSpec
-from .animatediff.files import Shapes, refuse_pickle
-from .container import NoDraws, check_size_of, check_tensors, cut_off, not_finite, open_header, some
-from .unet import UNet
+from ...config import UNetSpec
+from ..animatediff.files import Shapes, refuse_pickle
+from ..container import NoDraws, check_size_of, check_tensors, cut_off, not_finite, open_header, some
+from ..unet import UNet
 
 FULL = "model.diffusion_model."  # what a full checkpoint has in front of its U-Net's names
 CONTROL = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
@@ -34,6 +34,7 @@ class Family:
     betas: str  # a row of animatediff.network.BETAS
     latent_scale: float
     license: str
+    cell: int = 8  # pixels a side of a latent's cell
 
 
 SD15 = Family("SD1.5", 8, "eps", "scaled linear", 0.18215, "OpenRAIL-M")
@@ -41,7 +42,8 @@ SD2 = Family(
     "SD2", 0, "v", "scaled linear", 0.18215, "OpenRAIL++"
 )  # its "base" predicts eps: no tensor tells
 SDXL = Family("SDXL", 0, "eps", "scaled linear", 0.13025, "OpenRAIL++")
-X4 = Family("the SD x4 upscaler", 8, "v", "scaled linear x4", 0.08333, "OpenRAIL++")
+X4 = Family("the SD x4 upscaler", 8, "v", "scaled linear x4", 0.08333, "OpenRAIL++", cell=4)
+FAMILIES = {family.name: family for family in (SD15, SD2, SDXL, X4)}
 
 # -------------------------------------------------------------------------------------------------------- layouts
 IN_RES = {
