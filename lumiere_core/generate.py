@@ -13,6 +13,7 @@ from .diffusion.carrying import carrying
 from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
 from .diffusion.inversion import going_on
+from .diffusion.joining import GUIDED_ABOVE, is_unled, joining
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
 from .diffusion.windows import Windows, moments, shared_free_noise, windowed
@@ -106,10 +107,11 @@ def text_to_video(
     of frames runs; with a `window` the clip is made by temporal MultiDiffusion.
 
     task: a clip of which some pixels are known, made by a function of `condition` (image to video, inpainting, ...).
-    The network is told them, they are held at every step and come back exactly; the other frames begin with the noise
-    that lies behind wholly known ones (`inversion`) and go on with what those show (`carrying`), or, with a `strength`
-    below 1, begin with the clip. Raises ValueError for settings out of range, and for a task with known pixels where
-    the model was not trained on them; the sentence holds the number and the remedy.
+    The network is told them, they are held at every step and come back exactly. The other frames begin with the noise
+    that lies behind wholly known ones (`inversion`) and go on with what those show (`carrying`); what is made within a
+    frame joins what is known beside it (`joining`). With a `strength` below 1 they begin with the clip instead. Raises
+    ValueError for settings out of range, and for a task with known pixels where the model was not trained on them;
+    the sentence holds the number and the remedy.
     """
     spec = model.spec
     if spec.kind != "base":
@@ -151,7 +153,9 @@ def text_to_video(
     if known is not None:
         both["condition"] = known.to(device)
     positive, empty = ({"context": model.text.encode([text]), **both} for text in (prompt, negative))
-    denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale)
+    unled = task is not None and s.strength == 1 and is_unled(task)
+    interval = (GUIDED_ABOVE if unled else 0.0, float("inf"))
+    denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale, interval)
     x = initial_noise((1, 3, s.num_frames, s.height, s.width), s.seed)
     if s.window and s.free_noise:
         x = shared_free_noise(process, x, s.window, s.overlap)
@@ -162,7 +166,7 @@ def text_to_video(
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
     if s.strength == 1:
         x = going_on(alone, process, task, x)
-        denoise = carrying(denoise, task, s.loop)
+        denoise = joining(carrying(denoise, task, s.loop), task, x)
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)
     return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())

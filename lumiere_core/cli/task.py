@@ -38,6 +38,7 @@ ONLY = {
     "feather": tuple(JOBS)[1:],
 }
 LEFT_OUT = {"room": 64, "keep": 8, "strength": 0.4, "inside": 0.8, "feather": 4}
+NO_EDGE = ("outpaint",)  # tasks without a soft edge: nothing of the source lies where they make something
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     check_given(args)
     if args.task == "text":
         return None
+    usual = {**LEFT_OUT, **({"feather": 0} if args.task in NO_EDGE else {})}
     args = argparse.Namespace(
-        **{**vars(args), **{k: v for k, v in LEFT_OUT.items() if getattr(args, k) is None}}
+        **{**vars(args), **{k: v for k, v in usual.items() if getattr(args, k) is None}}
     )
     clip, remark = given_clip(args)
     task, strength = known_pixels_for(args, clip, spec)
@@ -233,5 +235,7 @@ def add_task(command: Any) -> None:
         help="for edit: how far the white part of the mask is changed, 0.8",
     )
     command.add_argument(
-        "--feather", type=number(float, "feather"), help="soft edge in pixels, inside the mask: 4"
+        "--feather",
+        type=number(float, "feather"),
+        help="soft edge in pixels, inside the mask: 4; for outpaint 0",
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy.samplers import calc_cond_batch
 from torch import Tensor
 
 from ...lumiere_core.config import DiffusionSpec, ModelSpec, replace
@@ -19,6 +20,7 @@ from ...lumiere_core.diffusion.carrying import carried
 from ...lumiere_core.diffusion.condition import Condition
 from ...lumiere_core.diffusion.guidance import rescaled, thresholded
 from ...lumiere_core.diffusion.inversion import going_on
+from ...lumiere_core.diffusion.joining import GUIDED_ABOVE, is_joined, is_unled, levelled, seen_twice
 from ...lumiere_core.diffusion.process import Process
 from ...lumiere_core.diffusion.windows import (
     Area,
@@ -38,6 +40,7 @@ TICKS = (
 )  # to the whole clip: the host keeps whole numbers whole, where it would round a time to half precision
 SHOWN = "lumiere_frames"  # in a window's options: which frames of the clip it shows `(w,)`, and of how many
 AREA = "lumiere_area"  # in a tile's options: its rows and columns, and the height and width of the whole
+GUIDED = "lumiere_guided"  # in a run's options: the noise level down to which guidance acts
 LIVE = "lumiere_live"  # in a step's options: for which frames a prompt is, by the host's id of it
 
 
@@ -274,7 +277,9 @@ def start(
     tasks = tasks_of(wrapped, sigmas, noise, *rest)
     if tasks:
         noise = gone_on(wrapped, control, noise, tasks)
-        extra = {**extra, "model_options": with_carrying(extra.get("model_options", {}), tasks)}
+        process = Process(wrapped.inner_model.lumiere.diffusion)
+        begun = torch.cat([process.shared(draw[None]) for draw in noise])
+        extra = {**extra, "model_options": with_tasks(extra.get("model_options", {}), tasks, begun)}
     return executor(wrapped, sigmas, extra, callback, noise, *rest)
 
 
@@ -318,16 +323,30 @@ def gone_on(guider: Any, control: Control, noise: Tensor, tasks: list[Condition]
     )
 
 
-def with_carrying(model_options: dict, tasks: list[Condition]) -> dict:
-    """Options of a MODEL whose x0, after guidance, goes on with what is known of each clip, as the engine has it."""
+def with_tasks(model_options: dict, tasks: list[Condition], noise: Tensor) -> dict:
+    """Options of a MODEL whose x0, after guidance, goes on with what is known of each clip and joins it, as the engine
+    has it. noise: what the sampler begins with `(B, C, T, H, W)`.
+    """
     closed = control_of(model_options).windows.roll is not None
+    joins, unled = (any(map(what, tasks)) for what in (is_joined, is_unled))
+    batch = Condition(torch.cat([task.clip for task in tasks]), torch.cat([task.known for task in tasks]))
+
+    def known_to(x0: Tensor, sigma: Tensor) -> Tensor:
+        clips = [carried(clip, sigma, task, closed) for clip, task in zip(x0.split(1), tasks, strict=True)]
+        return levelled(torch.cat(clips), sigma, batch) if joins else torch.cat(clips)
 
     def carry(args: dict[str, Any]) -> Tensor:
-        clips = zip(args["denoised"].split(1), tasks, strict=True)
-        return torch.cat([carried(clip, args["sigma"], task, closed) for clip, task in clips])
+        def again(x: Tensor, sigma: Tensor) -> Tensor:
+            made = calc_cond_batch(args["model"], [args["cond"]], x, sigma, args["model_options"])
+            return known_to(made[0], sigma)
 
+        x0 = known_to(args["denoised"], args["sigma"])
+        return seen_twice(x0, args["sigma"], batch, noise, again) if unled else x0
+
+    options = model_options.get("transformer_options", {})
     return {
         **model_options,
+        "transformer_options": {**options, GUIDED: GUIDED_ABOVE if unled else 0.0},
         "sampler_post_cfg_function": [*model_options.get("sampler_post_cfg_function", []), carry],
     }
 
@@ -337,14 +356,10 @@ def predict(
     executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
 ) -> Any:
     """Switch guidance off outside its interval. The negative prompt is then not run, which halves the cost."""
-    guider = executor.class_obj
-    interval, scales = control_of(guider.model_options).interval, {}
-    if interval != Control().interval:
-        sampling, sigma = guider.inner_model.model_sampling, float(timestep.flatten()[0])
-        if not sampling.percent_to_sigma(interval[1]) <= sigma <= sampling.percent_to_sigma(interval[0]):
-            scales = {
-                name: getattr(guider, name) for name in ("cfg", "cfg1", "cfg2") if hasattr(guider, name)
-            }
+    guider, sigma, scales = executor.class_obj, float(timestep.flatten()[0]), {}
+    lowest = (model_options or {}).get("transformer_options", {}).get(GUIDED, 0.0)
+    if sigma < lowest or not in_interval(guider, sigma):
+        scales = {name: getattr(guider, name) for name in ("cfg", "cfg1", "cfg2") if hasattr(guider, name)}
     try:
         for name in scales:
             setattr(guider, name, 1.0)
@@ -352,6 +367,15 @@ def predict(
     finally:
         for name, scale in scales.items():
             setattr(guider, name, scale)
+
+
+def in_interval(guider: Any, sigma: float) -> bool:
+    """Whether guidance acts at this noise level, by the settings on the MODEL."""
+    interval = control_of(guider.model_options).interval
+    if interval == Control().interval:
+        return True
+    first, last = (guider.inner_model.model_sampling.percent_to_sigma(share) for share in interval)
+    return last <= sigma <= first
 
 
 def finish(args: dict[str, Any]) -> Tensor:

@@ -22,7 +22,7 @@ from ...lumiere_core.diffusion.process import TABLE, Process, time_of
 from ...lumiere_core.model.checkpoint import Weights
 from ...lumiere_core.model.stunet import SpaceTimeUNet
 from ...lumiere_core.model.unet import check_size
-from .controls import KEY, TICKS, start, ticks
+from .controls import KEY, TICKS, predict, start, ticks
 from .notify import show_here
 
 
@@ -273,4 +273,5 @@ def make_model(weights: Weights) -> Any:
         model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device()
     )
     made.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, start)
+    made.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, predict)
     return made
