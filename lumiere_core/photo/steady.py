@@ -40,7 +40,7 @@ STANDS = (
     1 / 6,
 )  # corners that stay in so many of their frames, in so many of the parts that have corners, are a tripod's: a hand's
 # camera leaves 0 to 0.1 of the parts (letters on the glass), a head that leans about in a car 0.23
-IN_SIGHT = 0.75  # of the frames: those at the rim are seen where the camera stands as at first, and stay by that
+IN_SIGHT = 0.75  # of the frames: corners at the rim are seen only while the camera stands where it did
 ZOOMED = 0.5, 2.0  # what a camera makes of an area: a fit that says more was torn from too few points
 IN_VIEW = (
     0.5  # of the still has to be in view in every frame: otherwise the camera pans, and no tripod can do that
@@ -422,8 +422,8 @@ def _fits(
 
 
 def _area(box: np.ndarray) -> float:
-    """The smaller twice of a four-sided figure's two halves, by either diagonal, `(4, 2)`; below 0 where it is turned over."""
-    a, b, c, d = box  # as `_box` has them
+    """A rectangle's area; of another box `(4, 2)` twice its smallest triangle of corners, below 0 if turned over."""
+    a, b, c, d = box  # in the order of `_box`
 
     def half(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
         return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
