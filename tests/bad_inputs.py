@@ -240,6 +240,8 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("cinemagraph --still {small}", "the still is 32x32, but the clip is 64x48", 2),
     ("cinemagraph --still 999", "the still is frame 999, but the clip has", 2),
     ("cinemagraph --still -1", "there is no picture", 2),
+    ("cinemagraph --still-frame 999", "the still is frame 999, but the clip has", 2),
+    ("cinemagraph --still-frame -2", "still_frame is -2", 2),
     ("cinemagraph --motion 2", "motion is 2, but it has to be", 2),
     ("cinemagraph --motion -1", "motion is -1, but it has to be", 2),
     ("cinemagraph --motion nan", "motion is nan, but it has to be", 2),

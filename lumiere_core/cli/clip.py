@@ -54,7 +54,8 @@ def still_of(args: argparse.Namespace) -> Tensor | int | None:
     file = still_file(args)
     if file is not None:
         return open_picture(file)
-    return None if args.still == "auto" else int(args.still)
+    number_of_frame = args.still_frame if args.still == "auto" else int(args.still)
+    return number_of_frame if number_of_frame >= 0 else None
 
 
 def write_loop(args: argparse.Namespace, made: Rendered, facts: dict, clip: VideoFile | None = None) -> None:
@@ -223,21 +224,8 @@ def in_little_memory(run: Callable[[argparse.Namespace], None], args: argparse.N
     run(args)
 
 
-def register(commands: Any) -> None:
-    """Add `clip loop|cinemagraph|brush|overlay|move`."""
-    described = "tools that need no model: loop, cinemagraph, brush, overlay, move"
-    tools = commands.add_parser("clip", help=described, description=described).add_subparsers(
-        dest="tool", required=True
-    )
-
-    def tool(name: str, run: Callable[[argparse.Namespace], None], source: str) -> argparse.ArgumentParser:
-        t = add_command(tools, name, run)
-        t.set_defaults(run=partial(in_little_memory, run))
-        t.add_argument("source", help=source)
-        add_output(t, f"output/{name}.mp4")
-        return t
-
-    t = tool("loop", loop_file, "a video file")
+def loop_options(t: argparse.ArgumentParser) -> None:
+    """Add what `clip loop` is told: how a clip is made to loop."""
     t.add_argument("--how", default="auto", help=HOW)
     t.add_argument("--length", default="0", help=HOW_LONG)
     t.add_argument(
@@ -262,12 +250,21 @@ def register(commands: Any) -> None:
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
     )
 
-    t = tool("cinemagraph", cinemagraph_file, "a video file")
+
+def cinemagraph_options(t: argparse.ArgumentParser) -> None:
+    """Add what `clip cinemagraph` is told: what moves and what is still."""
     t.add_argument("--mask", required=True, help="a picture, white where the clip moves; grey moves less")
     t.add_argument(
         "--still",
         default="auto",
-        help="a picture, or the number of a frame from 0; auto is the sharpest frame without people who walk through",
+        help="a picture; auto is what --still-frame says (a frame's number is taken as well)",
+    )
+    t.add_argument(
+        "--still-frame",
+        type=number(int, "still_frame"),
+        default=-1,
+        help="without a picture: the number of the frame to use, from 0; -1 is auto, the sharpest without people who "
+        "walk through",
     )
     t.add_argument(
         "--feather", type=number(float, "feather"), default=8, help="soft edge in pixels, inside the mask"
@@ -291,7 +288,9 @@ def register(commands: Any) -> None:
         "--fps", type=number(float, "file.fps"), help="frames per second; the clip's own by default"
     )
 
-    t = tool("brush", brush_file, "a photo")
+
+def brush_options(t: argparse.ArgumentParser) -> None:
+    """Add what `clip brush` is told: what moves in a photo, and how."""
     t.add_argument("--mask", required=True, help="a picture, white where the photo moves; grey moves less")
     t.add_argument("--preset", default="flow", help="drift, flow, ripple, sway or flicker")
     t.add_argument(
@@ -337,7 +336,9 @@ def register(commands: Any) -> None:
     t.add_argument("--frames", type=number(int, "film.loop.frames"), default=80, help="frames of the loop")
     t.add_argument("--fps", type=number(float, "file.fps"), default=16, help="frames per second")
 
-    t = tool("overlay", overlay_file, "a photo or a video file")
+
+def overlay_options(t: argparse.ArgumentParser) -> None:
+    """Add what `clip overlay` is told: what is laid over."""
     t.add_argument("--kind", default="steam", help="steam, mist, rain, snow, sparks or rays")
     t.add_argument(
         "--mask", help="a picture, white where steam and sparks rise from, or where the others are seen"
@@ -366,7 +367,9 @@ def register(commands: Any) -> None:
         "--fps", type=number(float, "file.fps"), help="frames per second; 16, or the clip's own, by default"
     )
 
-    t = tool("move", move_file, "a photo or a video file")
+
+def move_options(t: argparse.ArgumentParser) -> None:
+    """Add what `clip move` is told: where the camera goes."""
     t.add_argument(
         "--move",
         default="zoom in",
@@ -395,3 +398,29 @@ def register(commands: Any) -> None:
     t.add_argument(
         "--fps", type=number(float, "file.fps"), help="frames per second; 16, or the clip's own, by default"
     )
+
+
+# What each tool does, what it is given, and its options.
+TOOLS: dict[
+    str, tuple[Callable[[argparse.Namespace], None], str, Callable[[argparse.ArgumentParser], None]]
+] = {
+    "loop": (loop_file, "a video file", loop_options),
+    "cinemagraph": (cinemagraph_file, "a video file", cinemagraph_options),
+    "brush": (brush_file, "a photo", brush_options),
+    "overlay": (overlay_file, "a photo or a video file", overlay_options),
+    "move": (move_file, "a photo or a video file", move_options),
+}
+
+
+def register(commands: Any) -> None:
+    """Add `clip loop|cinemagraph|brush|overlay|move`."""
+    described = "tools that need no model: " + ", ".join(TOOLS)
+    tools = commands.add_parser("clip", help=described, description=described).add_subparsers(
+        dest="tool", required=True
+    )
+    for name, (run, source, add_options) in TOOLS.items():
+        t = add_command(tools, name, run)
+        t.set_defaults(run=partial(in_little_memory, run))
+        t.add_argument("source", help=source)
+        add_output(t, f"output/{name}.mp4")
+        add_options(t)

@@ -119,8 +119,9 @@ def never_seen(made: Tensor, clip: Tensor) -> float:
     """How unlike anything a clip shows there the worst places of `made` are, both `(n, H, W, C)`; 1 is like the clip.
 
     Every block of each frame is held against the same block of the clip where that is most like it, and this against
-    how far the clip's own frames are from those most like them. The root of that ratio, which goes to 30 for a walker
-    who fades: then it can stand beside `worst_step`.
+    how far that one is from the frame most like it: in a van that rushes by all frames differ, but half a van over a
+    cyclist who stands still is seen against him. The root of that ratio, which goes to 30 for a walker who fades: then
+    it can stand beside `worst_step`.
     """
     worst = 1.0
     for times in (1, 2):  # larger blocks see what stands beside what at no time it does
@@ -130,8 +131,9 @@ def never_seen(made: Tensor, clip: Tensor) -> float:
             near = torch.cdist(shown, shown)
             near.diagonal(dim1=1, dim2=2).fill_(torch.inf)
             own = near.amin(-1)  # (blocks, T)
-            usual = own.kthvalue(math.ceil(USUAL * own.shape[1]), dim=1).values
-            ratios.append(torch.cdist(mine, shown).amin(-1) / (usual + shown.shape[-1] ** 0.5 / 255)[:, None])
+            apart, alike = torch.cdist(mine, shown).min(-1)  # (blocks, n)
+            usual = torch.maximum(own.gather(1, alike), own.median(dim=1, keepdim=True).values)
+            ratios.append(apart / (usual + shown.shape[-1] ** 0.5 / 255))
         high = torch.cat(ratios)  # (blocks, n)
         counted = max(1, round(DOUBLED * len(high)))
         worst = max(worst, float(high.topk(counted, dim=0).values[-1].max()))

@@ -35,6 +35,13 @@ NEAR = (
     1 / 640
 )  # of the long side, 2 pixels of 1280: a corner farther from the camera's motion does not follow it
 LOST = 0.1  # of the frames may go without an answer of their own, which their neighbours then give
+STANDS = (
+    0.9,
+    1 / 6,
+)  # corners that stay in so many of their frames, in so many of the parts that have corners, are a tripod's: a hand's
+# camera leaves 0 to 0.1 of the parts (letters on the glass), a head that leans about in a car 0.23
+IN_SIGHT = 0.75  # of the frames: corners at the rim are seen only while the camera stands where it did
+ZOOMED = 0.5, 2.0  # what a camera makes of an area: a fit that says more was torn from too few points
 IN_VIEW = (
     0.5  # of the still has to be in view in every frame: otherwise the camera pans, and no tripod can do that
 )
@@ -278,7 +285,7 @@ def _path(
 ) -> Path:
     """The simplest motion that explains the corners `(N, 2)` as they were seen, `(T, N, 2)`, or none."""
     frames, near = len(seen), _near(size)
-    keep = _steadfast(corners, seen, near, progress)
+    keep = _steadfast(corners, seen, size, progress)
     corners, seen = corners[keep], seen[:, keep]
     agree = np.stack(
         [_agreeing(corners, points, near) for points in told(seen, frames, LOOKING, progress)]
@@ -327,23 +334,30 @@ def _path(
     if reference is not None:
         places[reference] = None
     shake = _shake(untouched), _shake(left)
+    if shake[1] > BETTER * shake[0]:  # the middle corner is no better off, whatever the others say
+        return left_alone(frames, stands)
     said = f"steadied {frames} frames ({chosen[0]}), shake {shake[0]:.1f} -> {shake[1]:.1f} px"
     return Path(places, said, shake)
 
 
 def _steadfast(
-    corners: np.ndarray, seen: np.ndarray, near: float, progress: Progress | None = None
+    corners: np.ndarray, seen: np.ndarray, size: tuple[int, int], progress: Progress | None = None
 ) -> np.ndarray:
     """Which corners `(N,)` belong to what stands: those that are with the majority in most of the frames they are in.
 
-    Walkers are not. Where half as many never move at all, the camera did not either: what moves is the view from a
-    train, or water, however much of the picture it fills.
+    Walkers are not. Where half as many never move at all, or some all over the picture, the camera did not either: what
+    moves is the view from a train, water, or a head, however much of the picture it fills.
     """
-    there = ~np.isnan(seen[..., 0])  # (T, N)
+    near, there = _near(size), ~np.isnan(seen[..., 0])  # (T, N)
     often = there.sum(0) > 0.25 * len(seen)
     away = np.linalg.norm(seen - corners, axis=-1)
     with np.errstate(invalid="ignore"):
-        stay = often & ((away < near).sum(0) > 0.5 * there.sum(0))
+        near_it = (away < near).sum(0) / np.maximum(there.sum(0), 1)
+    stay, never_left = often & (near_it > 0.5), (there.mean(0) > IN_SIGHT) & (near_it > STANDS[0])
+    parts = _parts(corners, size, 8)
+    if never_left.sum() >= 2 * FEWEST:
+        if len(np.unique(parts[never_left])) >= STANDS[1] * len(np.unique(parts[often])):
+            return stay
     follow = np.stack(
         [_agreeing(corners, points, near) for points in told(seen, len(seen), LOOKING, progress)]
     )
@@ -401,8 +415,20 @@ def _fits(
             away = np.linalg.norm((rows @ numbers - wanted).reshape(-1, 2), axis=1)
             weight = 1 / (1 + np.square(away / max(1.5 * np.median(away), 0.02 / half)))
         place = np.array(matrix_of(*numbers)).reshape(3, 3)
-        to[:] = _through(place, (_box(size) - middle) / half) * half + middle
+        there = _through(place, (_box(size) - middle) / half) * half + middle
+        if ZOOMED[0] < _area(there) / (size[0] * size[1]) < ZOOMED[1]:
+            to[:] = there
     return out
+
+
+def _area(box: np.ndarray) -> float:
+    """A rectangle's area; of another box `(4, 2)` twice its smallest triangle of corners, below 0 if turned over."""
+    a, b, c, d = box  # in the order of `_box`
+
+    def half(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
+        return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
+
+    return min(half(a, b, c), half(d, c, b), half(b, d, a), half(c, a, d))
 
 
 def _smooth(path: np.ndarray, width: float) -> np.ndarray:

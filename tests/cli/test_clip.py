@@ -93,8 +93,9 @@ def test_a_clip_and_a_mask_become_a_cinemagraph(clip, mask, tmp_path):
     assert facts(out)["tool"] == "cinemagraph" and facts(out)["source"] == "in.mp4"
 
 
-def test_what_was_done_to_camera_light_and_still_is_said(clip, mask, tmp_path, capsys):
-    given = ["clip", "cinemagraph", clip, "--mask", mask, "--loop", "none", "--still", "2"]
+@pytest.mark.parametrize("still", ["--still-frame", "--still"])  # the node's name, and the one before
+def test_what_was_done_to_camera_light_and_still_is_said(clip, mask, tmp_path, capsys, still):
+    given = ["clip", "cinemagraph", clip, "--mask", mask, "--loop", "none", still, "2"]
     assert main([*given, "--out", str(tmp_path / "out.mp4")]) == 0
     said = capsys.readouterr().out
     assert "camera left alone" in said and "colour drift: " in said and "still: frame 2" in said

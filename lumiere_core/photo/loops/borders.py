@@ -18,7 +18,7 @@ MERGES = 3  # rounds in which patches are given to other kinds
 HIDDEN = 4.0  # energies of a usual contrast: a border that differs by less is hardly seen in it
 PASSING = 6  # moments: for so long two loops are compared at a time, and the worst such time counts
 HIGHEST = 400.0  # of such a cost
-WORST_TORN = 0.02  # of the blocks may be torn worse than is said
+WORST_TORN = 0.005  # of the blocks may be torn worse than is said
 NEIGHBOURHOOD = 9  # pixels of the small clip, as far as two loops are compared around a border
 
 
@@ -171,7 +171,7 @@ def _give(
 def torn(cells: np.ndarray, between: np.ndarray, free: np.ndarray) -> float:
     """How much the worst borders tear, in usual contrasts between neighbours: 3 is seen by who looks for it, 10 by all.
 
-    A border that goes through a whole block counts in full; the worst two blocks in a hundred say how much.
+    A border that goes through a whole block counts in full; the worst block in two hundred says how much.
     """
     height, width = cells.shape
     costs = np.zeros((height, width), np.float32)

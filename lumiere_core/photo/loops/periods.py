@@ -27,6 +27,7 @@ AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 f
 REPEATED = 24.0  # the same where lengths are compared: a river that jumps every second is seen to
 STIFF = (1, 5, 25)  # times which borders between loops cost, tried one after the other until nothing tears
 FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
+GHOST = 0.1  # of a jump's cost is left by any fade: two pictures are seen, one over the other, the more they differ
 RARE = (
     0.06,
     0.16,
@@ -253,7 +254,8 @@ def _faded(jump: np.ndarray, period: int, start: int, frames: int) -> tuple[np.n
     costs = []
     for fade, cost in FADES.items():
         early, late = _room(period, start, fade, frames)
-        costs.append(jump / (early + late + 1) ** 2 + cost + (early + late) / period)
+        ghost = GHOST * jump if early + late else 0
+        costs.append(jump / (early + late + 1) ** 2 + ghost + cost + (early + late) / period)
     return np.min(costs, axis=0), np.argmin(costs, axis=0)
 
 

@@ -251,8 +251,8 @@ def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> LoopPlan:
     if plan.pixels:
         join = max(join, plan.pixels.torn / SEEN_TORN, _double(clip, plan, shown))
         kept = _kept(steps.mean(0), own.mean(0))
-        more = f", {min(kept, 1):.0%} of the motion"
         dead = kept < DEAD * float(clip.wanted.sum()) / max(1, np.count_nonzero(clip.wanted))
+        more = f", {min(kept, 1):.0%} of the motion{': little here loops' if dead else ''}"
         return replace(
             plan,
             said=f"loop: {plan.count} frames, {how}, join {join:.1f}x{more}",
