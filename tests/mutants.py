@@ -86,8 +86,6 @@ SAME: dict[str, str] = {
     "guided: 2 -> 3": "two clips in three chunks are two chunks",
     "parse: first > expected -> first >= expected": "it is asked where they differ",
     "span_weights: 1 -> 2": "the smaller of it and 1 is taken",
-    "cinemagraph: -1 -> 1": "a picture comes alone: its batch is 1",
-    "inpaint: -1 -> 1": "a clip comes alone: its batch is 1",
     "noise_behind: level >= FROM -> level > FROM": "no level is FROM to the last bit",
 }
 EITHER_WAY = {"max", "min", "maximum", "minimum", "transpose"}  # calls whose arguments may change places

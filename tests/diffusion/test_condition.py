@@ -102,11 +102,33 @@ def test_outpainting_knows_the_picture_inside_its_new_room():
         (lambda: first_frame(pictures(), 9), 8, 8),
         (lambda: first_and_last(pictures(), 9, 4), 8, 8),
         (lambda: extend(pictures(9), 5, 9, 4), 8, 8),
+        (lambda: lead_in(pictures(9), 4, 9, 4), 8, 8),
+        (lambda: bridge(pictures(4), 9), 8, 8),
     ],
 )
 def test_every_task_gives_a_clip_and_a_mask_of_its_length_and_size(made, height, width):
     assert made().clip.shape == (1, 3, 9, height, width)
     assert made().known.shape == (1, 1, 9, height, width)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        lambda clip: inpaint(clip[:, :, :1], outside(), 9),
+        lambda clip: outpaint(clip[:, :, :1], (1, 2, 3, 4), 9),
+        lambda clip: chosen_frames(clip[:, :, :3], [8, 0, 5], 9),
+        lambda clip: first_frame(clip[:, :, :1], 9),
+        lambda clip: first_and_last(clip[:, :, :1], 9),
+        lambda clip: cinemagraph(clip[:, :, :1], outside(), 9),
+        lambda clip: extend(clip, 5, 9),
+        lambda clip: lead_in(clip, 4, 9),
+        lambda clip: bridge(clip[:, :, :4], 9),
+    ],
+)
+def test_two_clips_at_once_are_each_what_they_are_alone(task):
+    one, other = pictures(9), 1 - pictures(9)
+    made = task(torch.cat([one, other])).clip
+    assert made.equal(torch.cat([task(one).clip, task(other).clip]))
 
 
 @pytest.mark.parametrize("sides", [(2, 0, 4, 1), (0, 3, 0, 2), (1, 0, 0, 0)])
