@@ -118,6 +118,23 @@ def cancelled(call: Callable[[], Any], model: Any, vae: Any, at: int) -> list[in
     return []
 
 
+def strided(pack: Pack, files: Any, unet: Any, image: Any, enlarged: Callable[..., Tensor]) -> list[float]:
+    """How far every eighth frame is from the image model's with temporal layers as they begin, and with others."""
+    trained, stunet = (pack.module(f"lumiere_core.model.{name}") for name in ("backbones.trained", "stunet"))
+    temporal = pack.module("lumiere_core.config").TemporalSpec(
+        strides=trained.strides_for(unet), condition_channels=0
+    )
+    sizes = {name: getattr(unet, name) for name in ("channels", "blocks", "embed_dim", "context_dim")}
+    spec = trained.TrainedSpec("the SD x4 upscaler", **sizes, temporal=temporal)
+    begun, plain, found = stunet.new_temporal(unet, temporal), enlarged(image), []
+    for name, by in (("begun", 0.0), ("learnt", 0.05)):
+        tensors = {key: t + by * noise(*t.shape, seed=i) for i, (key, t) in enumerate(begun.items())}
+        trained.save_trained(files.motion / f"{name}.safetensors", spec, tensors, license="", trained_on="")
+        (model,) = pack.run("Inflate", image, f"{name}.safetensors", 1.0, "auto", mode="lumiere")
+        found.append(apart(enlarged(model)[::8], plain[::8]))
+    return found
+
+
 def shipped(pack: Pack, image: Any, vae: Any) -> dict:
     """The shipped graph to its frames, with stand-ins for the files it names, on a smaller picture."""
     graph = json.loads((PACK / "workflows" / "3_x4_upscale_any_clip.json").read_text(encoding="utf-8"))
@@ -311,6 +328,11 @@ def main() -> None:
         apart(made[:, :, 4 * 53 :], plain[:, :, 4 * 53 :]),
         apart(made[:, :, :64], plain[:, :, :64]),
     ]
+
+    # Strided in time: with layers that change nothing, and with trained ones
+    image_model = pack.module("nodes.host.image.spacetime")
+    unet = image_model.spec_of_model(image, image_model.originals(image))
+    report["strided"] = strided(pack, files, unet, image, partial(large, clip(9), window=9, overlap=0))
 
     # Cancelling: in the third call of the network; after the last one, while frames are decoded
     long = partial(large, clip(6, 40, 75), window=2, overlap=0, tile=32)
