@@ -366,6 +366,7 @@ COMMANDS: tuple[tuple[str, str, int], ...] = (
     ("backbone --size 60", "size is 60, but this model takes multiples of 16. Try 48 or 64", 2),
     ("backbone --batch 0", "batch is 0 clips, but", 2),
     ("backbone --minutes 0", "minutes is 0, but", 2),
+    ("backbone --license a\x1bb", "license is 'a\\x1bb', but it has to be a line", 2),
     ("backbone --name a/b", "has to be a file's name", 2),
     ("backbone --device quantum", "quantum", 2),
     ("backbone --before", "there is no state before the last one", 2),

@@ -45,7 +45,10 @@ def check_backbone(args: argparse.Namespace) -> None:
 
 def run_backbone(args: argparse.Namespace) -> None:
     """Encode what is not encoded yet, train to the end or until a signal, and write the layers."""
+    import torch
+
     from ..model.backbones.families import open_unet
+    from ..model.backbones.trained import check_origin
     from ..model.device import check_device, pick_device
     from ..model.style import check_style_name
     from ..model.unet import check_size
@@ -55,10 +58,12 @@ def run_backbone(args: argparse.Namespace) -> None:
 
     device = args.device or pick_device()[0].type
     check_device(device)
+    check_origin(args.license or "", args.trained_on or "")
     file = open_unet(args.backbone)
     shape = Shape(args.frames, args.fps, args.size)
     check_size("size", args.size, file.family.cell * file.spec.size_multiple)
     name = Path(check_style_name(args.name or f"{file.path.stem}-temporal")).stem
+    torch.manual_seed(args.seed)
     start = beginning(file, shape, Path(args.source) if args.source else None)
     clips = read_folder(Path(args.clips), shape)
     folder = Path(args.runs) / name

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import comfy.ops
 import comfy.sd1_clip
-import comfy.supported_models
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from inside_inflate import SD15 as NARROW
 from safetensors.torch import save_file
 from torch import Tensor
@@ -86,11 +87,8 @@ def open_clip(layers: int = 24, width: int = 1024) -> dict[str, Tensor]:
 def write_checkpoint(path: Path, sizes: dict[str, Any]) -> None:
     """A checkpoint of these sizes: the x4 upscaler, or of SD1.5's kind."""
     x4 = sizes["in_channels"] == 7
-    family = comfy.supported_models.SD_X4Upscaler if x4 else comfy.supported_models.SD15
     with torch.device("meta"):
-        config = family(dict(sizes))
-        config.set_inference_dtype(torch.float16, None)
-        unet = config.get_model({}, "").diffusion_model
+        unet = UNetModel(**sizes, dtype=torch.float16, operations=comfy.ops.disable_weight_init)
         vae = AutoencoderKL(ddconfig={**VAE, "ch_mult": [1, 2, 4]} if x4 else VAE, embed_dim=4)
         text = comfy.sd1_clip.SDClipModel(dtype=torch.float16).transformer.text_model
     words = {"cond_stage_model.model.": open_clip()} if x4 else {}

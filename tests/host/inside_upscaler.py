@@ -337,6 +337,28 @@ def motion(bench: Bench) -> dict:
     }
 
 
+def strided(bench: Bench) -> dict:
+    """How far every eighth frame is from the image model's with temporal layers as they begin, and with others."""
+    pack, image = bench.pack, bench.image
+    trained, stunet = (pack.module(f"lumiere_core.model.{name}") for name in ("backbones.trained", "stunet"))
+    image_model = pack.module("nodes.host.image.spacetime")
+    unet = image_model.spec_of_model(image, image_model.originals(image))
+    temporal = pack.module("lumiere_core.config").TemporalSpec(
+        strides=trained.strides_for(unet), condition_channels=0
+    )
+    sizes = {name: getattr(unet, name) for name in ("channels", "blocks", "embed_dim", "context_dim")}
+    spec = trained.TrainedSpec("the SD x4 upscaler", **sizes, temporal=temporal)
+    enlarged = partial(bench.large, clip(9), window=9, overlap=0)
+    begun, plain, found = stunet.new_temporal(unet, temporal), enlarged(), []
+    for name, by in (("begun", 0.0), ("learnt", 0.05)):
+        tensors = {key: t + by * noise(*t.shape, seed=i) for i, (key, t) in enumerate(begun.items())}
+        file = bench.files.motion / f"{name}.safetensors"
+        trained.save_trained(file, spec, tensors, license="", trained_on="")
+        (model,) = pack.run("Inflate", image, file.name, 1.0, "auto", mode="lumiere")
+        found.append(apart(enlarged(model=model)[::8], plain[::8]))
+    return {"strided": found}
+
+
 def cancelling(bench: Bench) -> dict:
     """In the third call of the network; after the last one, while frames are decoded."""
     long = partial(bench.large, clip(6, 40, 75), window=2, overlap=0, tile=32)
@@ -372,10 +394,22 @@ def refused(bench: Bench) -> dict:
     return {"refused": {what: sentence(call) for what, call in calls.items()}}
 
 
+PARTS = (
+    sizes,
+    what_acts,
+    beside_the_core,
+    tiles_and_windows,
+    known_pixels,
+    motion,
+    strided,
+    cancelling,
+    refused,
+)
+
+
 def main() -> None:
     bench, report = Bench(), {}
-    parts = (sizes, what_acts, beside_the_core, tiles_and_windows, known_pixels, motion, cancelling, refused)
-    for part in parts:
+    for part in PARTS:
         report |= part(bench)
     report["loader"] = loaded(bench.pack)
     report["workflow"] = shipped(bench.pack, bench.image, bench.bare)

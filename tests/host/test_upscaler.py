@@ -82,6 +82,11 @@ def test_temporal_layers_made_for_it_move_it_and_their_mask_is_cut_into_tiles(me
     assert held < EXACT and moved > 0.01
 
 
+def test_strided_in_time_it_begins_as_the_picture_model_and_trained_layers_act(measured: dict) -> None:
+    begun, learnt = measured["strided"]
+    assert begun < EXACT and learnt > 0.01
+
+
 def test_cancel_stops_in_the_call_it_came_in(measured: dict) -> None:
     calls, while_sampling, while_decoding = measured["cancelled"]
     # 2 steps, 3 windows of frames, 2 x 3 tiles; 3 pieces to decode

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...config import DEPTHS, TemporalSpec, UNetSpec
 from ...limits import FRAMES
 from ...outputs import write_whole
-from ...rules import each, one_of, real, record, whole
+from ...rules import each, line, one_of, real, record, whole
 from ..animatediff.network import BETAS, MotionSpec
 from ..container import Contents, Kind, read_contents, read_header, to_contents
 from ..stunet import SpaceTimeUNet
@@ -156,6 +156,12 @@ def is_trained(path: Path) -> bool:
 def read_trained(path: Path) -> Trained:
     """Read and check a file of temporal layers. Raises ValueError naming what is wrong with it and what to do."""
     return read_contents(path, TRAINED_FILE)
+
+
+def check_origin(license: str, trained_on: str) -> None:
+    """Raises ValueError for what could not be read back: both are a line. Before the work, and not after it."""
+    for name, said in (("license", license), ("trained-on", trained_on)):
+        line(0, 500)(name, said)
 
 
 def save_trained(

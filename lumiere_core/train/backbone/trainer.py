@@ -133,7 +133,7 @@ def forgetful(network: SpaceTimeUNet) -> None:
     layers = [layer for block in blocks for layer in block]
     layers += [layer for layer in network.temporal.modules() if isinstance(layer, TEMPORAL_LAYERS)]
     for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 # ------------------------------------------------------------------------------------------------------------- loss
