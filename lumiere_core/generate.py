@@ -13,7 +13,7 @@ from .diffusion.carrying import carrying
 from .diffusion.condition import Condition, differential, held, on_canvas
 from .diffusion.guidance import guided
 from .diffusion.inversion import going_on
-from .diffusion.joining import GUIDED_ABOVE, is_unled, joining
+from .diffusion.joining import GUIDED_ABOVE, enlivening, is_joined, joining
 from .diffusion.process import Denoiser, Process, augmented, check_noise_level, initial_noise
 from .diffusion.samplers import choose_sampler
 from .diffusion.windows import Windows, moments, shared_free_noise, windowed
@@ -153,8 +153,8 @@ def text_to_video(
     if known is not None:
         both["condition"] = known.to(device)
     positive, empty = ({"context": model.text.encode([text]), **both} for text in (prompt, negative))
-    unled = task is not None and s.strength == 1 and is_unled(task)
-    interval = (GUIDED_ABOVE if unled else 0.0, float("inf"))
+    joins = task is not None and s.strength == 1 and is_joined(task)
+    interval = (GUIDED_ABOVE if joins else 0.0, float("inf"))
     denoise = guided(denoise, positive, empty, s.cfg_scale, s.rescale, interval)
     x = initial_noise((1, 3, s.num_frames, s.height, s.width), s.seed)
     if s.window and s.free_noise:
@@ -166,7 +166,7 @@ def text_to_video(
         return sample(denoise, x * sigmas[0], sigmas, report).cpu()
     if s.strength == 1:
         x = going_on(alone, process, task, x)
-        denoise = joining(carrying(denoise, task, s.loop), task, x)
+        denoise = joining(carrying(enlivening(denoise, task), task, s.loop), task, x)
     own = differential(process, sigmas) if s.each_its_own else None
     denoise = held(denoise, task, x, own)
     return task.kept(sample(denoise, task.clip.to(x) + x * sigmas[0], sigmas, report).cpu())

@@ -7,6 +7,7 @@ import torch
 
 from lumiere_core.config import replace
 from lumiere_core.diffusion.condition import Condition
+from lumiere_core.diffusion.joining import GUIDED_ABOVE
 from lumiere_core.diffusion.process import augmented, initial_noise
 from lumiere_core.generate import Settings, resolved, text_to_video, upscale
 from lumiere_core.model.checkpoint import Lumiere
@@ -261,6 +262,22 @@ def test_frames_go_on_with_what_a_known_one_shows_of_pure_noise_alone(tiny, monk
     assert told == [loop] and torch.equal(made[:, :, 0], task.clip[:, :, 0]) and not made[:, :, 1:].any()
     text_to_video(tiny, "a boat", settings=Settings(steps=2, strength=0.5), task=task)
     assert told == [loop], "a clip that is changed begins with its own frames"
+
+
+def test_guidance_stops_where_surfaces_are_decided_if_frames_are_known_in_part(tiny, monkeypatch):
+    asked = []
+
+    def guided(denoise, positive, negative, scale, rescale, interval):
+        asked.append(interval[0])
+        return lambda x, sigma: denoise(x, sigma, **positive)
+
+    monkeypatch.setattr("lumiere_core.generate.guided", guided)
+    task = half_known()
+    first, in_part = (Condition(task.clip, torch.zeros_like(task.known)) for _ in range(2))
+    first.known[:, :, 0], in_part.known[..., 0] = 1, 1
+    for given, strength in ((None, 1.0), (first, 1.0), (in_part, 1.0), (in_part, 0.5)):
+        text_to_video(tiny, "a boat", settings=Settings(steps=2, strength=strength), task=given)
+    assert asked == [0, 0, GUIDED_ABOVE, 0]
 
 
 def test_the_size_and_length_are_those_of_the_task(tiny):

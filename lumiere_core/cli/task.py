@@ -38,7 +38,9 @@ ONLY = {
     "feather": tuple(JOBS)[1:],
 }
 LEFT_OUT = {"room": 64, "keep": 8, "strength": 0.4, "inside": 0.8, "feather": 4}
-NO_EDGE = ("outpaint",)  # tasks without a soft edge: nothing of the source lies where they make something
+HARD_EDGE = (
+    0.25  # of outpaint, where nothing of the source lies under the edge to mix with: no step, and no smear
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def work_of(args: argparse.Namespace, spec: ModelSpec) -> Work | None:
     check_given(args)
     if args.task == "text":
         return None
-    usual = {**LEFT_OUT, **({"feather": 0} if args.task in NO_EDGE else {})}
+    usual = {**LEFT_OUT, **({"feather": HARD_EDGE} if args.task == "outpaint" else {})}
     args = argparse.Namespace(
         **{**vars(args), **{k: v for k, v in usual.items() if getattr(args, k) is None}}
     )
@@ -237,5 +239,5 @@ def add_task(command: Any) -> None:
     command.add_argument(
         "--feather",
         type=number(float, "feather"),
-        help="soft edge in pixels, inside the mask: 4; for outpaint 0",
+        help="soft edge in pixels, inside the mask: 4; for outpaint 0.25",
     )

@@ -18,7 +18,7 @@ from .process import Denoise
 CARRIED_FROM = 2.0  # noise levels from here down: above it the model still decides places
 ALIKE = 0.15  # what is shown may differ by so much, root mean square, before it is let go of
 SLOWLY = 16  # frames until it is let go of as fast as that
-OWN = 0.5  # of what changes in the model's own frames is kept: a surface that is carried still moves
+OWN = 0.75  # of what changes in the model's own frames is kept: a surface that is carried still moves
 STANDS = 5e-3  # a thing stands still unless its motion explains so much more, in mean squares
 SURE = 2e-3  # the difference in mean squares that decides between the two
 SLOPELESS = 1e-2  # squared slopes below it say nothing of motion

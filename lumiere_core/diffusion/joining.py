@@ -21,6 +21,8 @@ from .process import Denoise
 GUIDED_ABOVE = 3.0
 SEEN_TWICE = 0.7  # noise levels from here down: with ten steps the last one
 AGAIN_AT = 1.3  # the level of the second look, that of the step before: a smoother surface, in the same place
+LIVELY = 1.0, GUIDED_ABOVE  # noise levels above the first, up to the second
+LIVELIER = 0.5  # 1 makes a fire twice as restless as a drawn one, 0 half as restless
 COARSEST = 2  # rows or columns of the smallest picture on which a membrane is spread
 RELAXED = 10  # rounds at each size; thirty leave a third less of the error, in twice the time
 
@@ -31,13 +33,8 @@ def is_joined(task: Condition) -> bool:
     return bool((known.any(dim=3) & ~known.all(dim=3)).any())
 
 
-def is_unled(task: Condition) -> bool:
-    """Whether no frame gives the surface of what is made: it is joined, and goes on from none (`carrying`)."""
-    return is_joined(task) and not last_known(task.known)
-
-
 def joining(denoise: Denoise, task: Condition, noise: Tensor) -> Denoise:
-    """A denoiser whose x0 is `levelled`, and `seen_twice` where nothing leads. noise: what x began with."""
+    """A denoiser whose x0 is `levelled` and `seen_twice`, where a frame is known in part. noise: what x began with."""
 
     def once(x: Tensor, sigma: Tensor, **condition: object) -> Tensor:
         return levelled(denoise(x, sigma, **condition), sigma, task)
@@ -48,9 +45,29 @@ def joining(denoise: Denoise, task: Condition, noise: Tensor) -> Denoise:
 
         return seen_twice(once(x, sigma, **condition), sigma, task, noise, again)
 
-    if not is_joined(task):
-        return denoise
-    return call if is_unled(task) else once
+    return call if is_joined(task) else denoise
+
+
+def enlivening(denoise: Denoise, task: Condition) -> Denoise:
+    """A denoiser whose x0 is `livelier`."""
+
+    def call(x: Tensor, sigma: Tensor, **condition: object) -> Tensor:
+        return livelier(denoise(x, sigma, **condition), sigma, task)
+
+    return call
+
+
+def livelier(x0: Tensor, sigma: Tensor, task: Condition) -> Tensor:
+    """x0 `(1, C, T, H, W)` of a cinemagraph, in which what changes over time changes more.
+
+    x0 is the mean of what could be, which moves less than any of it does. As it is outside LIVELY, and in clips
+    without a frame known in part and one known wholly.
+    """
+    if not LIVELY[0] < float(sigma.flatten()[0]) <= LIVELY[1] or not (
+        is_joined(task) and last_known(task.known)
+    ):
+        return x0
+    return x0 + LIVELIER * (x0 - x0.mean(dim=2, keepdim=True))
 
 
 def seen_twice(

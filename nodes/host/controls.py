@@ -20,7 +20,7 @@ from ...lumiere_core.diffusion.carrying import carried
 from ...lumiere_core.diffusion.condition import Condition
 from ...lumiere_core.diffusion.guidance import rescaled, thresholded
 from ...lumiere_core.diffusion.inversion import going_on
-from ...lumiere_core.diffusion.joining import GUIDED_ABOVE, is_joined, is_unled, levelled, seen_twice
+from ...lumiere_core.diffusion.joining import GUIDED_ABOVE, is_joined, levelled, livelier, seen_twice
 from ...lumiere_core.diffusion.process import Process
 from ...lumiere_core.diffusion.windows import (
     Area,
@@ -328,11 +328,12 @@ def with_tasks(model_options: dict, tasks: list[Condition], noise: Tensor) -> di
     has it. noise: what the sampler begins with `(B, C, T, H, W)`.
     """
     closed = control_of(model_options).windows.roll is not None
-    joins, unled = (any(map(what, tasks)) for what in (is_joined, is_unled))
+    joins = any(map(is_joined, tasks))
     batch = Condition(torch.cat([task.clip for task in tasks]), torch.cat([task.known for task in tasks]))
 
     def known_to(x0: Tensor, sigma: Tensor) -> Tensor:
-        clips = [carried(clip, sigma, task, closed) for clip, task in zip(x0.split(1), tasks, strict=True)]
+        pairs = zip(x0.split(1), tasks, strict=True)
+        clips = [carried(livelier(clip, sigma, task), sigma, task, closed) for clip, task in pairs]
         return levelled(torch.cat(clips), sigma, batch) if joins else torch.cat(clips)
 
     def carry(args: dict[str, Any]) -> Tensor:
@@ -341,12 +342,12 @@ def with_tasks(model_options: dict, tasks: list[Condition], noise: Tensor) -> di
             return known_to(made[0], sigma)
 
         x0 = known_to(args["denoised"], args["sigma"])
-        return seen_twice(x0, args["sigma"], batch, noise, again) if unled else x0
+        return seen_twice(x0, args["sigma"], batch, noise, again) if joins else x0
 
     options = model_options.get("transformer_options", {})
     return {
         **model_options,
-        "transformer_options": {**options, GUIDED: GUIDED_ABOVE if unled else 0.0},
+        "transformer_options": {**options, GUIDED: GUIDED_ABOVE if joins else 0.0},
         "sampler_post_cfg_function": [*model_options.get("sampler_post_cfg_function", []), carry],
     }
 

@@ -9,11 +9,13 @@ from lumiere_core.diffusion.condition import Condition, cinemagraph, first_frame
 from lumiere_core.diffusion.joining import (
     AGAIN_AT,
     GUIDED_ABOVE,
+    LIVELIER,
+    LIVELY,
     SEEN_TWICE,
     is_joined,
-    is_unled,
     joining,
     levelled,
+    livelier,
     membrane,
 )
 
@@ -38,24 +40,41 @@ def still() -> torch.Tensor:
 
 
 TASKS = {
-    "inpaint": (inpaint(clip(), box(), FRAMES), True, True),
-    "outpaint": (outpaint(clip(), (8, 8, 8, 8), FRAMES), True, True),
-    "cinemagraph": (cinemagraph(still(), box(), FRAMES), True, False),
-    "first frame": (first_frame(still(), FRAMES), False, False),
-    "all known": (Condition(clip(), torch.ones(1, 1, FRAMES, SIZE, SIZE)), False, False),
-    "nothing known": (Condition(clip(), torch.zeros(1, 1, FRAMES, SIZE, SIZE)), False, False),
+    "inpaint": (inpaint(clip(), box(), FRAMES), True),
+    "outpaint": (outpaint(clip(), (8, 8, 8, 8), FRAMES), True),
+    "cinemagraph": (cinemagraph(still(), box(), FRAMES), True),
+    "first frame": (first_frame(still(), FRAMES), False),
+    "all known": (Condition(clip(), torch.ones(1, 1, FRAMES, SIZE, SIZE)), False),
+    "nothing known": (Condition(clip(), torch.zeros(1, 1, FRAMES, SIZE, SIZE)), False),
 }
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_what_is_known_and_made_meet_in_frames_that_are_known_in_part(name):
-    task, meets, unled = TASKS[name]
-    assert (is_joined(task), is_unled(task)) == (meets, unled)
+    task, meets = TASKS[name]
 
     def denoise(x, sigma):
         return x
 
+    assert is_joined(task) is meets
     assert (joining(denoise, task, clip()) is denoise) is not meets
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_cinemagraph_alone_moves_more_than_the_mean_of_what_could_be(name):
+    x0, task = torch.randn_like(TASKS[name][0].clip), TASKS[name][0]
+    if name != "cinemagraph":
+        assert livelier(x0, torch.tensor(LIVELY[1]), task) is x0
+        return
+    for sigma, more in (
+        (LIVELY[1] * 1.01, 0),
+        (LIVELY[1], LIVELIER),
+        (LIVELY[0] * 1.01, LIVELIER),
+        (LIVELY[0], 0),
+    ):
+        made = livelier(x0, torch.tensor([sigma]), task)
+        torch.testing.assert_close(made.mean(dim=2), x0.mean(dim=2))
+        torch.testing.assert_close(made.diff(dim=2), (1 + more) * x0.diff(dim=2))
 
 
 def test_a_model_that_is_too_light_everywhere_is_put_right_from_the_border():
