@@ -82,8 +82,12 @@ def opened(open_graph: Any, server: Any) -> Iterator[Any]:
 
 
 def to_screen(opened: Any, x: float, y: float) -> tuple[float, float]:
-    """Shares of the photo as a place on the screen."""
-    box = opened.panel("lumiere_brush").locator("rect").bounding_box()
+    """Shares of the photo as a place on the screen; the panel may just be drawn anew."""
+    rect, box = opened.panel("lumiere_brush").locator("rect"), None
+    for _ in range(50):
+        if box := rect.bounding_box():
+            break
+        opened.page.wait_for_timeout(100)
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 

@@ -85,7 +85,8 @@ def test_the_pole_stands_while_cars_pass_behind_it():
         return float((out - clip.median(0).values)[:, pole].abs().amax())
 
     assert away(made("fence and cars", "per pixel")[0]) < 0.06  # the noise of the clip
-    assert join(made("fence and cars", "auto")[1]) < 1.6 < 2 < join(made("fence and cars", "dissolve")[1])
+    # 2.1 where ghosts cost nothing: a car fades where it stands, over a road that is empty
+    assert join(made("fence and cars", "auto")[1]) < 1.8 < 2 < join(made("fence and cars", "dissolve")[1])
 
 
 @pytest.mark.parametrize("name", ["grass", "walker and bricks"])

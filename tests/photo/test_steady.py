@@ -103,3 +103,31 @@ def test_a_black_frame_in_a_shaken_clip_warns_of_nothing():
     clip = torch.stack([shaken(3)[t % 3] for t in range(12)])
     clip[7] = 0
     assert steady.stabilised(TensorFrames(clip)).said.startswith("steadied 12")
+
+
+def leaning(frames: int = 16) -> torch.Tensor:
+    """Somebody in checks who leans about before a bare wall with small pictures on it, and hides most of it."""
+    out, checks, small = [], picture(150, 200), picture(240, 320)
+    for t in range(frames):
+        frame = np.full((240, 320, 3), 0.6, np.float32)
+        for x in range(8, 300, 56):
+            for y in (6, 214):
+                frame[y : y + 20, x : x + 20] = small[y : y + 20, x : x + 20]
+        left, top = round(60 + 8 * np.sin(0.7 * t)), round(45 + 4 * np.sin(0.4 * t))
+        frame[top : top + 150, left : left + 200] = checks
+        out.append(frame)
+    return torch.from_numpy(np.stack(out))
+
+
+def test_a_few_things_that_never_move_all_over_the_picture_are_a_tripods():
+    clip = leaning()
+    made = steady.stabilised(TensorFrames(clip))
+    assert made.said.startswith("camera left alone: it stands still")
+    assert torch.equal(gathered(made), clip)
+
+
+def test_a_fit_that_turns_the_picture_over_has_no_area():
+    box = steady._box((160, 120))
+    assert steady._area(box) == 160 * 120
+    assert steady._area(box[[1, 0, 2, 3]]) < 0
+    assert steady._area(box * 0.2) < 0.5 * 160 * 120

@@ -26,8 +26,12 @@ DEAREST = 30.0  # of such a cost: what is worse is as bad
 AGAIN = 12.0  # what it costs that something is repeated every frame; every 12 frames, 1
 REPEATED = 24.0  # the same where lengths are compared: a river that jumps every second is seen to
 STIFF = (1, 5, 25)  # times which borders between loops cost, tried one after the other until nothing tears
-FADES = {0: 0.0, 2: 1.0, 4: 1.5, 6: 2.0, 8: 2.4}  # frames mixed on either side of a jump, and what that costs
-GHOST = 0.1  # of a jump's cost is left by any fade: two pictures are seen, one over the other, the more they differ
+FADES = {0: 0.0, 2: 0.6, 4: 1.1, 6: 1.6, 8: 2.0}  # frames mixed on either side of a jump, and what that costs
+# Two pictures are seen, one over the other, the more they differ: a tenth of the jump's cost is left by any fade. But
+# water and smoke are no less themselves for it. What differs by more than two moments of the clip do anyway, where most
+# of what lives there is alike, is somebody who fades away.
+GHOST, HAZE = 0.1, 0.4
+FADING, ALIKE = 0.75, 1.3
 RARE = (
     0.06,
     0.16,
@@ -93,10 +97,12 @@ def best_length(
         return opencv().blur(energy * (share > 0), (part, part))
 
     around = wide(usual) + eps * wide(np.ones_like(usual)) + 1e-9
+    wide_usual = _Usual(around, wide(_apart(clip, eps)) + 1e-9)
     by_period = {}
     for p in range(shortest, frames):
-        jumps = [_faded(wide(_jump(clip, p, s)) / around, p, s, frames)[0] for s in range(frames - p + 1)]
-        by_period[p] = np.min(jumps, axis=0) + REPEATED / p
+        jumps = (wide(_jump(clip, p, s)) for s in range(frames - p + 1))
+        costs = [_faded(*wide_usual.ratios(jump), p, s, frames)[0] for s, jump in enumerate(jumps)]
+        by_period[p] = np.min(costs, axis=0) + REPEATED / p
         if progress:
             progress(p + 1, frames, "measuring periods")
     costs = {}
@@ -121,6 +127,7 @@ def pixel_loops(
     share: np.ndarray,
     still: np.ndarray | None = None,
     progress: Progress | None = None,
+    ghosts: float = 1.0,
 ) -> Iterator[PixelLoop]:
     """Loops of a small clip `(T, h, w, 3)` that show the fewest seams in time and between neighbours.
 
@@ -131,14 +138,14 @@ def pixel_loops(
     still, or the still picture.
     """
     usual, eps = _usual(clip)
-    scale = usual + eps
+    energies = _Usual(usual + eps, _apart(clip, eps), ghosts)
     motion = np.maximum(usual - 1.5 * eps, 0)
     heights = _heights(clip)
     duty = (usual / (np.square(heights).mean(0) + 1e-9) - RARE[0]) / (RARE[1] - RARE[0])
     lives = duty.clip(0, 1) * motion / (motion + UNSEEN)  # (h, w): whether it moves there, more than once
     standing = STANDING * lives
     stills, odd = _stills(clip, still)
-    candidates = _candidates(clip, divisors(length, shortest, len(clip)), scale, lives, motion, progress)
+    candidates = _candidates(clip, divisors(length, shortest, len(clip)), energies, lives, motion, progress)
     kinds, costs = _chosen(candidates, standing, LABELS - len(stills))
     unary = np.concatenate([standing + odd, costs]) if len(costs) else standing + odd  # (L, h, w)
     kinds = [*stills, *kinds]
@@ -154,7 +161,7 @@ def pixel_loops(
             wanted = unary.copy()
             wanted[len(stills) :] += DEAREST * (_price(unary, cells, motion) > share)
             cells = fitted_together(wanted, dear, free, progress)
-        made = replace(_with_fades(clip, length, kinds, cells, scale), torn=torn(cells, between, free))
+        made = replace(_with_fades(clip, length, kinds, cells, energies), torn=torn(cells, between, free))
         yield made
         if not made.torn:
             return  # dearer borders change nothing where there are none
@@ -214,7 +221,7 @@ def _stills(clip: np.ndarray, still: np.ndarray | None) -> tuple[list[tuple[int,
 def _candidates(
     clip: np.ndarray,
     periods: list[int],
-    scale: np.ndarray,
+    energies: _Usual,
     lives: np.ndarray,
     motion: np.ndarray,
     progress: Progress | None,
@@ -231,17 +238,18 @@ def _candidates(
     kinds, costs = [], []
     for period in periods:
         for start in range(0, len(clip) - period + 1, every):
-            cost, _ = _faded(_jump(clip, period, start) / scale, period, start, len(clip))
+            jump = _jump(clip, period, start)
+            cost, _ = _faded(*energies.ratios(jump), period, start, len(clip))
             last = start + period - 1
             seen = (done[last] - done[start]) / (period - 1) / (done[-1] / len(heights) + 1e-9)
             cost += STANDING * lives * ((0.85 - seen).clip(0) / 0.85 + (seen - 1.25).clip(0, 1))
-            bursts = (spent[last] - spent[start]) / (period - 1) / scale
+            bursts = (spent[last] - spent[start]) / (period - 1) / energies.step
             cost += passes * (bursts / 3 - 1).clip(0, 1) + AGAIN / period * lives
             kinds.append((period, start))
             if progress:
                 progress(len(kinds), max(STARTS, len(kinds)), "measuring loops")
             costs.append(cost.clip(0, DEAREST).astype(np.float32))
-    return kinds, np.stack(costs) if costs else np.zeros((0, *scale.shape), np.float32)
+    return kinds, np.stack(costs) if costs else np.zeros((0, *lives.shape), np.float32)
 
 
 def _summed(steps: np.ndarray) -> np.ndarray:
@@ -249,12 +257,37 @@ def _summed(steps: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(steps[:1]), np.cumsum(steps, axis=0)])
 
 
-def _faded(jump: np.ndarray, period: int, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a jump costs with the cross-fade that makes the best of it, and the fade's frames, an index of FADES."""
+@dataclass(frozen=True)
+class _Usual:
+    """What is usual at each pixel, energies `(h, w)`: of a step, and between two moments; and what ghosts cost here."""
+
+    step: np.ndarray
+    apart: np.ndarray
+    ghosts: float = 1.0
+
+    def ratios(self, jump: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """A jump's energy over both, and what ghosts cost, as `_faded` takes them."""
+        return jump / self.step, jump / self.apart, self.ghosts
+
+
+def _apart(clip: np.ndarray, eps: float) -> np.ndarray:
+    """How far two moments of the clip are from each other at each pixel, as energies: twice its variance, `(h, w)`."""
+    middle = clip.mean(0)
+    return 2 * np.mean([_energy(frame, middle) for frame in clip], axis=0) + eps
+
+
+def _faded(
+    jump: np.ndarray, unlike: np.ndarray, ghosts: float, period: int, start: int, frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a jump costs with the cross-fade that makes the best of it, and the fade's frames, an index of FADES.
+
+    The jump's energy over a usual step's, and over that between two moments of the clip.
+    """
+    mixed = ghosts * (np.minimum(GHOST * jump, HAZE) + FADING * (unlike - ALIKE).clip(0))
     costs = []
     for fade, cost in FADES.items():
         early, late = _room(period, start, fade, frames)
-        ghost = GHOST * jump if early + late else 0
+        ghost = mixed if early + late else 0
         costs.append(jump / (early + late + 1) ** 2 + ghost + cost + (early + late) / period)
     return np.min(costs, axis=0), np.argmin(costs, axis=0)
 
@@ -293,14 +326,21 @@ def _price(unary: np.ndarray, cells: np.ndarray, motion: np.ndarray) -> np.ndarr
 
 
 def _with_fades(
-    clip: np.ndarray, length: int, kinds: list[tuple[int, int]], cells: np.ndarray, scale: np.ndarray
+    clip: np.ndarray,
+    length: int,
+    kinds: list[tuple[int, int]],
+    cells: np.ndarray,
+    energies: _Usual,
 ) -> PixelLoop:
     """The loop with the cross-fade at each pixel that makes the best of its jump."""
     fades = np.zeros(cells.shape, np.uint8)
     for k, (period, start) in enumerate(kinds):
         if period > 1 and (here := cells == k).any():
-            jump = opencv().GaussianBlur(_jump(clip, period, start) / scale, (0, 0), 1.5)
-            fades[here] = np.array(list(FADES))[_faded(jump, period, start, len(clip))[1]][here]
+            jump = _jump(clip, period, start)
+            jump, unlike, ghosts = energies.ratios(jump)
+            jump, unlike = (opencv().GaussianBlur(ratio, (0, 0), 1.5) for ratio in (jump, unlike))
+            best = _faded(jump, unlike, ghosts, period, start, len(clip))[1]
+            fades[here] = np.array(list(FADES))[best][here]
     fades = opencv().medianBlur(fades, 5).astype(int)
     fades[np.isin(cells, [k for k, (period, _) in enumerate(kinds) if period < 2])] = 0
     codes, cells = np.unique(cells * 100 + fades, return_inverse=True)

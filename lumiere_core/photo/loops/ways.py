@@ -28,6 +28,10 @@ from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
 STRETCH = 240  # frames of the clip in which loops per pixel are looked for, at most
+GHOSTS = (
+    1.0,
+    0.0,
+)  # times what double exposures cost: where they are too dear for anything to move, the judge decides
 CLEAN = 1.2  # a join of so many times the usual step is not seen
 SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
 STANDING_STILL = 2.0  # what it counts as a join that nothing moves
@@ -180,10 +184,13 @@ def per_pixel(clip: SmallClip, progress: Progress | None, length: int = 0) -> Lo
             f"clip has no longer ones. Try {near[0] if near else 0}."
         )
     best = LoopPlan(0, 0, join=math.inf)
-    for loop in pixel_loops(some, length, shortest, clip.wanted, clip.still, progress):
-        plan = weighed(LoopPlan(0, len(clip.frames), pixels=loop.within(first)), "per pixel", clip)
-        best = min(best, plan, key=lambda plan: plan.join)
-        if best.join <= CLEAN:
+    for ghosts in GHOSTS:
+        for loop in pixel_loops(some, length, shortest, clip.wanted, clip.still, progress, ghosts):
+            plan = weighed(LoopPlan(0, len(clip.frames), pixels=loop.within(first)), "per pixel", clip)
+            best = min(best, plan, key=lambda plan: plan.join)
+            if best.join <= CLEAN:
+                return best
+        if best.join < STANDING_STILL:
             break
     return best
 
