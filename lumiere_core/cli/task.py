@@ -38,9 +38,8 @@ ONLY = {
     "feather": tuple(JOBS)[1:],
 }
 LEFT_OUT = {"room": 64, "keep": 8, "strength": 0.4, "inside": 0.8, "feather": 4}
-HARD_EDGE = (
-    0.25  # of outpaint, where nothing of the source lies under the edge to mix with: no step, and no smear
-)
+# Of outpaint, where nothing of the source lies under the edge to mix with: no step, and no smear.
+HARD_EDGE = 0.25
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from .inversion import last_known
 from .process import Denoise
 
 CARRIED_FROM = 2.0  # noise levels from here down: above it the model still decides places
-ALIKE = 0.15  # what is shown may differ by so much, root mean square, before it is let go of
+LET_GO_AT = 0.15  # what is shown may differ by so much, root mean square, before it is let go of
 SLOWLY = 16  # frames until it is let go of as fast as that
 OWN = 0.75  # of what changes in the model's own frames is kept: a surface that is carried still moves
-STANDS = 5e-3  # a thing stands still unless its motion explains so much more, in mean squares
+STANDS_UNLESS = 5e-3  # a thing stands still unless its motion explains so much more, in mean squares
 SURE = 2e-3  # the difference in mean squares that decides between the two
 SLOPELESS = 1e-2  # squared slopes below it say nothing of motion
 MOTION_STEPS = 2  # of Lucas and Kanade's step: frames are half a pixel apart
@@ -97,10 +97,10 @@ def shown_there(
     off_still, off_gone = (
         about((v - frames.repeat(1, 2, 1, 1)).square().mean(dim=1, keepdim=True), 1) for v in (still, gone)
     )
-    stays = torch.sigmoid((off_gone + STANDS - off_still) / SURE)
+    stays = torch.sigmoid((off_gone + STANDS_UNLESS - off_still) / SURE)
     shown, before = torch.lerp(gone, still, stays).chunk(2, dim=1)
     soon = (far / SLOWLY).clamp(max=1)
-    trust = torch.exp(-soon * torch.lerp(off_gone, off_still, stays) / ALIKE**2)
+    trust = torch.exp(-soon * torch.lerp(off_gone, off_still, stays) / LET_GO_AT**2)
     return shown + soon * OWN * (frames - before), trust
 
 
