@@ -72,8 +72,12 @@ def charts(entries: Sequence[dict[str, Any]]) -> list[Chart]:
                 lines.setdefault(level_name(level), []).append((entry["minutes"], value))
         return lines
 
+    losses = [
+        (e["minutes"], e["loss"]) for e in entries if e["loss"]
+    ]  # a run's first line may come before a step
     found = [
-        Chart("training loss", {"loss": [(e["minutes"], e["loss"]) for e in entries]}, logarithmic=True),
+        Chart("training loss", {"loss": losses} if losses else {}, logarithmic=True),
+        Chart("held-out loss, by place in the table of noise levels", levels("unseen"), logarithmic=True),
         Chart("held-out error of x0 in one step, by noise level", levels("error"), logarithmic=True),
         Chart("word gap: what the opposite direction word adds to the error", levels("gap"), percent=True),
         Chart("what super-resolution gains over bicubic in one step, dB", levels("gain")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,5 +150,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with torch.inference_mode():
-        main()
+    try:
+        with torch.inference_mode():
+            main()
+    finally:
+        shutil.rmtree(base)  # checkpoints of true width

@@ -282,7 +282,7 @@ def test_only_time_is_learnt_and_clips_never_trained_on_are_told_better(
     before = trainer.measured()["unseen"]
     steps_of(trainer, 60)
     after = trainer.measured()["unseen"]
-    assert list(before) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert list(before) == ["at 0.05", "at 0.25", "at 0.5", "at 0.75", "at 0.95"]
     assert sum(after.values()) < 0.9 * sum(before.values())
     for name, p in trainer.network.named_parameters():
         if name in image:
@@ -345,7 +345,7 @@ def test_a_v_checkpoint_and_a_label_and_half_precision_train(
     held = Encoded([tmp_path / "a.st"], [sample], silence)
     trainer = BackboneTrainer(network, start.spec, "xl 0", held, tmp_path / "run", 1.0, batch=2)
     steps_of(trainer, 2)
-    assert all(value == value for value in trainer.losses) and trainer.measured()["unseen"]["0.5"] > 0
+    assert all(value == value for value in trainer.losses) and trainer.measured()["unseen"]["at 0.5"] > 0
     assert {p.dtype for p in trainer.trained} == {torch.float32}
 
 
@@ -508,5 +508,7 @@ def test_the_command_trains_writes_and_goes_on(tmp_path: Path, backbone: Path, f
     assert main([*line, "--minutes", "0.11"]) == 0  # a step counts for 5 s at most
     rows = [json.loads(row) for row in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert rows[-1]["step"] > first[-1]["step"] and rows[len(first)]["step"] == first[-1]["step"]
+    assert main(["train", "plot", "--runs", str(tmp_path)]) == 0
+    assert "at 0.95" in (run / "log.svg").read_text(encoding="utf-8")
     assert main([*line, "--minutes", "0.04", "--frames", "8"]) == 2
     assert "cannot go on with other settings" in capsys.readouterr().err

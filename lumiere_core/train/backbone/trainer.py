@@ -270,7 +270,7 @@ class BackboneTrainer(Training):
                     )
                     for clip in self.unseen
                 ]
-            found[f"{place:g}"] = round(torch.cat(losses).mean().item(), 5)
+            found[f"at {place:g}"] = round(torch.cat(losses).mean().item(), 5)
         self.generator.set_state(kept)
         return {"unseen": found}
 
