@@ -34,7 +34,9 @@ GHOSTS = (
 )  # times what double exposures cost: where they are too dear for anything to move, the judge decides
 CLEAN = 1.2  # a join of so many times the usual step is not seen
 SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
-STANDING_STILL = 2.2  # what it counts as a join that nothing moves: of real clips, 2.1 passes, at 2.7 somebody fades
+STANDING_STILL = (
+    2.2  # what it counts as a join that nothing moves: real clips pass at 2.1, and fade away at 2.7
+)
 BACKWARDS = 2.5  # and that what passes by goes backwards: worse than a still
 ONE_WAY = 0.5  # of the motion goes one way: a walker 0.9, water 0.8 to 1, a tree that sways 0.2
 SLOWEST = 0.02  # pixels of the small clip that the whole picture goes on average: steam 0.1, stars and a plane 0.005
