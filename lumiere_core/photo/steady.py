@@ -7,7 +7,7 @@ what moves on purpose, which is therefore not looked at. Inputs are never writte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..media.frames import Frames, Rendered, as_float, first_picture, told
 from ..media.pictures import opencv
 from ..progress import Progress
+from .fits import FEWEST, LOOKING, MODELS, box_of, fitted_boxes, mapped
 from .region import change_mask, one_picture
 from .warp import grey
 
@@ -23,10 +24,8 @@ Box = tuple[slice, slice]  # rows and columns
 Recolouring = tuple[np.ndarray, np.ndarray]  # gain and offset of each channel, (3,)
 WHOLE: Box = (slice(None), slice(None))
 
-LOOKING = "finding the camera"
 TRACK_SIDE = 1280  # a corner is followed to 0.1 pixels of a picture so large, and 600 of them tell the rest
 CORNERS = 600  # each is off by some 0.1 pixels; of half of them, in eight numbers, that leaves less than 0.02
-FEWEST = 8  # points that agree, twice the 4 a homography needs; each of two halves has to have them
 STILL = 0.1  # pixels; what moves less is not seen, and to resample it would cost more sharpness than it gives
 BETTER = (
     0.9  # a model with more numbers is taken where it leaves less than this of the error, on other points
@@ -35,44 +34,15 @@ NEAR = (
     1 / 640
 )  # of the long side, 2 pixels of 1280: a corner farther from the camera's motion does not follow it
 LOST = 0.1  # of the frames may go without an answer of their own, which their neighbours then give
-STANDS = (
+NEVER_LEFT = (
     0.9,
     1 / 6,
 )  # corners that stay in so many of their frames, in so many of the parts that have corners, are a tripod's: a hand's
 # camera leaves 0 to 0.1 of the parts (letters on the glass), a head that leans about in a car 0.23
 IN_SIGHT = 0.75  # of the frames: corners at the rim are seen only while the camera stands where it did
-ZOOMED = 0.5, 2.0  # what a camera makes of an area: a fit that says more was torn from too few points
 IN_VIEW = (
     0.5  # of the still has to be in view in every frame: otherwise the camera pans, and no tripod can do that
 )
-
-
-# The models, simplest first. Each row gives, for points (N, 2) and where they go, a linear system for its numbers, and
-# a matrix made of these numbers.
-def _shift(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.tile(np.eye(2), (len(p), 1)), (q - p).ravel()
-
-
-def _similarity(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y, one, none = p[:, 0], p[:, 1], np.ones(len(p)), np.zeros(len(p))
-    rows = np.stack([np.stack([x, -y, one, none], 1), np.stack([y, x, none, one], 1)], 1)  # (N, 2, 4)
-    return rows.reshape(-1, 4), (q - p).ravel()
-
-
-def _homography(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    one, none = np.ones((len(p), 1)), np.zeros((len(p), 3))
-    line = np.hstack([p, one])
-    rows = np.stack(
-        [np.hstack([line, none, -q[:, :1] * p]), np.hstack([none, line, -q[:, 1:] * p])], 1
-    )  # (N, 2, 8)
-    return rows.reshape(-1, 8), (q - p).ravel()
-
-
-MODELS: dict[str, tuple[Callable, Callable[..., list]]] = {
-    "shift": (_shift, lambda x, y: [1, 0, x, 0, 1, y, 0, 0, 1]),
-    "similarity": (_similarity, lambda a, b, x, y: [1 + a, -b, x, b, 1 + a, y, 0, 0, 1]),
-    "homography": (_homography, lambda a, b, c, d, e, f, g, h: [1 + a, b, c, d, 1 + e, f, g, h, 1]),
-}
 
 
 def stabilised(
@@ -299,12 +269,12 @@ def _path(
         return left_alone(frames, f"it can be followed in {answered} of {frames} frames only")
 
     def fitted(model: str, part: np.ndarray) -> np.ndarray:
-        return _fits(model, corners[part], seen[:, part], agree[:, part], size, progress)
+        return fitted_boxes(model, corners[part], seen[:, part], agree[:, part], size, progress)
 
     def error(away: np.ndarray) -> float:
         return float(np.sqrt(np.nanmean(np.minimum(away, near) ** 2)))
 
-    untouched = _away(np.tile(_box(size), (frames, 1, 1)), corners, seen, size)  # (T, N)
+    untouched = _away(np.tile(box_of(size), (frames, 1, 1)), corners, seen, size)  # (T, N)
     chosen, left = None, untouched
     for model in MODELS:
         paths = [fitted(model, fold) for fold in folds]
@@ -323,9 +293,9 @@ def _path(
     if chosen is None:
         return left_alone(frames, stands)
     path = _smooth(fitted(chosen[0], np.ones(len(corners), bool)), chosen[1])
-    if np.sqrt(np.square(path - _box(size)).sum(-1).mean()) < STILL:
+    if np.sqrt(np.square(path - box_of(size)).sum(-1).mean()) < STILL:
         return left_alone(frames, "it stands still")
-    places = [opencv().getPerspectiveTransform(_box(size), there.astype(np.float32)) for there in path]
+    places = [opencv().getPerspectiveTransform(box_of(size), there.astype(np.float32)) for there in path]
     for i, place in enumerate(places):
         if _in_view(place, size) < IN_VIEW:
             return left_alone(
@@ -353,10 +323,10 @@ def _steadfast(
     away = np.linalg.norm(seen - corners, axis=-1)
     with np.errstate(invalid="ignore"):
         near_it = (away < near).sum(0) / np.maximum(there.sum(0), 1)
-    stay, never_left = often & (near_it > 0.5), (there.mean(0) > IN_SIGHT) & (near_it > STANDS[0])
+    stay, never_left = often & (near_it > 0.5), (there.mean(0) > IN_SIGHT) & (near_it > NEVER_LEFT[0])
     parts = _parts(corners, size, 8)
     if never_left.sum() >= 2 * FEWEST:
-        if len(np.unique(parts[never_left])) >= STANDS[1] * len(np.unique(parts[often])):
+        if len(np.unique(parts[never_left])) >= NEVER_LEFT[1] * len(np.unique(parts[often])):
             return stay
     follow = np.stack(
         [_agreeing(corners, points, near) for points in told(seen, len(seen), LOOKING, progress)]
@@ -371,64 +341,8 @@ def _agreeing(corners: np.ndarray, points: np.ndarray, near: float) -> np.ndarra
     found = _majority(corners[there], points[there], near)
     if found is None:
         return np.zeros(len(corners), bool)
-    away = np.linalg.norm(_through(found, corners) - points, axis=1)
+    away = np.linalg.norm(mapped(found, corners) - points, axis=1)
     return np.nan_to_num(away, nan=np.inf) < near
-
-
-def _through(place: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points `(N, 2)` through a homography."""
-    if not len(points):
-        return points
-    return opencv().perspectiveTransform(points[None].astype(np.float64), place)[0]
-
-
-def _box(size: tuple[int, int]) -> np.ndarray:
-    """The corners of a picture, `(4, 2)`."""
-    width, height = size
-    return np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32)
-
-
-def _fits(
-    model: str,
-    corners: np.ndarray,
-    seen: np.ndarray,
-    agree: np.ndarray,
-    size: tuple[int, int],
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """Where a model takes the picture's corners in each frame, `(T, 4, 2)`; NaN where too few points agree.
-
-    Least squares, points that fit worse counting less (Cauchy's weights), in numbers around 1.
-    """
-    rows_of, matrix_of = MODELS[model]
-    middle, half = np.array(size) / 2, max(size) / 2
-    out = np.full((len(seen), 4, 2), np.nan)
-    for to, points, good in zip(out, told(seen, len(seen), LOOKING, progress), agree, strict=True):
-        if good.sum() < FEWEST:
-            continue
-        p, q = (corners[good] - middle) / half, (points[good] - middle) / half
-        rows, wanted = rows_of(p, q)
-        weight = np.ones(len(p))
-        for _ in range(4):
-            w = np.repeat(np.sqrt(weight), 2)
-            numbers = np.linalg.lstsq(rows * w[:, None], wanted * w, rcond=None)[0]
-            away = np.linalg.norm((rows @ numbers - wanted).reshape(-1, 2), axis=1)
-            weight = 1 / (1 + np.square(away / max(1.5 * np.median(away), 0.02 / half)))
-        place = np.array(matrix_of(*numbers)).reshape(3, 3)
-        there = _through(place, (_box(size) - middle) / half) * half + middle
-        if ZOOMED[0] < _area(there) / (size[0] * size[1]) < ZOOMED[1]:
-            to[:] = there
-    return out
-
-
-def _area(box: np.ndarray) -> float:
-    """A rectangle's area; of another box `(4, 2)` twice its smallest triangle of corners, below 0 if turned over."""
-    a, b, c, d = box  # in the order of `_box`
-
-    def half(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
-        return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
-
-    return min(half(a, b, c), half(d, c, b), half(b, d, a), half(c, a, d))
 
 
 def _smooth(path: np.ndarray, width: float) -> np.ndarray:
@@ -456,7 +370,7 @@ def slowly(values: np.ndarray, width: float) -> np.ndarray:
 def _away(path: np.ndarray, corners: np.ndarray, seen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """How far each corner is from where a path `(T, 4, 2)` has it, in pixels, `(T, N)`; NaN where it is not seen."""
     place = opencv().getPerspectiveTransform
-    found = [_through(place(_box(size), there.astype(np.float32)), corners) for there in path]
+    found = [mapped(place(box_of(size), there.astype(np.float32)), corners) for there in path]
     return np.linalg.norm(np.stack(found) - seen, axis=-1)
 
 
@@ -470,5 +384,5 @@ def _in_view(place: np.ndarray, size: tuple[int, int]) -> float:
     """The share of the still that a frame shows."""
     across, down = (np.linspace(0, n, 24) for n in size)
     points = np.stack(np.meshgrid(across, down), -1).reshape(-1, 2)
-    there = _through(place, points)
+    there = mapped(place, points)
     return float(((there >= 0) & (there <= size)).all(1).mean())

@@ -336,6 +336,23 @@ def test_a_flag_that_shows_twice_is_seen_where_somebody_hides_the_step():
     assert never_seen(single, frames) == 1
 
 
+def test_a_van_half_seen_over_somebody_who_stands_is_told():
+    """It rushes by in a third of the frames, all of them unlike; what it is laid over stood still."""
+    rng = np.random.default_rng(0)
+    still, van = rng.random((48, 80, 3)), rng.random((48, 400, 3))
+    clip = np.stack([van[:, 12 * (t - 20) :][:, :80] if 20 <= t < 40 else still for t in range(60)])
+    clip = torch.from_numpy(clip + rng.normal(0, 0.005, clip.shape)).float()
+    mixed = (2 * clip[10:12] + clip[30:32]) / 3
+    assert never_seen(mixed, clip) > 3  # 1.0 against what is usual over the clip
+    assert never_seen(clip[30:32], clip) == 1
+
+
+def test_auto_rather_stands_still_than_shows_a_walker_twice_or_backwards():
+    (out, said), (faded, _) = made("walker and bricks", "auto"), made("walker and bricks", "crossfade")
+    assert score(out) < 1.3 < 2 < score(faded)
+    assert "backwards" not in said
+
+
 @pytest.mark.parametrize("frames", [18, 36, 54])
 def test_the_judge_passes_a_true_period(frames):
     assert score(filmed("noise")[0][5 : 5 + frames]) < 1.2

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lumiere_core.media.frames import TensorFrames, gathered
-from lumiere_core.photo import steady
+from lumiere_core.photo import fits, steady
 
 
 def stabilised(clip: torch.Tensor, *given, **settings) -> torch.Tensor:
@@ -127,7 +127,7 @@ def test_a_few_things_that_never_move_all_over_the_picture_are_a_tripods():
 
 
 def test_a_fit_that_turns_the_picture_over_has_no_area():
-    box = steady._box((160, 120))
-    assert steady._area(box) == 160 * 120
-    assert steady._area(box[[1, 0, 2, 3]]) < 0
-    assert steady._area(box * 0.2) < 0.5 * 160 * 120
+    box = fits.box_of((160, 120))
+    assert fits.area_of(box) == 160 * 120
+    assert fits.area_of(box[[1, 0, 2, 3]]) < 0
+    assert fits.area_of(box * 0.2) < 0.5 * 160 * 120

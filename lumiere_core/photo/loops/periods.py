@@ -31,7 +31,7 @@ FADES = {0: 0.0, 2: 0.6, 4: 1.1, 6: 1.6, 8: 2.0}  # frames mixed on either side 
 # water and smoke are no less themselves for it. What differs by more than two moments of the clip do anyway, where most
 # of what lives there is alike, is somebody who fades away.
 GHOST, HAZE = 0.1, 0.4
-FADING, ALIKE = 0.75, 1.3
+FADING, LIKE_ANY = 0.75, 1.3
 RARE = (
     0.06,
     0.16,
@@ -283,7 +283,7 @@ def _faded(
 
     The jump's energy over a usual step's, and over that between two moments of the clip.
     """
-    mixed = ghosts * (np.minimum(GHOST * jump, HAZE) + FADING * (unlike - ALIKE).clip(0))
+    mixed = ghosts * (np.minimum(GHOST * jump, HAZE) + FADING * (unlike - LIKE_ANY).clip(0))
     costs = []
     for fade, cost in FADES.items():
         early, late = _room(period, start, fade, frames)

@@ -23,7 +23,7 @@ from ...progress import Progress
 from ..warp import flow_between
 from . import periods
 from .loop import LoopPlan, best_cut, best_overlap, check_cut, check_dissolve, check_turn, looped, to_and_fro
-from .periods import best_length, divisors, pixel_loops
+from .periods import PixelLoop, best_length, divisors, pixel_loops
 from .shots import check_no_cut, looked_at, scene_cuts, thumbnail
 
 SMALL = 144e6  # bytes that a clip may take at the size at which it is judged: 3,000 frames; longer ones are smaller
@@ -34,7 +34,9 @@ GHOSTS = (
 )  # times what double exposures cost: where they are too dear for anything to move, the judge decides
 CLEAN = 1.2  # a join of so many times the usual step is not seen
 SEEN_TORN = 3.0  # usual contrasts by which borders between loops per pixel may differ and not be seen
-STANDING_STILL = 2.0  # what it counts as a join that nothing moves
+STANDING_STILL = (
+    2.2  # what it counts as a join that nothing moves: real clips pass at 2.1, and fade away at 2.7
+)
 BACKWARDS = 2.5  # and that what passes by goes backwards: worse than a still
 ONE_WAY = 0.5  # of the motion goes one way: a walker 0.9, water 0.8 to 1, a tree that sways 0.2
 SLOWEST = 0.02  # pixels of the small clip that the whole picture goes on average: steam 0.1, stars and a plane 0.005
@@ -234,7 +236,19 @@ def automatic(clip: SmallClip, progress: Progress | None, **settings: int) -> Lo
             "loops best."
         )
     least = min(plan.join for plan in found)
+    if least > STANDING_STILL:
+        return standing_still(clip, settings.get("length") or found[0].count)
     return next(plan for plan in found if round(plan.join, 1) <= max(CLEAN, round(least, 1)))
+
+
+def standing_still(clip: SmallClip, length: int) -> LoopPlan:
+    """The still picture, or the frame most like the clip's median, for so many frames: nothing tears that stands."""
+    usual = np.median(clip.frames[:: max(1, len(clip.frames) // LOOKED)], axis=0)
+    best = int(np.argmin([np.abs(frame - usual).sum() for frame in clip.frames]))
+    kind = (1, best, 0) if clip.still is None else (0, 0, 0)
+    cells = np.zeros(clip.frames.shape[1:3], np.uint8)
+    loop = PixelLoop(length, len(clip.frames), (kind,), cells)
+    return weighed(LoopPlan(0, len(clip.frames), pixels=loop), "per pixel", clip)
 
 
 def weighed(plan: LoopPlan, how: str, clip: SmallClip) -> LoopPlan:
