@@ -91,7 +91,7 @@ def drawing_of(text: str, width: int, height: int, name: str = "strokes") -> Dra
             "strokes": [{"points": points} for points in _lists_of(data)],
             "size": _size(data, width, height),
         }
-    drawing = _document(width, height, name)(name, data)
+    drawing = _document(name, data)
     if not drawing.strokes and not drawing.anchors:
         raise ValueError(
             f"{name} has no stroke. Draw one on the photo, or leave {name} empty to use the direction."
@@ -120,27 +120,22 @@ def _size(data: Any, width: int, height: int) -> list[int]:
     return [width, height] if any(n > 1 for n in numbers(data)) else [1, 1]
 
 
-def _document(width: int, height: int, name: str) -> Any:
+def _document(name: str, value: Any) -> Drawing:
     """The rule for a whole document; `size` is read first, since all points are shares of it."""
+    if type(value) is not dict:
+        raise ValueError(f"{name} has to be an object with strokes, or a list of points.")
     side = real(1, 1_000_000)
-
-    def rule(name: str, value: Any) -> Drawing:
-        if type(value) is not dict:
-            raise ValueError(f"{name} has to be an object with strokes, or a list of points.")
-        size = each(side, 2, 2)(f"{name}.size", value.get("size", [1, 1]))
-        point = _point(size)
-        stroke = record(
-            Stroke,
-            preset=optional(one_of(*BRUSH_PRESETS)),
-            speed=optional(real(LIMITS["speed"].low, LIMITS["speed"].high)),
-            points=_path(point),
-        )
-        fields = {key: entry for key, entry in value.items() if key != "size"}
-        return record(Drawing, strokes=each(stroke, 0, MOST_STROKES), anchors=each(point, 0, MOST_STROKES))(
-            name, fields
-        )
-
-    return rule
+    size = each(side, 2, 2)(f"{name}.size", value.get("size", [1, 1]))
+    point = _point(size)
+    stroke = record(
+        Stroke,
+        preset=optional(one_of(*BRUSH_PRESETS)),
+        speed=optional(real(LIMITS["speed"].low, LIMITS["speed"].high)),
+        points=_path(point),
+    )
+    fields = {key: entry for key, entry in value.items() if key != "size"}
+    drawing = record(Drawing, strokes=each(stroke, 0, MOST_STROKES), anchors=each(point, 0, MOST_STROKES))
+    return drawing(name, fields)
 
 
 def _path(point: Any) -> Any:

@@ -213,6 +213,16 @@ def test_what_a_canvas_lacks_is_unknown_and_what_is_too_much_is_cut():
     assert long.clip.shape == (1, 3, 3, 8, 8) and long.known.shape == (1, 1, 3, 8, 8)
 
 
+def test_a_canvas_has_its_own_height_and_width_for_every_clip_of_a_batch():
+    clips = torch.cat([pictures(2), 1 - pictures(2)])
+    made = on_canvas(clips, outside(), 3, 16, 24)
+    assert made.clip.shape == (2, 3, 3, 16, 24) and made.known.shape == (2, 1, 3, 16, 24)
+    torch.testing.assert_close(made.clip[:, 0, :2, 0, 0], torch.tensor([[0.1, 0.2], [0.9, 0.8]]))
+    assert made.known[:, :, :2, :, :9].eq(1).all() and made.known[:, :, 2].eq(0).all()
+    alone = on_canvas(clips, outside().expand(2, 1, 2, 8, 8), 2, 8, 8)
+    assert alone.known.equal(outside().expand(2, 1, 2, 8, 8)) and alone.clip.equal(clips)
+
+
 @pytest.mark.parametrize("side", [5, 8, 12, 31])
 def test_a_pixel_is_known_at_another_size_where_all_it_is_made_of_is(side):
     made = on_canvas(pictures(1), outside(4), 1, side, side)
@@ -221,8 +231,8 @@ def test_a_pixel_is_known_at_another_size_where_all_it_is_made_of_is(side):
 
 
 def test_a_part_is_cut_out_with_its_mask():
-    part = cut_out(inpaint(pictures(), outside(), 2), (slice(0, 4), slice(2, 6)), 8, 8)
-    assert part.clip.shape == (1, 3, 2, 8, 8) and part.known.shape == (1, 1, 2, 8, 8)
+    part = cut_out(inpaint(pictures(), outside(), 2), (slice(0, 4), slice(2, 6)), 12, 8)
+    assert part.clip.shape == (1, 3, 2, 12, 8) and part.known.shape == (1, 1, 2, 12, 8)
     assert part.known[..., :2].eq(1).all() and part.known[..., 4:].lt(1).all()
     torch.testing.assert_close(part.clip, torch.full_like(part.clip, 0.1))
 

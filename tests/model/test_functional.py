@@ -14,14 +14,18 @@ from lumiere_core.model.functional import (
     depth_to_space,
     frames_as_batch,
     frames_as_time,
+    half_waves,
     normalise,
     over_channels,
     over_time,
     pad_frames,
+    pad_rows,
     per_frame,
     repeat_frames,
+    rms_normalised,
     rotary,
     space_to_depth,
+    thinned,
     timestep_embedding,
 )
 
@@ -177,3 +181,35 @@ def test_the_time_embedding_is_that_of_the_published_models():
         atol=1e-4,
         rtol=1e-4,
     )
+
+
+def test_a_number_becomes_a_line_and_half_waves_of_both_phases():
+    x = torch.tensor([[0.0, 0.25, 1.0]])
+    made = half_waves(x, 2)
+    assert made.shape == (1, 3, 5)
+    r = math.sqrt(0.5)
+    wanted = [[-1, 1, 1, 0, 0], [-0.5, r, 0, r, 1], [1, -1, 1, 0, 0]]  # 2x - 1, cos, cos, sin, sin
+    torch.testing.assert_close(made[0], torch.tensor(wanted), atol=1e-6, rtol=0)
+
+
+def test_rows_come_to_a_root_mean_square_of_1_and_zeros_stay():
+    rows = torch.tensor([[3.0, -4.0], [0.0, 0.0], [300.0, 400.0]])
+    made = rms_normalised(rows)
+    torch.testing.assert_close(made.square().mean(-1), torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(made[0], rows[0] / math.sqrt(12.5))
+    assert rms_normalised(rows.bfloat16()).dtype == torch.bfloat16
+
+
+def test_a_level_with_fewer_frames_is_told_of_the_frames_it_has():
+    told = torch.arange(16.0).view(16, 1)  # two clips of 8 frames
+    assert thinned(told, 2, 4).flatten().tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert thinned(told, 2, 8).equal(told)
+    assert thinned(told[:2], 2, 4).equal(told[:2]), "one row a clip stays"
+
+
+def test_what_is_told_of_each_frame_is_filled_up_as_the_clip_is():
+    told = torch.arange(6.0).view(6, 1)  # two clips of 3 frames
+    assert pad_rows(told, 2, 4).flatten().tolist() == [0, 1, 2, 2, 3, 4, 5, 5]
+    assert pad_rows(told, 2, 3).equal(told)
+    assert pad_rows(told[:2], 2, 4).equal(told[:2]), "one row a clip stays"
+    assert len(pad_rows(torch.zeros(10, 2), 2, 8)) == 16

@@ -35,6 +35,22 @@ def test_points_in_a_list_that_are_all_small_are_shares():
     assert drawing_of("[[0.1, 0.8], [0.5, 0.6]]", 640, 480).strokes[0].points == ((0.1, 0.8), (0.5, 0.6))
 
 
+def test_a_list_of_one_spline_is_one_stroke():
+    one = [[64, 120], [320, 240]]
+    assert drawing_of(json.dumps([one]), 640, 480) == drawing_of(json.dumps(one), 640, 480)
+
+
+def test_a_list_holds_pixels_as_soon_as_a_number_is_above_1():
+    assert drawing_of("[[0, 0], [1, 1]]", 640, 480).strokes[0].points == ((0, 0), (1, 1))
+    assert drawing_of("[[0, 0], [1.6, 1.2]]", 640, 480).strokes[0].points == ((0, 0), (0.0025, 0.0025))
+
+
+def test_a_drawing_may_be_of_anchors_alone_or_of_a_stroke_without_points():
+    assert drawing_of('{"strokes": [], "anchors": [[0.5, 0.5]]}', 640, 480) == Drawing((), ((0.5, 0.5),))
+    along_the_mask = drawing_of('{"strokes": [{"preset": "sway", "points": []}], "anchors": []}', 640, 480)
+    assert along_the_mask == Drawing((Stroke("sway"),))
+
+
 def test_pixels_of_a_smaller_picture_are_shares_of_this_one():
     text = '{"size": [320, 240], "strokes": [{"points": [[32, 24], [160, 120]]}], "anchors": [[320, 240]]}'
     assert drawing_of(text, 6400, 4800) == Drawing((Stroke(points=((0.1, 0.1), (0.5, 0.5))),), ((1.0, 1.0),))
