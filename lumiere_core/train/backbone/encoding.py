@@ -201,6 +201,10 @@ class Encoded:
     unseen: Sequence[EncodedClip]
     silence: Silence
 
+    def clips(self, seed: int) -> Iterator[EncodedClip]:
+        """What a run learns from, for ever, in an order of that seed's."""
+        return endless(self.learnt, seed)
+
     @classmethod
     def of(cls, clips: Clips, cache: Cache, size: int, progress: Progress | None = None) -> Encoded:
         """All of them, encoded where they are not yet. Raises ValueError."""

@@ -37,7 +37,7 @@ from ...model.temporal import ATTENTION_INFLATION, ConvInflation, TemporalDown, 
 from ...model.unet import UNet
 from ..trainer import Training
 from .clips import Shape
-from .encoding import Encoded, EncodedClip, endless
+from .encoding import Encoded, EncodedClip
 
 LR = 1e-4  # AnimateDiff's
 EMPTY_CAPTION = 0.1  # share of clips trained without their caption, for guidance
@@ -188,7 +188,7 @@ class BackboneTrainer(Training):
 
     network   from `over_frozen`, and `forgetful` where memory is short
     spec      what it is for; `made_for` names the checkpoint
-    encoded   the clips
+    encoded   the clips: all that has `clips`, `unseen` and `silence` as an `Encoded` will do
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class BackboneTrainer(Training):
         self.sigmas = table.to(device, torch.float32)
         learnt = {name: p for name, p in network.named_parameters() if p.requires_grad}
         super().__init__(folder, learnt, LR, minutes, device, seed)
-        self.clips = endless(encoded.learnt, seed + self.step)
+        self.clips = encoded.clips(seed + self.step)
 
     def check_resumed(self, facts: dict[str, Any]) -> None:
         begun = facts.get("made_for")
